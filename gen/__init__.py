@@ -1,0 +1,1 @@
+"""The orbit generator: model, pipeline, training and dataset rendering."""

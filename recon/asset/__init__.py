@@ -1,0 +1,1 @@
+"""Meshes to files: glTF and friends."""
