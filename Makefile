@@ -1,0 +1,61 @@
+# make demo         an environment in .venv, then one photo to out/<name>/mesh.glb
+# make test         lint, types, import contracts, tests (minutes)
+# make acceptance   our files in other people's programs, and the wheel in an empty environment (up to an hour)
+# make lint         the first three of `make test` only
+# make format       rewrite the sources in the house layout
+# make clean        everything that these targets made
+
+PYTHON ?= python3
+PHOTO  ?= assets/photos/teapot.png
+
+VENV     := .venv
+BIN      := $(VENV)/bin
+PIP      := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
+CORE     := $(VENV)/.core-installed
+DEV      := $(VENV)/.dev-installed
+RUN_NAME := $(basename $(notdir $(PHOTO)))
+
+.DELETE_ON_ERROR:
+.PHONY: demo test acceptance lint format install dev clean
+
+demo: $(CORE)
+	$(BIN)/python -m pipelines.img2mesh $(PHOTO) -o out --preset fast --overwrite
+	@echo "Look at out/$(RUN_NAME)/preview.png; the asset is out/$(RUN_NAME)/mesh.glb"
+
+install: $(CORE)
+
+dev: $(DEV)
+
+lint: $(DEV)
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+test: lint
+	$(BIN)/python -m pytest --ignore=tests/acceptance
+
+acceptance: $(DEV)
+	sh tests/acceptance/tools/install.sh $(BIN)/python
+	$(BIN)/python -m pytest tests/acceptance --fail-on-skip
+
+format: $(DEV)
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+clean:
+	rm -rf $(VENV) .tools out dist
+
+# Torch comes first and alone, so that its build is the one that the pin names and no other package decides.
+# Wheels only: nothing here may start a compiler.
+$(CORE): pyproject.toml constraints.txt
+	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Turnabout needs Python 3.11 or newer; name one: make PYTHON=python3.12 ...")'
+	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	$(PIP) --only-binary :all: torch hatchling
+	$(PIP) --only-binary :all: --no-build-isolation --editable .
+	$(BIN)/python -m pipelines._preflight
+	@touch $@
+
+$(DEV): $(CORE)
+	$(PIP) --only-binary :all: --no-build-isolation --editable '.[dev]'
+	@touch $@
