@@ -1,0 +1,128 @@
+"""`rasterize`: Gaussians and cameras in, pictures with depth and normals out, differentiable throughout.
+
+One signature over interchangeable backends: `cpu` (compiled kernels of ours), `cuda` (gsplat, where it is installed)
+and `torch` (the readable oracle). Backends deliver sums along the rays; what is common to them (background, division
+by alpha, unit normals) is done here, once.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Literal, cast
+
+import torch
+from torch import Tensor
+
+from recon.capture.camera import Camera
+from recon.splat import backend_torch
+from recon.splat.backend_torch import Accumulated
+from recon.splat.gaussians import Gaussians
+
+Backend = Literal["auto", "cpu", "cuda", "torch"]
+Matrices = tuple[Tensor, Tensor, int, int]
+Views = Sequence[Camera] | tuple[Tensor, Tensor, int, int]
+
+
+class RasterizeError(ValueError):
+    """The cameras, the scene and the backend do not fit together; the message says what to change."""
+
+
+@dataclass(frozen=True)
+class Rendering:
+    """What C cameras of one size see.
+
+    Attributes:
+        rgb: (C, H, W, 3), premultiplied by alpha and composed over the background.
+        alpha: (C, H, W) in [0, 1].
+        depth: (C, H, W) forward depth, the mean along the ray weighted by contribution; 0 where alpha is 0.
+        median_depth: (C, H, W) forward depth at which half of the light is stopped, 0 where alpha stays under one
+            half; carries no gradient.
+        normal: (C, H, W, 3) unit world normals toward the camera, 0 where alpha is 0.
+    """
+
+    rgb: Tensor
+    alpha: Tensor
+    depth: Tensor
+    median_depth: Tensor
+    normal: Tensor
+
+
+def rasterize(
+    gaussians: Gaussians,
+    cameras: Views,
+    *,
+    backend: Backend = "auto",
+    background: Tensor | None = None,
+    sh_degree: int | None = None,
+) -> Rendering:
+    """Draws Gaussians (Kerbl et al. 2023) as seen by C pinhole cameras of one size.
+
+    Args:
+        gaussians: the scene. Gradients reach all five tensors.
+        cameras: `Camera`s of one size, or (viewmats (C, 4, 4) world-to-camera, K (C, 3, 3), width, height), whose
+            tensors receive gradients too (pose, focal length, principal point).
+        backend: `auto` takes `cuda` for tensors on a GPU and `cpu` otherwise.
+        background: colour behind the scene, broadcast to (C, H, W, 3): (3,), (C, 1, 1, 3) or a picture;
+            black if None. Receives gradients.
+        sh_degree: use the harmonics up to this degree only; all if None.
+
+    Raises:
+        RasterizeError: for no cameras, cameras of several sizes, distorted or skewed cameras, or a backend that this
+            machine or these tensors do not have.
+    """
+    viewmats, intrinsics, width, height = _unpack(cameras, gaussians.means)
+    if sh_degree is not None:
+        gaussians = gaussians.with_sh_degree(min(sh_degree, gaussians.sh_degree))
+    accumulate = _choose(backend, gaussians.means.device)
+    return _finish(accumulate(*gaussians.tensors(), viewmats, intrinsics, width, height), background)
+
+
+def _unpack(cameras: Views, like: Tensor) -> Matrices:
+    """View matrices (C, 4, 4), intrinsics (C, 3, 3), width, height."""
+    if len(cameras) == 4 and isinstance(cameras[0], Tensor):
+        viewmats, intrinsics, width, height = cast(Matrices, cameras)
+        count = viewmats.shape[0] if viewmats.ndim else 0
+        if viewmats.shape != (count, 4, 4) or intrinsics.shape != (count, 3, 3) or width < 1 or height < 1:
+            raise RasterizeError(
+                "expected view matrices (C, 4, 4), intrinsics (C, 3, 3) and a positive size, found "
+                f"{tuple(viewmats.shape)}, {tuple(intrinsics.shape)} and {width}x{height}"
+            )
+    else:
+        viewmats, intrinsics, width, height = _matrices(cast(Sequence[Camera], cameras))
+    if viewmats.shape[0] == 0:
+        raise RasterizeError("rasterize needs at least one camera")
+    if bool((intrinsics[:, 0, 1] != 0).any()):
+        raise RasterizeError("splats are drawn by cameras without skew, found K[0, 1] != 0")
+    return viewmats.to(like), intrinsics.to(like), width, height
+
+
+def _matrices(cameras: Sequence[Camera]) -> Matrices:
+    sizes = {(camera.width, camera.height) for camera in cameras}
+    if len(sizes) > 1:
+        raise RasterizeError(f"cameras of one call must share a size, found {sorted(sizes)}; call once per size")
+    if any(camera.distortion is not None for camera in cameras):
+        raise RasterizeError("splats are drawn by pinhole cameras; undistort the capture when it is read")
+    if not sizes:
+        return torch.zeros(0, 4, 4), torch.zeros(0, 3, 3), 1, 1
+    viewmats = torch.stack([camera.w2c for camera in cameras])
+    return viewmats, torch.stack([camera.intrinsics for camera in cameras]), *sizes.pop()
+
+
+def _choose(backend: Backend, device: torch.device) -> Callable[..., Accumulated]:
+    if backend == "auto":
+        backend = "cuda" if device.type == "cuda" else "torch"
+    if backend == "torch":
+        return backend_torch.accumulate
+    raise RasterizeError(f"unknown backend {backend!r}; expected auto, cpu, cuda or torch")
+
+
+def _finish(sums: Accumulated, background: Tensor | None) -> Rendering:
+    rgb = sums.rgb
+    if background is not None:
+        rgb = rgb + (1 - sums.alpha[..., None]) * background.to(rgb)
+    # Every drawn contribution is at least 1/255, so alpha is either 0 or well away from it.
+    depth = sums.depth / torch.where(sums.alpha > 0, sums.alpha, 1)
+    squared = (sums.normal * sums.normal).sum(-1, keepdim=True)
+    normal = sums.normal * torch.rsqrt(torch.where(squared > 1e-12, squared, 1))
+    return Rendering(rgb, sums.alpha, depth, sums.median_depth, normal)
