@@ -44,7 +44,8 @@ class Camera:
         object.__setattr__(self, "intrinsics", torch.as_tensor(self.intrinsics, dtype=torch.float32))
         if self.c2w.shape != (4, 4) or self.intrinsics.shape != (3, 3):
             raise ValueError(
-                f"camera needs a (4, 4) c2w and a (3, 3) K, got {tuple(self.c2w.shape)} and {tuple(self.intrinsics.shape)}"
+                f"camera needs a (4, 4) c2w and a (3, 3) K, "
+                f"got {tuple(self.c2w.shape)} and {tuple(self.intrinsics.shape)}"
             )
         if not (torch.isfinite(self.c2w).all() and torch.isfinite(self.intrinsics).all()):
             raise ValueError("camera matrices contain NaN or infinity")

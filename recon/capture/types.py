@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
 
@@ -13,7 +13,7 @@ from recon.capture.camera import Camera
 
 
 class Source(StrEnum):
-    """Where a frame's pixels come from; kept on disk, so that what was seen is never mixed up with what was imagined."""
+    """Where a frame's pixels come from; kept on disk, so that what was seen and what was imagined never mix."""
 
     OBSERVED = "observed"
     GENERATED = "generated"
@@ -153,7 +153,7 @@ class Capture:
     def __len__(self) -> int:
         return len(self.frames)
 
-    def __iter__(self):
+    def __iter__(self) -> Iterator[Frame]:
         return iter(self.frames)
 
     def __getitem__(self, index: int) -> Frame:

@@ -1,0 +1,114 @@
+"""Captures whose cameras are text files: Middlebury's `*_par.txt` (K, R, t) and one `*_P.txt` (3x4) per picture.
+
+Sources: https://vision.middlebury.edu/mview/data (Seitz et al. 2006); AliceVision's and openMVG's data sets.
+Neither format says which way is up, so the world is left as it is and `to_source` is the identity.
+"""
+
+from __future__ import annotations
+
+from functools import partial
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from recon.capture.camera import Camera
+from recon.capture.conversions import camera_from_projection, centres_at_halves
+from recon.capture.errors import CaptureError
+from recon.capture.files import inside, unique_names
+from recon.capture.images import picture_size, read_rgba
+from recon.capture.types import Capture, Frame
+
+_PAR_LINE = "picture name, 9 numbers of K, 9 of R, 3 of t on each line"
+_REMEDY = "Correct that line."
+
+
+def read_middlebury(path: Path) -> Capture:
+    """Read a `*_par.txt`, or the folder with one; lines that name pictures which are not there are skipped.
+
+    The files count the first pixel's centre as (0, 0); ours is (0.5, 0.5).
+
+    Raises:
+        CaptureError: if the listing is malformed or none of its pictures exists.
+    """
+    path = Path(path)
+    listing = sorted(path.glob("*_par.txt"))[0] if path.is_dir() and sorted(path.glob("*_par.txt")) else path
+    if not listing.is_file():
+        raise CaptureError(listing, found="no file", expected="a Middlebury *_par.txt", remedy="Check the path.")
+    files, cameras = [], []
+    for line in _text(listing).splitlines()[1:]:
+        words = line.split()
+        if not words or not (listing.parent / words[0]).is_file():
+            continue
+        file = inside(listing, words[0])
+        values = _numbers(listing, words[1:], 21, _PAR_LINE)
+        rotation, translation = values[9:18].reshape(3, 3), values[18:]
+        c2w = torch.eye(4, dtype=torch.float64)
+        c2w[:3, :3], c2w[:3, 3] = rotation.T, -rotation.T @ translation
+        try:
+            camera = Camera(c2w.float(), centres_at_halves(values[:9].reshape(3, 3)).float(), *picture_size(file))
+        except ValueError as cause:
+            raise CaptureError(listing, found=f"{cause} ({words[0]})", expected=_PAR_LINE, remedy=_REMEDY) from cause
+        files.append(file)
+        cameras.append(camera)
+    if not files:
+        raise CaptureError(
+            listing, found="no line with a picture that exists", expected=_PAR_LINE, remedy="Copy the pictures there."
+        )
+    return _capture(files, cameras)
+
+
+def read_projections(folder: Path, size: tuple[int, int]) -> Capture:
+    """Read pictures `NAME.*` with cameras `NAME_P.txt`, three rows of four numbers each.
+
+    Args:
+        size: (width, height) that the matrices were made for; stored pictures may be scaled copies of it.
+
+    Raises:
+        CaptureError: if a matrix is malformed or no picture has one.
+    """
+    folder = Path(folder)
+    files, cameras = [], []
+    for file in sorted(folder.glob("*.*")):
+        matrix_file = folder / f"{file.stem}_P.txt"
+        if file.suffix.lower() not in (".png", ".jpg", ".jpeg", ".webp") or not matrix_file.is_file():
+            continue
+        values = _numbers(matrix_file, _text(matrix_file).split(), 12, "three rows of four numbers")
+        try:
+            camera = camera_from_projection(values.reshape(3, 4), *size)
+        except ValueError as cause:
+            raise CaptureError(matrix_file, found=str(cause), expected="a 3x4 camera", remedy="Correct it.") from cause
+        files.append(file)
+        cameras.append(camera.resized(*picture_size(file)))
+    if not files:
+        raise CaptureError(
+            folder, found="no picture with a _P.txt", expected="NAME.jpg beside NAME_P.txt", remedy="Check the folder."
+        )
+    return _capture(files, cameras)
+
+
+def _capture(files: list[Path], cameras: list[Camera]) -> Capture:
+    names = unique_names([file.stem for file in files])
+    return Capture(
+        tuple(
+            Frame(camera=camera, load_rgba=partial(read_rgba, file), name=name)
+            for file, camera, name in zip(files, cameras, names, strict=True)
+        )
+    )
+
+
+def _text(path: Path) -> str:
+    try:
+        return path.read_bytes()[: 2**24].decode("utf-8")
+    except UnicodeDecodeError as cause:
+        raise CaptureError(path, found="no text", expected="numbers as text", remedy="Check the file.") from cause
+
+
+def _numbers(path: Path, words: list[str], count: int, expected: str) -> Tensor:
+    try:
+        values = torch.tensor([float(word) for word in words], dtype=torch.float64)
+    except ValueError as cause:
+        raise CaptureError(path, found=str(cause)[:100], expected=expected, remedy=_REMEDY) from cause
+    if len(values) != count or not torch.isfinite(values).all():
+        raise CaptureError(path, found=f"{len(values)} numbers", expected=expected, remedy=_REMEDY)
+    return values

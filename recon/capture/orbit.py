@@ -1,0 +1,118 @@
+"""Camera paths: circles and waves around the object, and paths from files. Angles in radians, in files in degrees."""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+from typing import Any
+
+from recon.capture.camera import Camera, orbit_camera
+from recon.capture.conversions import Z_UP_TO_Y_UP
+from recon.capture.errors import CaptureError
+from recon.capture.files import list_of_frames, number, read_json
+from recon.capture.io_nerfstudio import read_camera
+
+DEFAULT_FOV = math.radians(33.8)
+"""Field of view where nothing better is known; also the evaluation protocol's."""
+_EXPECTED = "a nerfstudio transforms.json or a list of {azimuth, elevation, fov, distance, roll} in degrees"
+
+
+def orbit_cameras(
+    frames: int, elevation: float, fov: float = DEFAULT_FOV, size: int = 256, *, start: float = 0.0
+) -> tuple[Camera, ...]:
+    """A closed circle: `frames` square views, evenly spaced, the first at azimuth `start`.
+
+    Raises:
+        ValueError: if `frames` is not positive.
+    """
+    return wave_cameras(frames, elevation, 0.0, fov, size, start=start)
+
+
+def wave_cameras(
+    frames: int, elevation: float, amplitude: float, fov: float = DEFAULT_FOV, size: int = 256, *, start: float = 0.0
+) -> tuple[Camera, ...]:
+    """A closed orbit whose elevation is `elevation + amplitude * sin(azimuth)`: the protocol's second path with
+    10 and 20 degrees.
+
+    Raises:
+        ValueError: if `frames` is not positive.
+    """
+    if frames < 1:
+        raise ValueError(f"an orbit needs at least one frame, got {frames}")
+    azimuths = [start + 2 * math.pi * i / frames for i in range(frames)]
+    return tuple(orbit_camera(a, elevation + amplitude * math.sin(a), fov, size, size) for a in azimuths)
+
+
+def sphere_cameras(views: int, fov: float = DEFAULT_FOV, size: int = 256) -> tuple[Camera, ...]:
+    """`views` square cameras spread evenly over the whole sphere (Fibonacci lattice), top first.
+
+    Raises:
+        ValueError: if `views` is not positive.
+    """
+    if views < 1:
+        raise ValueError(f"a sphere of cameras needs at least one view, got {views}")
+    golden = math.pi * (3 - math.sqrt(5))
+    return tuple(
+        orbit_camera((i * golden) % (2 * math.pi), math.asin(1 - (2 * i + 1) / views), fov, size, size)
+        for i in range(views)
+    )
+
+
+def read_camera_path(file: Path, size: int, *, elevation: float = 0.0, fov: float = DEFAULT_FOV) -> tuple[Camera, ...]:
+    """Cameras from a file, each made to fit `size` pixels on its longer side.
+
+    Two forms are understood. A JSON list of objects with any of `azimuth`, `elevation`, `fov`, `roll` (degrees) and
+    `distance` (in object diameters; the framing distance when absent), relative to the input view's azimuth. Or a
+    nerfstudio `transforms.json`, whose pictures need not exist.
+
+    Args:
+        elevation, fov: radians, used where the list does not say.
+
+    Raises:
+        CaptureError: if the file is neither, or a camera is unusable.
+    """
+    file = Path(file)
+    meta = read_json(file, _EXPECTED)
+    if isinstance(meta, list):
+        if not meta or len(meta) > 10_000 or not all(isinstance(entry, dict) for entry in meta):
+            raise CaptureError(file, found="no list of 1 to 10000 objects", expected=_EXPECTED, remedy="Correct it.")
+        return tuple(_listed(file, entry, size, elevation, fov) for entry in meta)
+    move = (Z_UP_TO_Y_UP.rotation, Z_UP_TO_Y_UP.translation)
+    cameras = []
+    for entry in list_of_frames(file, meta):
+        camera = read_camera(file, meta, entry, None)
+        scale = size / max(camera.width, camera.height)
+        camera = camera.resized(max(1, round(camera.width * scale)), max(1, round(camera.height * scale)))
+        cameras.append(camera if meta.get("turnabout_world") == "y_up" else camera.moved(*move))
+    return tuple(cameras)
+
+
+def _listed(file: Path, entry: dict[str, Any], size: int, elevation: float, fov: float) -> Camera:
+    unknown = set(entry) - {"azimuth", "elevation", "fov", "roll", "distance"}
+    if unknown:
+        found = f"the key {sorted(unknown)[0]!r}"[:80]
+        raise CaptureError(file, found=found, expected=_EXPECTED, remedy="Remove or rename it.")
+
+    def radians(key: str, default: float) -> float:
+        return math.radians(number(file, entry[key], key)) if key in entry else default
+
+    distance = number(file, entry["distance"], "distance") if "distance" in entry else None
+    if distance is not None and distance <= 0.5:
+        raise CaptureError(
+            file,
+            found=f"distance {distance:g}, inside the object's bounding sphere",
+            expected="more than 0.5 object diameters",
+            remedy="Move the camera out or leave distance away.",
+        )
+    try:
+        return orbit_camera(
+            radians("azimuth", 0.0),
+            radians("elevation", elevation),
+            radians("fov", fov),
+            size,
+            size,
+            distance,
+            radians("roll", 0.0),
+        )
+    except ValueError as cause:
+        raise CaptureError(file, found=str(cause), expected=_EXPECTED, remedy="Correct that entry.") from cause
