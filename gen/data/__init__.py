@@ -1,0 +1,1 @@
+"""Training data: objects in, rendered orbits out, and reading them back."""
