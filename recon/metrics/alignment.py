@@ -1,0 +1,101 @@
+"""Alignment of a mesh from elsewhere, whose frame is unknown, before it is measured: rotation search, then ICP.
+
+The size is never searched for: each mesh is brought to longest box side 1 and keeps it. Mirrors are never tried.
+"""
+
+from __future__ import annotations
+
+import itertools
+import math
+
+import torch
+from torch import Tensor
+
+from recon.metrics.meshes import BoxFrame, MeshScores, TrueShape, chamfer_distance, compare_boxed, nearest_points
+from recon.metrics.sampling import sample_surface
+from recon.surface.mesh import Mesh
+
+_SEARCH_POINTS = 800
+_ICP_POINTS = 2500
+_ICP_STEPS = 30
+_REFINED_STARTS = 4
+
+
+def compare_aligned(predicted: Mesh, truth: TrueShape, *, seed: int) -> MeshScores:
+    """The scores of the best rigid placement of a mesh: as it is given, or boxed, rotated and refined.
+
+    Raises:
+        MetricError: if the prediction has no faces, no area, or is not finite.
+    """
+    boxed = BoxFrame.of(predicted).apply(predicted)
+    given = truth.frame.apply(predicted)
+    candidates = [
+        given,
+        _refined(given, truth, torch.eye(3), seed),
+        *(_refined(boxed, truth, rotation, seed) for rotation in _best_rotations(boxed, truth, seed)),
+    ]
+    return min((compare_boxed(mesh, truth, seed=seed) for mesh in _closest(candidates, truth, seed)), key=_chamfer)
+
+
+def rotation_starts() -> Tensor:
+    """(72, 3, 3) rotations: the 24 of the cube, each also turned by 30 and 60 degrees about the upright axis."""
+    cube = []
+    for order in itertools.permutations(range(3)):
+        for signs in itertools.product((1.0, -1.0), repeat=3):
+            matrix = torch.zeros(3, 3)
+            for row, (column, sign) in enumerate(zip(order, signs, strict=True)):
+                matrix[row, column] = sign
+            if torch.det(matrix) > 0:
+                cube.append(matrix)
+    turns = [_turn(math.radians(degrees)) for degrees in (0.0, 30.0, 60.0)]
+    return torch.stack([turn @ matrix for turn in turns for matrix in cube])
+
+
+def _turn(angle: float) -> Tensor:
+    c, s = math.cos(angle), math.sin(angle)
+    return torch.tensor([[c, 0.0, s], [0.0, 1.0, 0.0], [-s, 0.0, c]])
+
+
+def _best_rotations(mesh: Mesh, truth: TrueShape, seed: int) -> Tensor:
+    points = sample_surface(mesh, _SEARCH_POINTS, seed=seed).points
+    target = truth.visible.points[:_SEARCH_POINTS]
+    starts = rotation_starts()
+    distances = torch.tensor([chamfer_distance(points @ rotation.T, target) for rotation in starts])
+    return starts[distances.topk(_REFINED_STARTS, largest=False).indices]
+
+
+def _refined(mesh: Mesh, truth: TrueShape, rotation: Tensor, seed: int) -> Mesh:
+    """Point-to-point ICP (Besl & McKay 1992) from a rotation about the origin."""
+    source = sample_surface(mesh, _ICP_POINTS, seed=seed).points.double()
+    target = truth.visible.points[:_ICP_POINTS].double()
+    turn, shift = rotation.double(), torch.zeros(3, dtype=torch.float64)
+    for _ in range(_ICP_STEPS):
+        moved = source @ turn.T + shift
+        # Matching both ways keeps parts of the truth that the prediction lacks from being ignored.
+        forward, backward = nearest_points(moved, target)[1], nearest_points(target, moved)[1]
+        turn, shift = _rigid_fit(torch.cat((source, source[backward])), torch.cat((target[forward], target)))
+    return Mesh((mesh.vertices.double() @ turn.T + shift).float(), mesh.faces)
+
+
+def _rigid_fit(source: Tensor, target: Tensor) -> tuple[Tensor, Tensor]:
+    """Rotation and shift of the least squared distance between paired points (N, 3) (Kabsch 1976)."""
+    source_mean, target_mean = source.mean(0), target.mean(0)
+    u, _, vh = torch.linalg.svd((target - target_mean).T @ (source - source_mean))
+    sign = torch.ones(3, dtype=source.dtype)
+    sign[2] = torch.det(u @ vh).sign()
+    turn = u @ torch.diag(sign) @ vh
+    return turn, target_mean - turn @ source_mean
+
+
+def _closest(meshes: list[Mesh], truth: TrueShape, seed: int) -> list[Mesh]:
+    """The given placement and the best other one: only these are worth the full measurement."""
+    target = truth.visible.points[:_ICP_POINTS]
+
+    def distance(mesh: Mesh) -> float:
+        return chamfer_distance(sample_surface(mesh, _ICP_POINTS, seed=seed + 1).points, target)
+
+    return [meshes[0], min(meshes[1:], key=distance)]
+
+
+def _chamfer(scores: MeshScores) -> float:
+    return scores.chamfer

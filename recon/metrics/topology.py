@@ -1,0 +1,43 @@
+"""What kind of surface a mesh is: closed or not, in how many pieces. Texture seams do not open it."""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from recon.surface.mesh import Mesh
+
+
+def weld(mesh: Mesh) -> Tensor:
+    """(F', 3) faces over distinct positions: vertices at exactly the same place are one, collapsed faces are gone."""
+    _, welded = torch.unique(mesh.vertices, dim=0, return_inverse=True)
+    faces = welded[mesh.faces]
+    a, b, c = faces.unbind(1)
+    return faces[(a != b) & (b != c) & (c != a)]
+
+
+def is_watertight(mesh: Mesh) -> bool:
+    """Whether every edge of the welded mesh belongs to exactly two faces; False for a mesh without faces."""
+    faces = weld(mesh)
+    if len(faces) == 0:
+        return False
+    edges = torch.cat((faces[:, [0, 1]], faces[:, [1, 2]], faces[:, [2, 0]])).sort(dim=1).values
+    _, uses = torch.unique(edges, dim=0, return_counts=True)
+    return bool((uses == 2).all())
+
+
+def component_count(mesh: Mesh) -> int:
+    """How many pieces the welded mesh has; faces that share a vertex belong to one piece."""
+    from scipy.sparse import coo_matrix
+    from scipy.sparse.csgraph import connected_components
+
+    faces = weld(mesh).numpy()
+    if len(faces) == 0:
+        return 0
+    used, compact = np.unique(faces, return_inverse=True)
+    compact = compact.reshape(faces.shape)
+    rows = np.concatenate((compact[:, 0], compact[:, 1]))
+    columns = np.concatenate((compact[:, 1], compact[:, 2]))
+    graph = coo_matrix((np.ones(len(rows), dtype=bool), (rows, columns)), shape=(len(used), len(used)))
+    return int(connected_components(graph, directed=False)[0])
