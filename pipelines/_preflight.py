@@ -1,0 +1,113 @@
+"""`turnabout check`: is this machine ready, and if not, what to install. Also run at the end of `make demo`'s set-up."""
+
+from __future__ import annotations
+
+import importlib
+import importlib.util
+import os
+import platform
+import sys
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+COMPILED = ("torch", "numpy", "scipy", "numba", "PIL", "cv2", "av", "safetensors", "xatlas", "fast_simplification")
+"""Packages with compiled parts: the ones that can be installed and still not load."""
+
+MINIMUM_MEMORY = 4 * 2**30
+"""Bytes; what the `fast` preset was seen to need, rounded up."""
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One thing that was looked at.
+
+    Attributes:
+        subject: what it is.
+        state: "ok", "note" (works, with a limit worth knowing) or "missing".
+        detail: what was found; when it is missing, what to do.
+    """
+
+    subject: str
+    state: str
+    detail: str
+
+
+def inspect() -> list[Finding]:
+    """Everything that the commands need from this machine, in the order in which it would fail."""
+    checks: Sequence[Callable[[], Finding | list[Finding]]] = (_python, _packages, _open3d, _device, _memory)
+    findings: list[Finding] = []
+    for check in checks:
+        result = check()
+        findings += result if isinstance(result, list) else [result]
+    return findings
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Prints the findings; 0 if the commands can run, 1 if something is missing."""
+    findings = inspect()
+    width = max(len(finding.subject) for finding in findings)
+    for finding in findings:
+        print(f"{finding.state:>7}  {finding.subject:<{width}}  {finding.detail}")
+    return int(any(finding.state == "missing" for finding in findings))
+
+
+def _python() -> Finding:
+    found = f"{platform.python_version()} on {platform.system()} {platform.machine()}"
+    if sys.version_info < (3, 11):
+        return Finding("Python", "missing", f"found {found}; needs 3.11 or newer")
+    if sys.maxsize < 2**32:
+        return Finding("Python", "missing", f"found a 32-bit {found}; its packages exist for 64-bit Python only")
+    return Finding("Python", "ok", found)
+
+
+def _packages() -> list[Finding]:
+    findings = []
+    for name in COMPILED:
+        try:
+            module = importlib.import_module(name)
+        except ImportError as error:
+            findings.append(Finding(name, "missing", f"{error}; install with: pip install turnabout"))
+        except OSError as error:
+            findings.append(Finding(name, "missing", f"installed, but a system library does not load: {error}"))
+        else:
+            findings.append(Finding(name, "ok", str(getattr(module, "__version__", "installed"))))
+    return findings
+
+
+def _open3d() -> Finding:
+    from recon._open3d import import_open3d, supply_libraries
+
+    try:
+        supplied = supply_libraries() if sys.platform == "linux" else {}
+        version = import_open3d().__version__
+    except (OSError, ValueError) as error:
+        return Finding("open3d", "missing", str(error))
+    stood_in = [f"{name} from {source}" for name, source in supplied.items() if source != "nothing"]
+    return Finding("open3d", "ok", ", ".join([version, *stood_in]))
+
+
+def _device() -> Finding:
+    try:
+        import torch
+    except (ImportError, OSError):
+        return Finding("device", "missing", "needs torch")
+    if not torch.cuda.is_available():
+        return Finding("device", "ok", f"CPU, {os.cpu_count()} cores (no CUDA device that this torch can use)")
+    name = torch.cuda.get_device_name()
+    if importlib.util.find_spec("gsplat") is None:
+        return Finding("device", "note", f"{name}; splats are fitted on the CPU until: pip install gsplat")
+    return Finding("device", "ok", name)
+
+
+def _memory() -> Finding:
+    if not hasattr(os, "sysconf") or "SC_PHYS_PAGES" not in os.sysconf_names:
+        return Finding("memory", "note", f"not measured; {MINIMUM_MEMORY / 2**30:.0f} GiB are enough for --preset fast")
+    found = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    if found < MINIMUM_MEMORY:
+        detail = f"{found / 2**30:.1f} GiB; {MINIMUM_MEMORY / 2**30:.0f} GiB are recommended"
+        return Finding("memory", "note", detail)
+    return Finding("memory", "ok", f"{found / 2**30:.0f} GiB")
+
+
+if __name__ == "__main__":
+    sys.exit(main())
