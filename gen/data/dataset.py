@@ -1,0 +1,151 @@
+"""`OrbitDataset`: a rendered dataset, memory-mapped, sampled as scenes of a few random views."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from gen.data import format as files
+from gen.data.format import DatasetError
+
+TIER_SHARES = {"A": 0.60, "B": 0.35, "C": 0.05}
+"""How often an object of each tier is drawn: A textured and realistic, B several colours, C near one colour."""
+
+
+@dataclass(frozen=True)
+class OrbitViews:
+    """Views of B objects, F each.
+
+    Attributes:
+        rgba: (B, F, S, S, 4) float32 in [0, 1], straight alpha.
+        depth: (B, F, S, S) float32 forward depth, 0 = nothing.
+        normal: (B, F, S, S, 3) float32 unit world normals, 0 = nothing.
+        c2w: (B, F, 4, 4); intrinsics: (B, F, 3, 3) in pixels.
+        objects: (B,) int64 places in `OrbitDataset.ids`.
+    """
+
+    rgba: Tensor
+    depth: Tensor
+    normal: Tensor
+    c2w: Tensor
+    intrinsics: Tensor
+    objects: Tensor
+
+
+class OrbitDataset:
+    """A folder written by `gen.data.render.render_dataset`.
+
+    Attributes:
+        folder: where it lies.
+        ids: object ids; their order is that of all object indices here.
+        tiers: tier of each object.
+        size: side of the pictures; views: pictures per object.
+        exclusion: how the objects that no training may see were kept out: `"list"`, or `"none"` when they were not.
+
+    Raises:
+        DatasetError: if the folder is not a finished dataset, or holds an object that its own list excludes.
+        OSError: if it cannot be read.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = Path(folder)
+        index = _read_index(self.folder)
+        try:
+            self.ids: tuple[str, ...] = tuple(str(o["id"]) for o in index["objects"])
+            self.tiers: tuple[str, ...] = tuple(str(o["tier"]) for o in index["objects"])
+            self.size, self.views = int(index["options"]["size"]), int(index["options"]["views"])
+            counts = [int(n) for n in index["shards"]]
+            self.exclusion: str = str(index["exclusion"])
+            excluded = {str(i) for i in index["excluded"]}
+        except (KeyError, TypeError, ValueError) as error:
+            raise DatasetError(f"{self.folder / files.INDEX_NAME}: misses or misstates {error}; render it again") from error
+        if forbidden := sorted(excluded & set(self.ids)):
+            raise DatasetError(f"{self.folder}: holds objects that its own list excludes: {', '.join(forbidden[:5])}")
+        if sum(counts) != len(self.ids) or not self.ids:
+            raise DatasetError(f"{self.folder}: {sum(counts)} rendered objects for {len(self.ids)} ids; render it again")
+        self._starts = np.cumsum([0, *counts])
+        self._shards = [
+            {kind: self._map(kind, shard, count) for kind in (*files.ARRAYS, "camera")}
+            for shard, count in enumerate(counts)
+        ]
+        tiers = np.array(self.tiers)
+        shares = {tier: share for tier, share in TIER_SHARES.items() if (tiers == tier).any()}
+        if unknown := set(self.tiers) - set(TIER_SHARES):
+            raise DatasetError(f"{self.folder}: unknown tiers {sorted(unknown)}, expected {sorted(TIER_SHARES)}")
+        weights = np.array([shares[tier] / (tiers == tier).sum() for tier in self.tiers])
+        self._cumulative = np.cumsum(weights / weights.sum())
+
+    def __len__(self) -> int:
+        return len(self.ids)
+
+    def sample(self, rng: np.random.Generator, frames: int, batch: int) -> OrbitViews:
+        """`batch` random objects, weighted by tier, with `frames` different random views each.
+
+        Raises:
+            ValueError: if there are fewer views than `frames`.
+        """
+        if not 1 <= frames <= self.views:
+            raise ValueError(f"asked for {frames} frames of an object, but the dataset has {self.views} views of each")
+        objects = np.searchsorted(self._cumulative, rng.random(batch), side="right").clip(max=len(self) - 1)
+        views = rng.random((batch, self.views)).argsort(axis=1)[:, :frames]
+        return self.read(objects, views)
+
+    def read(self, objects: NDArray[np.int64], views: NDArray[np.int64]) -> OrbitViews:
+        """Chosen views.
+
+        Args:
+            objects: (B,) places in `ids`; views: (B, F) in [0, `views`).
+        """
+        shards = np.searchsorted(self._starts, objects, side="right") - 1
+        rows = objects - self._starts[shards]
+
+        def gather(kind: str) -> NDArray[Any]:
+            return np.stack([self._shards[s][kind][r, v] for s, r, v in zip(shards, rows, views)])
+
+        cameras = gather("camera")
+        c2w, intrinsics = files.decode_cameras(cameras)
+        eye_distance = np.linalg.norm(cameras[..., [3, 7, 11]], axis=-1)
+        rgba = torch.from_numpy(gather("rgba")).float().div_(255)
+        normal = torch.from_numpy(gather("normal")).float()
+        return OrbitViews(
+            rgba=rgba,
+            depth=files.decode_depth(gather("depth"), eye_distance),
+            normal=torch.nn.functional.normalize(normal, dim=-1),
+            c2w=c2w,
+            intrinsics=intrinsics,
+            objects=torch.from_numpy(np.asarray(objects, np.int64)),
+        )
+
+    def _map(self, kind: str, shard: int, count: int) -> NDArray[Any]:
+        path = files.shard_path(self.folder, kind, shard)
+        try:
+            array = np.load(path, mmap_mode="r", allow_pickle=False)
+        except (ValueError, FileNotFoundError, EOFError) as error:
+            raise DatasetError(f"{path}: cannot be read as an array ({error}); render the dataset again") from error
+        expected = files.shard_shape(kind, count, self.views, self.size)
+        dtype = np.float32 if kind == "camera" else files.ARRAYS[kind][0]
+        if array.shape != expected or array.dtype != dtype:
+            raise DatasetError(
+                f"{path}: expected {np.dtype(dtype)} {expected}, found {array.dtype} {array.shape}; render it again"
+            )
+        return array
+
+
+def _read_index(folder: Path) -> dict[str, Any]:
+    path = folder / files.INDEX_NAME
+    if not path.is_file():
+        raise DatasetError(f"{folder}: expected a finished dataset ({files.INDEX_NAME}); run pipelines.render_dataset")
+    try:
+        index = json.loads(path.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise DatasetError(f"{path}: is not JSON ({error})") from error
+    if not isinstance(index, dict) or index.get("format") != files.FORMAT:
+        raise DatasetError(f"{path}: expected format {files.FORMAT!r}; render the dataset again")
+    return index

@@ -1,0 +1,82 @@
+"""The files of a rendered dataset and how their numbers are coded. `docs/dataset.md` says the same in words.
+
+A dataset is a folder of raw `.npy` shards beside one `dataset.json`. Shard `k` holds `N` objects with `V` views each:
+
+    rgba-k.npy    uint8   (N, V, S, S, 4)  sRGB, straight alpha
+    depth-k.npy   uint16  (N, V, S, S)     0 = nothing; else 1 + round(65534 * ((z - |eye|) / 1.1 + 0.5))
+    normal-k.npy  int8    (N, V, S, S, 3)  world normals * 127, 0 = nothing
+    camera-k.npy  float32 (N, V, 17)       c2w 3x4 row-major, fx, fy, cx, cy in pixels, index of the scene's light
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from recon.capture import Camera
+
+INDEX_NAME = "dataset.json"
+FORMAT = "turnabout-orbits-1"
+DEPTH_RANGE = 1.1
+"""World units between the nearest and the farthest depth that can be coded, centred on the origin's distance."""
+CAMERA_VALUES = 17
+
+ARRAYS: dict[str, tuple[type, tuple[int, ...]]] = {
+    "rgba": (np.uint8, (4,)),
+    "depth": (np.uint16, ()),
+    "normal": (np.int8, (3,)),
+}
+
+
+class DatasetError(ValueError):
+    """A rendered dataset, or what one should be made from, is not usable."""
+
+
+def shard_path(folder: Path, kind: str, shard: int) -> Path:
+    """Path of one array of one shard; `kind` is rgba, depth, normal or camera."""
+    return folder / f"{kind}-{shard:04d}.npy"
+
+
+def shard_shape(kind: str, objects: int, views: int, size: int) -> tuple[int, ...]:
+    """Shape of an array as the module's text says."""
+    if kind == "camera":
+        return (objects, views, CAMERA_VALUES)
+    return (objects, views, size, size, *ARRAYS[kind][1])
+
+
+def encode_depth(depth: NDArray[np.float32], eye_distance: float) -> NDArray[np.uint16]:
+    """(...) forward depth in world units, 0 = nothing, to codes."""
+    relative = (depth - np.float32(eye_distance)) * np.float32(1 / DEPTH_RANGE) + np.float32(0.5)
+    codes = 1 + np.rint(65534 * np.clip(relative, 0, 1))
+    return np.where(depth > 0, codes, 0).astype(np.uint16)
+
+
+def decode_depth(codes: NDArray[np.uint16], eye_distance: NDArray[np.float32]) -> Tensor:
+    """(..., S, S) codes and (...) distances of the cameras from the origin to forward depth, 0 = nothing."""
+    relative = (codes.astype(np.float32) - 1) / 65534 - np.float32(0.5)
+    depth = relative * np.float32(DEPTH_RANGE) + eye_distance[..., None, None]
+    return torch.from_numpy(np.where(codes > 0, depth, 0).astype(np.float32))
+
+
+def encode_camera(camera: Camera, light: int) -> NDArray[np.float32]:
+    """(17,) float32."""
+    k = camera.intrinsics
+    tail = torch.tensor([float(k[0, 0]), float(k[1, 1]), float(k[0, 2]), float(k[1, 2]), float(light)])
+    return torch.cat((camera.c2w[:3].reshape(12), tail)).numpy()
+
+
+def decode_cameras(values: NDArray[np.float32]) -> tuple[Tensor, Tensor]:
+    """(..., 17) to c2w (..., 4, 4) and intrinsics (..., 3, 3)."""
+    rows = torch.from_numpy(np.ascontiguousarray(values, np.float32))
+    c2w = torch.zeros(*rows.shape[:-1], 4, 4)
+    c2w[..., :3, :] = rows[..., :12].unflatten(-1, (3, 4))
+    c2w[..., 3, 3] = 1
+    intrinsics = torch.zeros(*rows.shape[:-1], 3, 3)
+    intrinsics[..., 0, 0], intrinsics[..., 1, 1] = rows[..., 12], rows[..., 13]
+    intrinsics[..., 0, 2], intrinsics[..., 1, 2] = rows[..., 14], rows[..., 15]
+    intrinsics[..., 2, 2] = 1
+    return c2w, intrinsics

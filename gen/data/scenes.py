@@ -1,0 +1,122 @@
+"""Random cameras and lights of training scenes. Every number follows from the seed and the object's id alone."""
+
+from __future__ import annotations
+
+import hashlib
+import math
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from recon.capture import Camera, orbit_camera, orbit_distance
+from recon.surface.render import Lights
+
+
+@dataclass(frozen=True)
+class SceneOptions:
+    """What varies between scenes and between the views of one. Angles in degrees.
+
+    Attributes:
+        size: side of the pictures in pixels.
+        views: pictures per object; their azimuths are spread evenly, then jittered.
+        elevation: lowest and highest.
+        fov: narrowest and widest field of view.
+        distance: nearest and farthest, as a multiple of the distance that frames the object with the house margin.
+        roll: standard deviation of the camera's roll.
+        roll_share: share of views that are rolled.
+        recolour_share: share of objects, real scans apart, whose hue is turned.
+        seed: of everything random.
+    """
+
+    size: int = 64
+    views: int = 24
+    elevation: tuple[float, float] = (-10.0, 60.0)
+    fov: tuple[float, float] = (20.0, 60.0)
+    distance: tuple[float, float] = (0.95, 1.15)
+    roll: float = 5.0
+    roll_share: float = 0.2
+    recolour_share: float = 0.25
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        if self.size < 8 or self.size > 2048 or not 1 <= self.views <= 4096:
+            raise ValueError(f"size must be 8..2048 and views 1..4096, got {self.size} and {self.views}")
+        for name, low, high in (("elevation", -89.0, 89.0), ("fov", 1.0, 120.0), ("distance", 0.5, 10.0)):
+            first, last = getattr(self, name)
+            if not low <= first <= last <= high:
+                raise ValueError(f"{name} must be a rising range within {low:g}..{high:g}, got {first:g} {last:g}")
+
+
+def scene_rng(seed: int, object_id: str, subject: str) -> np.random.Generator:
+    """The random stream of one object, independent of the order in which objects are drawn."""
+    digest = hashlib.sha256(f"{seed}\0{subject}\0{object_id}".encode()).digest()
+    return np.random.default_rng(np.frombuffer(digest, np.uint32))
+
+
+def random_cameras(options: SceneOptions, object_id: str) -> tuple[Camera, ...]:
+    """The cameras of one object's views. All look at the world's origin."""
+    rng = scene_rng(options.seed, object_id, "cameras")
+    count = options.views
+    azimuths = 2 * math.pi * (rng.permutation(count) + rng.random(count)) / count
+    cameras = []
+    for azimuth in azimuths:
+        # Uniform in the sine: uniform over the band of the sphere.
+        low, high = (math.sin(math.radians(e)) for e in options.elevation)
+        elevation = math.asin(rng.uniform(low, high))
+        fov = math.radians(rng.uniform(*options.fov))
+        distance = orbit_distance(fov) * rng.uniform(*options.distance)
+        rolled = rng.random() < options.roll_share
+        roll = math.radians(options.roll) * rng.standard_normal()
+        cameras.append(
+            orbit_camera(azimuth, elevation, fov, options.size, options.size, distance, roll if rolled else 0.0)
+        )
+    return tuple(cameras)
+
+
+def random_lights(options: SceneOptions, object_id: str, *, keep_colours: bool) -> Lights:
+    """One object's light: soft light from the sky and ground, one to three lamps, all slightly tinted, bright as
+    photographs are (a white surface facing the key light ends near white); sometimes flat light alone.
+
+    Args:
+        keep_colours: never turn the object's hue (real scans).
+    """
+    rng = scene_rng(options.seed, object_id, "lights")
+    exposure = rng.uniform(0.75, 1.1)
+    softness = 1.0 if rng.random() < 0.1 else rng.uniform(0.3, 0.75)
+    sky = softness * _tint(rng, 0.06)
+    ground = sky * rng.uniform(0.45, 1.0) * _tint(rng, 0.04)
+    count = 0 if softness == 1.0 else int(rng.integers(1, 4))
+    shares = np.sort(rng.dirichlet(np.ones(count)))[::-1] if count else np.zeros(0)
+    heights = rng.uniform(-0.2, 1.0, count)
+    around = rng.uniform(0, 2 * math.pi, count)
+    flat = np.sqrt(1 - heights**2)
+    directions = np.stack((flat * np.sin(around), heights, flat * np.cos(around)), axis=-1)
+    strength = 1.3 * (1 - softness)
+    colors = np.stack([strength * share * _tint(rng, 0.08) for share in shares]) if count else np.zeros((0, 3))
+    turn = rng.uniform(0, 2 * math.pi)
+    turned = rng.random() < options.recolour_share and not keep_colours
+    return Lights(
+        ambient=_tensor(np.stack((ground, sky)) * exposure),
+        directions=_tensor(directions.reshape(-1, 3)),
+        colors=_tensor(colors * exposure),
+        albedo_matrix=_tensor(_hue_turn(turn) if turned else np.eye(3)),
+    )
+
+
+def _tint(rng: np.random.Generator, spread: float) -> NDArray[np.float64]:
+    """(3,) colour around white, mean 1."""
+    color = 1 + spread * rng.standard_normal(3).clip(-2, 2)
+    return color / color.mean()
+
+
+def _hue_turn(angle: float) -> NDArray[np.float64]:
+    """(3, 3) rotation of linear RGB about its grey axis (Rodrigues)."""
+    axis = np.full(3, 1 / math.sqrt(3))
+    cross = np.array([[0, -axis[2], axis[1]], [axis[2], 0, -axis[0]], [-axis[1], axis[0], 0]])
+    return np.eye(3) * math.cos(angle) + math.sin(angle) * cross + (1 - math.cos(angle)) * np.outer(axis, axis)
+
+
+def _tensor(array: NDArray[np.float64]) -> torch.Tensor:
+    return torch.from_numpy(np.ascontiguousarray(array, np.float32))

@@ -1,0 +1,122 @@
+"""What a dataset can be rendered from: an object pack, or a folder of GLB and OBJ files. Lists and tiers included."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+from gen.data.format import DatasetError
+from gen.data.pack import ObjectPack
+from recon.surface.mesh import Mesh
+
+NEVER_TRAIN = "never_train.txt"
+MESH_SUFFIXES = (".glb", ".gltf", ".obj")
+
+
+@dataclass(frozen=True)
+class ObjectInfo:
+    """What is known of an object besides its shape; goes into `dataset.json`.
+
+    Attributes:
+        id: unique in its source.
+        tier: A textured and realistic, B several colours, C near one colour.
+        group: its family; relatives never lie on both sides of a split.
+        licence, author: as its source states them, "" when unknown.
+        kind: of what sort it is ("scan" for real things), "" when unknown.
+    """
+
+    id: str
+    tier: str = "B"
+    group: str = ""
+    licence: str = ""
+    author: str = ""
+    kind: str = ""
+
+
+class ObjectSource(Protocol):
+    """Objects by id, in our world frame and inside the sphere of diameter 1."""
+
+    objects: tuple[ObjectInfo, ...]
+
+    def mesh(self, object_id: str) -> Mesh: ...
+
+
+class PackSource:
+    """An object pack and the `manifest*.jsonl` beside it, if any."""
+
+    def __init__(self, path: Path) -> None:
+        self._pack = ObjectPack(path)
+        known = _read_manifests(path.parent)
+        self.objects = tuple(known.get(i, ObjectInfo(i)) for i in self._pack.ids)
+        self._drawn = 0
+
+    def mesh(self, object_id: str) -> Mesh:
+        self._drawn += 1
+        if self._drawn % 64 == 0:  # neighbours in a pack share textures; keep them for a while only
+            self._pack.forget_textures()
+        return self._pack.mesh(object_id)
+
+
+class FolderSource:
+    """All GLB, glTF and OBJ files under a folder; an object's id is its path without the suffix."""
+
+    def __init__(self, folder: Path) -> None:
+        self._paths = {
+            path.relative_to(folder).as_posix(): path
+            for path in sorted(folder.rglob("*"))
+            if path.suffix.lower() in MESH_SUFFIXES and path.is_file()
+        }
+        if not self._paths:
+            raise DatasetError(f"{folder}: expected {', '.join(MESH_SUFFIXES)} files in the folder, found none")
+        known = _read_manifests(folder)
+        self.objects = tuple(known.get(i, ObjectInfo(i)) for i in self._paths)
+
+    def mesh(self, object_id: str) -> Mesh:
+        from recon.surface.loading import load_mesh, normalised
+
+        return normalised(load_mesh(self._paths[object_id]))
+
+
+def open_source(path: Path) -> PackSource | FolderSource:
+    """A pack file or a folder of meshes.
+
+    Raises:
+        DatasetError: if it is neither.
+    """
+    if path.is_dir():
+        return FolderSource(path)
+    if not path.is_file():
+        raise DatasetError(f"{path}: no such pack or folder")
+    return PackSource(path)
+
+
+def read_ids(path: Path) -> frozenset[str]:
+    """Object ids of a list, one a line; blank lines and lines that begin with # do not count.
+
+    Raises:
+        DatasetError: if the file is missing, not text, or empty.
+    """
+    try:
+        lines = path.read_text(encoding="utf-8").splitlines()
+    except (OSError, UnicodeDecodeError) as error:
+        raise DatasetError(f"{path}: cannot be read as a list of object ids ({error})") from error
+    ids = frozenset(line.strip() for line in lines if line.strip() and not line.lstrip().startswith("#"))
+    if not ids:
+        raise DatasetError(f"{path}: expected object ids, one a line, found none")
+    return ids
+
+
+def _read_manifests(folder: Path) -> dict[str, ObjectInfo]:
+    known: dict[str, ObjectInfo] = {}
+    for path in sorted(folder.glob("manifest*.jsonl")):
+        for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), start=1):
+            try:
+                entry = json.loads(line)
+                fields = {key: str(entry.get(key, "")) for key in ("group", "licence", "author", "kind")}
+                info = ObjectInfo(id=str(entry["id"]), tier=str(entry.get("tier", "B")), **fields)
+            except (ValueError, KeyError, AttributeError, TypeError) as error:
+                raise DatasetError(f"{path}, line {number}: expected a JSON object with an id") from error
+            known[info.id] = info
+    return known

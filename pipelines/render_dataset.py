@@ -1,0 +1,79 @@
+"""`python -m pipelines.render_dataset`: objects in, a training dataset out."""
+
+from __future__ import annotations
+
+import os
+import sys
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Annotated
+
+import tyro
+
+
+@dataclass(frozen=True)
+class RenderDatasetOptions:
+    """Renders random views (colour, alpha, depth, normals) of every object of a pack or a folder of GLB/OBJ files."""
+
+    input: Annotated[Path, tyro.conf.Positional]
+    """An object pack (.zip) or a folder that holds .glb, .gltf or .obj files."""
+    output: Annotated[Path, tyro.conf.arg(name="output", aliases=["-o"])]
+    """The dataset's folder. If it holds an interrupted run of the same command, that is finished."""
+    size: int = 64
+    """Side of the pictures in pixels."""
+    views: int = 24
+    """Pictures of each object."""
+    exclude: str | None = None
+    """File of object ids that must not be rendered, one a line; "none" renders everything, never to be trained on.
+    Left out, the never_train.txt beside the input is used."""
+    only: Path | None = None
+    """File of object ids; nothing else is rendered."""
+    seed: int = 0
+    """Of cameras, lights and colours."""
+    elevation: tuple[float, float] = (-10.0, 60.0)
+    """Lowest and highest camera elevation in degrees."""
+    fov: tuple[float, float] = (20.0, 60.0)
+    """Narrowest and widest field of view in degrees."""
+    workers: int = field(default_factory=lambda: os.cpu_count() or 1)
+    """Processes. The result does not depend on it."""
+
+
+def render(options: RenderDatasetOptions) -> None:
+    """Runs the command, showing progress.
+
+    Raises:
+        ValueError, OSError: for what a user can mend.
+    """
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+    from gen.data.render import plan_dataset, render_dataset
+    from gen.data.scenes import SceneOptions
+
+    scene = SceneOptions(
+        size=options.size, views=options.views, elevation=options.elevation, fov=options.fov, seed=options.seed
+    )
+    plan = plan_dataset(options.input, scene, exclude=options.exclude, only=options.only)
+    columns = (TextColumn("objects"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    with Progress(*columns) as bar:
+        task = bar.add_task("objects", total=len(plan.objects))
+        render_dataset(
+            plan, options.output, workers=options.workers, progress=lambda done, _: bar.update(task, completed=done)
+        )
+    print(f"{options.output}: {len(plan.objects)} objects, {options.views} views each, {options.size} px")
+
+
+def main(args: list[str] | None = None) -> int:
+    """Parses `args` (the command line unless given); returns the exit code."""
+    options = tyro.cli(RenderDatasetOptions, args=args, prog="render_dataset")
+    try:
+        render(options)
+    except (ValueError, OSError) as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        return 130
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
