@@ -51,7 +51,7 @@ clean:
 $(CORE): pyproject.toml constraints.txt
 	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Turnabout needs Python 3.11 or newer; name one: make PYTHON=python3.12 ...")'
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
-	$(PIP) --only-binary :all: torch hatchling
+	$(PIP) --only-binary :all: torch hatchling editables
 	$(PIP) --only-binary :all: --no-build-isolation --editable .
 	$(BIN)/python -m pipelines._preflight
 	@touch $@

@@ -1,4 +1,4 @@
-"""`turnabout check`: is this machine ready, and if not, what to install. Also run at the end of `make demo`'s set-up."""
+"""`turnabout check`: is this machine ready, and if not, what to install. The set-up of `make demo` ends with it."""
 
 from __future__ import annotations
 
@@ -53,8 +53,6 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def _python() -> Finding:
     found = f"{platform.python_version()} on {platform.system()} {platform.machine()}"
-    if sys.version_info < (3, 11):
-        return Finding("Python", "missing", f"found {found}; needs 3.11 or newer")
     if sys.maxsize < 2**32:
         return Finding("Python", "missing", f"found a 32-bit {found}; its packages exist for 64-bit Python only")
     return Finding("Python", "ok", found)
