@@ -62,6 +62,7 @@ def import_open3d() -> Any:
     return open3d
 
 
+@functools.cache
 def supply_libraries() -> dict[str, str]:
     """Loads a substitute for each library that Open3D is linked against and this Linux system lacks.
 
@@ -110,13 +111,12 @@ def _load_packaged_libusb() -> bool:
 def _load_stub(name: str, functions: list[str]) -> bool:
     try:
         image = stub_library(name, functions, platform.machine())
-        descriptor = os.memfd_create(name)
+        descriptor = os.memfd_create(name)  # stays open: the linker knows the stub by this path, so it must stay unique
     except (ValueError, OSError):
         return False
-    with open(descriptor, "wb") as file:
+    with open(descriptor, "wb", closefd=False) as file:
         file.write(image)
-        file.flush()
-        return _loads(f"/proc/self/fd/{descriptor}")
+    return _loads(f"/proc/self/fd/{descriptor}")
 
 
 def _explain(error: str) -> str:
