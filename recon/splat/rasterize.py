@@ -110,11 +110,20 @@ def _matrices(cameras: Sequence[Camera]) -> Matrices:
 
 
 def _choose(backend: Backend, device: torch.device) -> Callable[..., Accumulated]:
+    """The backend's `accumulate`; each is imported when it is first asked for."""
     if backend == "auto":
-        backend = "cuda" if device.type == "cuda" else "torch"
+        backend = "cuda" if device.type == "cuda" else "cpu"
     if backend == "torch":
         return backend_torch.accumulate
-    raise RasterizeError(f"unknown backend {backend!r}; expected auto, cpu, cuda or torch")
+    if backend not in ("cpu", "cuda"):
+        raise RasterizeError(f"unknown backend {backend!r}; expected auto, cpu, cuda or torch")
+    if backend != device.type:
+        raise RasterizeError(f"backend {backend!r} needs its tensors on {backend}, found them on {device}; move them")
+    if backend == "cpu":
+        from recon.splat import backend_cpu
+
+        return backend_cpu.accumulate
+    raise RasterizeError("no cuda backend yet")
 
 
 def _finish(sums: Accumulated, background: Tensor | None) -> Rendering:

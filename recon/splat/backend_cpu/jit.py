@@ -1,0 +1,76 @@
+"""How kernels are compiled and spread over cores.
+
+Kernels are plain serial Numba functions that release the GIL and work on one chunk of tiles or Gaussians; chunks are
+handed to a small pool of Python threads. Compared with Numba's own parallel loops this compiles several times faster,
+needs no threading layer (nothing to clash with the OpenMP of torch), may be called from several threads at once and
+survives a fork. What a chunk computes never depends on which thread takes it, so results do not depend on the number
+of threads, which is `NUMBA_NUM_THREADS` (all cores unless set).
+
+Compiled code is cached beside the sources. Numba checks the time stamp of the kernel's own file only: after an edit
+of a helper that kernels of another file inline, delete `__pycache__`.
+"""
+
+from __future__ import annotations
+
+import itertools
+import os
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+import numba
+
+
+def kernel(function: Callable[..., Any]) -> Callable[..., Any]:
+    """Compiles on first call, without the GIL, with IEEE division and a cache on disk where one can be kept."""
+    options: dict[str, Any] = {"nogil": True, "error_model": "numpy"}
+    try:
+        return numba.njit(cache=True, **options)(function)
+    except RuntimeError:  # neither the package nor the home directory can be written to
+        return numba.njit(**options)(function)
+
+
+def thread_count() -> int:
+    return int(numba.get_num_threads())
+
+
+_pool: ThreadPoolExecutor | None = None
+
+
+def _forget_pool() -> None:
+    global _pool
+    _pool = None
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_forget_pool)
+
+
+def for_each_chunk(count: int, work: Callable[[int], None]) -> None:
+    """Calls `work(0) ... work(count - 1)`, each once, in any order, on all threads; returns when all are done.
+
+    Raises:
+        Exception: the first one that `work` raised.
+    """
+    global _pool
+    tickets = itertools.count()  # next() on it is atomic under the GIL
+
+    def drain() -> None:
+        for ticket in tickets:
+            if ticket >= count:
+                return
+            work(ticket)
+
+    helpers = min(thread_count(), count) - 1
+    if helpers > 0 and _pool is None:
+        _pool = ThreadPoolExecutor(thread_count() - 1, thread_name_prefix="splat")
+    futures = [_pool.submit(drain) for _ in range(helpers)] if _pool is not None else []
+    drain()
+    for future in futures:
+        if not future.cancel():
+            future.result()
+
+
+def chunk_bounds(length: int, count: int, chunk: int) -> tuple[int, int]:
+    """The half-open range of items in one of `count` nearly equal chunks."""
+    return length * chunk // count, length * (chunk + 1) // count
