@@ -1,0 +1,45 @@
+"""Gives a mesh its size and place in the world of whoever opens the file."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import torch
+
+from recon.surface.mesh import Mesh
+
+Origin = Literal["centre", "base", "keep"]
+
+
+class AssetError(ValueError):
+    """A mesh that cannot become a file; the message says what to change."""
+
+
+def place_mesh(mesh: Mesh, *, size: float | None = 1.0, origin: Origin = "centre") -> Mesh:
+    """The mesh scaled so that its longest side is `size` metres, moved so that its origin is where it is wanted.
+
+    Args:
+        size: length of the bounding box's longest side, or None to keep the scale.
+        origin: "centre" of the bounding box, the middle of its "base" (so that it stands on the ground), or "keep"
+            (scaled about the mesh's own origin).
+
+    Raises:
+        AssetError: if the mesh is empty, not finite or without extent, or the size is not a positive number.
+    """
+    if len(mesh.faces) == 0 or len(mesh.vertices) == 0:
+        raise AssetError("the mesh has no faces; there is nothing to write")
+    if not bool(torch.isfinite(mesh.vertices).all()):
+        raise AssetError("the mesh has vertices that are NaN or infinite")
+    if size is not None and not 0 < size < float("inf"):
+        raise AssetError(f"expected a positive size in metres, got {size}")
+    low, high = mesh.bounds()
+    extent = float((high - low).max())
+    if not extent > 0:
+        raise AssetError("the mesh is a single point; it has no size to scale")
+    scale = 1.0 if size is None else size / extent
+    pivot = torch.zeros(3, dtype=mesh.vertices.dtype)
+    if origin != "keep":
+        pivot = (low + high) / 2
+        if origin == "base":
+            pivot[1] = low[1]
+    return mesh.moved(scale, -pivot * scale)
