@@ -1,0 +1,192 @@
+"""Capture -> `Gaussians`: draw a view, compare it with its frame, step; over and over."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+
+import torch
+from torch import Tensor
+
+from recon.capture import Camera, Capture, Frame
+from recon.splat.gaussians import Gaussians
+from recon.splat.initialise import initial_gaussians, initial_volume
+from recon.splat.losses import (
+    depth_loss,
+    normal_loss,
+    normals_from_depth,
+    photometric_loss,
+    ray_directions,
+    weighted_mean,
+)
+from recon.splat.optimise import LearningRates, SplatOptimiser
+from recon.splat.rasterize import Backend, Rendering, rasterize
+
+Progress = Callable[[int, int, dict[str, float]], None]
+"""Called with (steps done, steps in all, current figures)."""
+
+
+@dataclass(frozen=True)
+class FitOptions:
+    """How a scene is fitted. Weights are relative to the photometric loss."""
+
+    iterations: int = 400
+    """Views drawn and compared."""
+    initial_gaussians: int = 8000
+    """Gaussians at the start."""
+    max_gaussians: int = 12000
+    """Gaussians at the end, at most."""
+    max_size: int = 128
+    """Longer pictures are shrunk to this many pixels on their longer side."""
+    sh_degree: int = 0
+    """Degree of view-dependent colour; 0 forces views that disagree to share one colour."""
+    grid: int = 96
+    """Points a side of the volume that the fit starts from."""
+    ssim_share: float = 0.2
+    """Part of the photometric loss that is structural dissimilarity."""
+    alpha_weight: float = 0.5
+    """Absolute difference of the drawn and the given mask."""
+    depth_weight: float = 0.5
+    """Difference of depths, where frames have them."""
+    depth_reach: float = 0.03
+    """Depth errors beyond this, in world units, count less and less."""
+    normal_weight: float = 0.05
+    """Angle between drawn normals and the frames' own, where they have them."""
+    consistency_weight: float = 0.05
+    """Angle between drawn normals and those of the drawn depth."""
+    opacity_weight: float = 0.005
+    """Mean opacity: lets superfluous Gaussians fade, so that they can be moved."""
+    renew_every: int = 50
+    """Steps between moving dead Gaussians and growing the scene."""
+    max_scale: float = 0.15
+    """Wider Gaussians, in world units, are moved."""
+    rates: LearningRates = field(default_factory=LearningRates)
+    """Adam's step sizes."""
+
+    def __post_init__(self) -> None:
+        if self.iterations < 1 or self.initial_gaussians < 1 or self.max_gaussians < self.initial_gaussians:
+            raise ValueError(
+                f"a fit needs at least one iteration and 1 <= initial_gaussians <= max_gaussians, got "
+                f"{self.iterations}, {self.initial_gaussians} and {self.max_gaussians}"
+            )
+
+
+FIT_PRESETS: dict[str, FitOptions] = {
+    "fast": FitOptions(),
+    "balanced": FitOptions(iterations=1200, initial_gaussians=12000, max_gaussians=24000, max_size=192, grid=128),
+    "quality": FitOptions(
+        iterations=4000, initial_gaussians=30000, max_gaussians=80000, max_size=384, grid=160, sh_degree=2
+    ),
+}
+
+
+def fit_gaussians(
+    capture: Capture,
+    options: FitOptions = FIT_PRESETS["fast"],
+    *,
+    seed: int = 0,
+    progress: Progress | None = None,
+    backend: Backend = "auto",
+) -> Gaussians:
+    """Fits Gaussians to a capture's colours, masks and, where frames have them, depths and normals.
+
+    Frames are compared over random backgrounds, so that colour cannot pass for coverage. Order, backgrounds and
+    relocation follow `seed`; on the processor the result is the same every time.
+
+    Args:
+        capture: frames of one object around the world's origin, in the unit-diameter sphere.
+        options: length, size and weights of the fit.
+        seed: of everything random.
+        progress: told about every step.
+        backend: of the rasterizer.
+
+    Raises:
+        ValueError: if the silhouettes do not meet anywhere.
+    """
+    generator = torch.Generator().manual_seed(seed)
+    volume = initial_volume(capture.frames, options.grid)
+    start = initial_gaussians(volume, capture.frames, options.initial_gaussians, generator, sh_degree=options.sh_degree)
+    targets = [_target(frame, options.max_size) for frame in capture]
+    optimiser = SplatOptimiser(start, options.rates, options.iterations, generator)
+    order = _shuffled(len(targets), generator)
+    for step in range(options.iterations):
+        target = targets[next(order)]
+        background = torch.rand(3, generator=generator)
+        gaussians = optimiser.gaussians
+        rendering = rasterize(gaussians, [target.camera], background=background, backend=backend)
+        terms = _terms(rendering, target, background, options)
+        loss = torch.stack(list(terms.values())).sum() + options.opacity_weight * gaussians.opacities.mean()
+        loss.backward()
+        optimiser.step()
+        done = step + 1
+        # The last fifth only polishes: what moves then would have no time to settle.
+        if done % options.renew_every == 0 and done < 0.8 * options.iterations:
+            optimiser.renew(options.max_gaussians, max_scale=options.max_scale)
+        if progress is not None:
+            figures = {name: float(term) for name, term in terms.items()}
+            progress(done, options.iterations, figures | {"gaussians": float(len(gaussians))})
+    return optimiser.gaussians.detach()
+
+
+@dataclass(frozen=True)
+class _Target:
+    """A frame, decoded once, at the size of the fit."""
+
+    camera: Camera
+    color: Tensor  # (H, W, 3) premultiplied
+    alpha: Tensor  # (H, W)
+    weight: Tensor  # (H, W)
+    depth: Tensor | None  # (H, W), 0 = unknown
+    normal: Tensor | None  # (H, W, 3), 0 = unknown
+    directions: Tensor  # (H, W, 3)
+
+
+def _target(frame: Frame, max_size: int) -> _Target:
+    camera = frame.camera
+    shrink = min(1.0, max_size / max(camera.width, camera.height))
+    camera = camera.resized(max(1, round(camera.width * shrink)), max(1, round(camera.height * shrink)))
+    size = (camera.height, camera.width)
+    picture = _resized(frame.premultiplied(), size, "area")
+    depth, normal = frame.depth(), frame.normal()
+    return _Target(
+        camera,
+        picture[..., :3],
+        picture[..., 3],
+        _resized(frame.weight()[..., None], size, "area")[..., 0],
+        None if depth is None else _resized(depth[..., None], size, "nearest-exact")[..., 0],
+        None if normal is None else _resized(normal, size, "nearest-exact"),
+        ray_directions(camera),
+    )
+
+
+def _resized(picture: Tensor, size: tuple[int, int], mode: str) -> Tensor:
+    """(H, W, C) to another size; the same tensor where nothing changes."""
+    if tuple(picture.shape[:2]) == size:
+        return picture
+    return torch.nn.functional.interpolate(picture.permute(2, 0, 1)[None], size, mode=mode)[0].permute(1, 2, 0)
+
+
+def _shuffled(count: int, generator: torch.Generator) -> Iterator[int]:
+    """Endless passes over 0 .. count - 1, each in a new order: neighbours on an orbit teach little in a row."""
+    while True:
+        yield from torch.randperm(count, generator=generator).tolist()
+
+
+def _terms(rendering: Rendering, target: _Target, background: Tensor, options: FitOptions) -> dict[str, Tensor]:
+    """The weighted losses of one view, by name."""
+    alpha, depth, normal = rendering.alpha[0], rendering.depth[0], rendering.normal[0]
+    composed = target.color + (1 - target.alpha[..., None]) * background
+    terms = {
+        "color": photometric_loss(rendering.rgb[0], composed, target.weight, options.ssim_share),
+        "alpha": options.alpha_weight * weighted_mean((alpha - target.alpha).abs(), target.weight),
+    }
+    # Where the mask is mixed, depth and normal belong to nothing in particular.
+    solid = target.weight * (target.alpha > 0.9) * (alpha.detach() > 0.5)
+    if target.depth is not None and options.depth_weight > 0:
+        terms["depth"] = options.depth_weight * depth_loss(depth, target.depth, solid, options.depth_reach)
+    if target.normal is not None and options.normal_weight > 0:
+        terms["normal"] = options.normal_weight * normal_loss(normal, target.normal, solid)
+    if options.consistency_weight > 0:
+        surface = normals_from_depth(depth, target.directions)
+        terms["consistency"] = options.consistency_weight * normal_loss(normal, surface, solid)
+    return terms

@@ -1,0 +1,130 @@
+"""Where a fit starts: the solid that the frames' silhouettes and depth maps allow, covered with flat Gaussians."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+from recon.capture import Frame, Source
+from recon.splat.gaussians import Gaussians, from_points
+from recon.splat.rotations import multiply_quats
+from recon.splat.volume import DepthView, SignedVolume, fuse_depth_views, visual_hull
+
+FLATNESS = 0.2
+"""Thickness of the first Gaussians, against their width."""
+_FRONTALITY_POWER = 4
+
+
+def initial_volume(frames: Sequence[Frame], resolution: int) -> SignedVolume:
+    """The visual hull, hollowed by the depth maps of the frames that have them.
+
+    Generated frames disagree with each other, so a twelfth of them (at least one) must agree before they carve;
+    observed and rendered frames carve alone.
+
+    Raises:
+        ValueError: if nothing is left, i.e. the silhouettes do not meet anywhere.
+    """
+    alphas = [frame.rgba()[..., 3] for frame in frames]
+    generated = sum(frame.source is Source.GENERATED for frame in frames)
+    dissent = math.ceil(generated / 12) if generated > 2 else 0
+    hull = visual_hull([frame.camera for frame in frames], alphas, resolution, dissent=dissent)
+    if not bool((hull.values < 0).any()):
+        raise ValueError(
+            f"the silhouettes of the {len(frames)} frames do not meet anywhere within the unit sphere around the "
+            "world's origin: expected masks of one centred object; check the cameras and the masks"
+        )
+    views = depth_views(frames, alphas)
+    if not views:
+        return hull
+    seen = fuse_depth_views(views, resolution)
+    both = torch.maximum(hull.values, seen.values)
+    return hull.with_values(both) if bool((both < 0).any()) else hull
+
+
+def depth_views(frames: Sequence[Frame], alphas: Sequence[Tensor]) -> list[DepthView]:
+    """The frames that have depth; pixels that the mask covers without depth do not vote."""
+    views = []
+    for frame, alpha in zip(frames, alphas, strict=True):
+        depth = frame.depth()
+        if depth is None:
+            continue
+        covered = alpha > 0.5
+        known = ~covered | (depth > 0)
+        views.append(DepthView(frame.camera, torch.where(covered, depth, 0), known, float(frame.weight().mean())))
+    return views
+
+
+def initial_gaussians(
+    volume: SignedVolume, frames: Sequence[Frame], count: int, generator: torch.Generator, *, sh_degree: int = 0
+) -> Gaussians:
+    """`count` flat Gaussians spread over the volume's surface, coloured by the frames that see them from the front.
+
+    Raises:
+        ValueError: if the volume has no surface.
+    """
+    points, normals = volume.crossings()
+    if len(points) == 0:
+        raise ValueError("the volume has no surface to start from")
+    # Three families of grid edges cross a surface of area A about 1.5 A / spacing^2 times, whatever its direction.
+    area = len(points) * volume.spacing**2 / 1.5
+    index = _spread(len(points), count, generator)
+    points, normals = points[index], normals[index]
+    jitter = (torch.rand(len(points), 3, generator=generator) - 0.5) * volume.spacing
+    points = points + jitter - (jitter * normals).sum(-1, keepdim=True) * normals
+    colors = sample_colors(points, normals, frames)
+    width = math.sqrt(area / count) * 0.7
+    gaussians = from_points(points, colors, width, opacity=0.5, sh_degree=sh_degree)
+    gaussians.log_scales[:, 2] += math.log(FLATNESS)
+    turn = 2 * math.pi * torch.rand(len(points), generator=generator)
+    gaussians.quats.copy_(multiply_quats(_quats_from_z(normals), _quats_about_z(turn)))
+    return gaussians
+
+
+def sample_colors(points: Tensor, normals: Tensor, frames: Sequence[Frame]) -> Tensor:
+    """(N, 3) colours averaged over the frames, mostly from those that look straight at the surface.
+
+    Occlusion is ignored: on a hull, what faces a camera is nearly always what it sees.
+    """
+    total = torch.zeros(len(points), 3)
+    weight = torch.full((len(points), 1), 1e-6)
+    for frame in frames:
+        pixels, depth = frame.camera.project(points)
+        toward = torch.nn.functional.normalize(frame.camera.centre - points, dim=-1)
+        frontality = (toward * normals).sum(-1).clamp_min(0) ** _FRONTALITY_POWER
+        sampled = _bilinear(frame.premultiplied(), pixels)
+        trust = (frontality * (depth > 0))[:, None]
+        total += trust * sampled[:, :3]
+        weight += trust * sampled[:, 3:]
+    return (total / weight).clamp(0, 1)
+
+
+def _bilinear(picture: Tensor, pixels: Tensor) -> Tensor:
+    """(N, C) picture (H, W, C) at pixel coordinates (N, 2), 0 outside."""
+    height, width = picture.shape[:2]
+    grid = pixels / torch.tensor([width / 2, height / 2]) - 1
+    sampled = torch.nn.functional.grid_sample(picture.permute(2, 0, 1)[None], grid[None, None], align_corners=False)
+    return sampled[0, :, 0].T
+
+
+def _spread(available: int, count: int, generator: torch.Generator) -> Tensor:
+    """(count,) indices below `available`: every one is taken equally often, in random order."""
+    rounds = -(-count // available)
+    return torch.cat([torch.randperm(available, generator=generator) for _ in range(rounds)])[:count]
+
+
+def _quats_from_z(normals: Tensor) -> Tensor:
+    """(N, 4) wxyz rotations that take +z to unit normals (N, 3)."""
+    x, y, z = normals.unbind(-1)
+    quats = torch.stack((1 + z, -y, x, torch.zeros_like(z)), dim=-1)
+    opposite = torch.tensor([0.0, 1.0, 0.0, 0.0]).expand_as(quats)
+    quats = torch.where((z < -0.9999)[:, None], opposite, quats)
+    return torch.nn.functional.normalize(quats, dim=-1)
+
+
+def _quats_about_z(angles: Tensor) -> Tensor:
+    """(N, 4) wxyz rotations about +z."""
+    zero = torch.zeros_like(angles)
+    return torch.stack(((angles / 2).cos(), zero, zero, (angles / 2).sin()), dim=-1)

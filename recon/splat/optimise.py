@@ -1,0 +1,138 @@
+"""The optimiser of a fit: Adam over the raw parameters, and Gaussians moved from where they do nothing to where the
+scene is (3DGS-MCMC, Kheradmand et al. 2024)."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from recon.splat.gaussians import Gaussians
+from recon.splat.rotations import rotations_from_quats
+
+
+@dataclass(frozen=True)
+class LearningRates:
+    """Adam's step sizes for a scene of diameter 1. Attributes are named like those of `Gaussians`."""
+
+    means: float = 2e-3
+    quats: float = 2e-2
+    log_scales: float = 2e-2
+    logit_opacities: float = 5e-2
+    sh: float = 2e-2
+    sh_rest: float = 2e-3
+
+
+BETAS = (0.9, 0.99)
+DEAD_OPACITY = 0.02
+
+
+class SplatOptimiser:
+    """Holds the parameters and their moments; the only state of a fit.
+
+    Args:
+        gaussians: the start.
+        rates: step sizes; those of `means` fall to a hundredth over `iterations`, the others to a tenth.
+        iterations: length of the schedule.
+        generator: source of all randomness, on the processor.
+    """
+
+    def __init__(self, gaussians: Gaussians, rates: LearningRates, iterations: int, generator: torch.Generator) -> None:
+        self._rates = rates
+        self._iterations = iterations
+        self._generator = generator
+        self._step = 0
+        tensors = (*gaussians.tensors()[:4], gaussians.sh[:, :1], gaussians.sh[:, 1:])
+        self._parameters = [tensor.detach().clone().requires_grad_() for tensor in tensors]
+        self._moments = [(torch.zeros_like(p), torch.zeros_like(p)) for p in self._parameters]
+
+    @property
+    def gaussians(self) -> Gaussians:
+        """The current scene; gradients reach the parameters through it."""
+        means, quats, log_scales, logit_opacities, constant, rest = self._parameters
+        return Gaussians(means, quats, log_scales, logit_opacities, torch.cat((constant, rest), dim=1))
+
+    @torch.no_grad()
+    def step(self) -> None:
+        """One Adam step from the accumulated gradients, which are then cleared."""
+        self._step += 1
+        progress = self._step / self._iterations
+        rates = self._rates
+        slow, fast = 0.1**progress, 0.01**progress
+        sizes = (
+            rates.means * fast,
+            rates.quats * slow,
+            rates.log_scales * slow,
+            rates.logit_opacities * slow,
+            rates.sh * slow,
+            rates.sh_rest * slow,
+        )
+        correction = math.sqrt(1 - BETAS[1] ** self._step) / (1 - BETAS[0] ** self._step)
+        for parameter, (first, second), size in zip(self._parameters, self._moments, sizes, strict=True):
+            if parameter.grad is None or parameter.numel() == 0:
+                continue
+            first.lerp_(parameter.grad, 1 - BETAS[0])
+            second.mul_(BETAS[1]).addcmul_(parameter.grad, parameter.grad, value=1 - BETAS[1])
+            parameter.addcdiv_(first, second.sqrt().add_(1e-15), value=-size * correction)
+            parameter.grad = None
+
+    @torch.no_grad()
+    def renew(self, max_gaussians: int, growth: float = 1.1, max_scale: float = math.inf) -> int:
+        """Moves Gaussians that show nothing onto others, drawn by opacity, and grows the scene. Returns the count.
+
+        A chosen Gaussian and its copy together look like the original did (equation 9 of the paper, two copies).
+
+        Args:
+            max_gaussians: the count never exceeds this.
+            growth: factor on the count, until `max_gaussians` are reached.
+            max_scale: Gaussians wider than this count as dead.
+        """
+        means, _, log_scales, logit_opacities, *_ = self._parameters
+        broken = ~torch.isfinite(means).all(-1) | (log_scales.amax(-1) > math.log(max_scale))
+        dead = (logit_opacities.sigmoid() < DEAD_OPACITY) | broken
+        alive = (~dead).nonzero()[:, 0]
+        if len(alive) == 0:
+            return len(means)
+        total = max(len(means), min(max_gaussians, int(len(means) * growth)))
+        wanted = min(int(dead.sum()) + total - len(means), len(alive))
+        if wanted == 0:
+            return len(means)
+        chosen = alive[torch.multinomial(logit_opacities[alive].sigmoid(), wanted, generator=self._generator)]
+        self._split(chosen)
+        slots = dead.nonzero()[:, 0][:wanted]
+        self._copy(chosen, slots)
+        return len(self._parameters[0])
+
+    def _split(self, chosen: Tensor) -> None:
+        """Fades and narrows the chosen Gaussians so that two of each look like one did."""
+        log_scales, logit_opacities = self._parameters[2], self._parameters[3]
+        opacity = logit_opacities[chosen].sigmoid().clamp(max=0.999)
+        half = 1 - (1 - opacity).sqrt()
+        shrink = opacity / (2 * half - half.square() / math.sqrt(2))
+        logit_opacities[chosen] = torch.logit(half.clamp_min(DEAD_OPACITY * 1.1))
+        log_scales[chosen] += shrink.log()[:, None]
+
+    def _copy(self, chosen: Tensor, slots: Tensor) -> None:
+        """Writes copies of the chosen Gaussians into the slots, then behind the last one, with fresh moments; the pair
+        is pushed apart along a random direction of its own ellipsoid."""
+        noise = torch.randn(len(chosen), 3, generator=self._generator) * 0.5
+        local = noise * self._parameters[2][chosen].exp()
+        offset = (rotations_from_quats(self._parameters[1][chosen]) @ local[..., None])[..., 0]
+        for index, parameter in enumerate(self._parameters):
+            values = parameter[chosen].clone()
+            if index == 0:
+                parameter[chosen] += offset
+                values -= offset
+            moments = self._moments[index]
+            for moment in moments:
+                moment[chosen] = 0
+                moment[slots] = 0
+            parameter[slots] = values[: len(slots)]
+            added = values[len(slots) :]
+            if len(added):
+                grown = torch.cat((parameter.detach(), added)).requires_grad_()
+                self._parameters[index] = grown
+                first, second = (torch.cat((moment, torch.zeros_like(added))) for moment in moments)
+                self._moments[index] = (first, second)

@@ -1,0 +1,87 @@
+"""Closed solids: what a fused volume needs before its surface is extracted, and the way to close any other mesh."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from recon.capture.camera import OBJECT_RADIUS, Camera, intrinsics_from_fov, look_at, orbit_distance
+from recon.splat.volume import DepthView, SignedVolume, fuse_depth_views
+from recon.surface.extract import NEIGHBOURS, extract_surface
+from recon.surface.mesh import Mesh
+from recon.surface.render import render_mesh
+
+CLOSING_FOV = math.radians(30)
+
+
+def keep_one_solid(volume: SignedVolume) -> SignedVolume:
+    """Keeps the largest connected solid and fills the cavities inside of it, so that one closed surface remains.
+
+    Raises:
+        ValueError: if nothing is inside.
+    """
+    from scipy.ndimage import label
+
+    values = volume.values.numpy().copy()
+    solids, count = label(values < 0, NEIGHBOURS)
+    if count == 0:
+        raise ValueError("the volume is empty: no view shows a solid")
+    largest = 1 + int(np.bincount(solids.ravel())[1:].argmax())
+    crumbs = (solids > 0) & (solids != largest)
+    values[crumbs] = np.abs(values[crumbs]) + 1e-3 * volume.spacing
+    holes, _ = label(values >= 0, NEIGHBOURS)
+    border = holes[0, 0, 0]
+    cavities = (holes > 0) & (holes != border)
+    values[cavities] = -np.abs(values[cavities]) - 1e-3 * volume.spacing
+    return volume.with_values(torch.from_numpy(values))
+
+
+def view_directions(count: int) -> Tensor:
+    """(count, 3) unit vectors spread evenly over the sphere (Fibonacci lattice)."""
+    index = torch.arange(count, dtype=torch.float64) + 0.5
+    height = 1 - 2 * index / count
+    turn = math.pi * (3 - math.sqrt(5)) * index
+    radius = (1 - height**2).sqrt()
+    return torch.stack((radius * turn.sin(), height, radius * turn.cos()), dim=-1).float()
+
+
+def surrounding_cameras(count: int, size: int, radius: float = OBJECT_RADIUS) -> tuple[Camera, ...]:
+    """Cameras on a sphere that look at the origin and frame a ball of `radius` with the house's margin."""
+    distance = orbit_distance(CLOSING_FOV, radius)
+    intrinsics = intrinsics_from_fov(CLOSING_FOV, size, size)
+    return tuple(Camera(look_at(distance * eye), intrinsics, size, size) for eye in view_directions(count))
+
+
+def is_watertight(mesh: Mesh) -> bool:
+    """Whether every edge joins exactly two faces that agree on what is outside, and no face names a vertex twice."""
+    if len(mesh.faces) == 0:
+        return False
+    faces = mesh.faces.numpy()
+    if ((faces == np.roll(faces, 1, axis=1)).any(axis=1)).any():
+        return False
+    start, end = faces.ravel(), np.roll(faces, -1, axis=1).ravel()
+    count = len(mesh.vertices)
+    forward, backward = np.sort(start * count + end), np.sort(end * count + start)
+    return bool((forward[1:] != forward[:-1]).all() and (forward == backward).all())
+
+
+def close_mesh(mesh: Mesh, resolution: int = 128, views: int = 64) -> Mesh:
+    """A closed mesh that looks like this one from everywhere around it: seen surfaces stay, what is hidden is solid.
+
+    Open, self-intersecting and multi-part meshes are allowed. Materials and texture coordinates are dropped.
+
+    Args:
+        mesh: any mesh around the world's origin, in the unit-diameter sphere.
+        resolution: grid points a side.
+        views: directions that it is looked at from.
+
+    Raises:
+        ValueError: if the mesh cannot be seen at all.
+    """
+    drawn = []
+    for camera in surrounding_cameras(views, round(1.5 * resolution)):
+        drawn.append(DepthView(camera, render_mesh(mesh, camera, supersample=1).depth))
+    return extract_surface(keep_one_solid(fuse_depth_views(drawn, resolution)))
