@@ -5,6 +5,7 @@ tile sorts anything. Work is cut into chunks of consecutive Gaussians, each of w
 go, so the result does not depend on threads.
 """
 
+# mypy: disable-error-code="no-untyped-def"
 from __future__ import annotations
 
 import math
@@ -96,16 +97,16 @@ def find_pairs(start, stop, records, counts, starts, tiles_x, width, height, pai
         determinant = level * c / (half_x * half_x)  # a c - b² would cancel for needles
         extreme_y, extreme_x = -b / c * half_x, -b / a * half_y
         pair = starts[i]
-        first = max(int(math.floor((y - half_y) / TILE_HEIGHT)), 0)
-        last = min(int(math.floor((y + half_y) / TILE_HEIGHT)), (height - 1) // TILE_HEIGHT)
+        first = max(math.floor((y - half_y) / TILE_HEIGHT), 0)
+        last = min(math.floor((y + half_y) / TILE_HEIGHT), (height - 1) // TILE_HEIGHT)
         for tile_y in range(first, last + 1):
             centre_y = tile_y * TILE_HEIGHT + 0.5 - y
             lo, hi = max(centre_y, -half_y), min(centre_y + (TILE_HEIGHT - 1), half_y)
             if lo > hi:
                 continue
             left, right = _span(a, b, determinant, level, lo, hi, extreme_y)
-            pixel_first = max(int(math.ceil(x + left - 0.5)), 0)
-            pixel_last = min(int(math.floor(x + right - 0.5)), width - 1)
+            pixel_first = max(math.ceil(x + left - 0.5), 0)
+            pixel_last = min(math.floor(x + right - 0.5), width - 1)
             if pixel_first > pixel_last:
                 continue
             for tile_x in range(pixel_first // TILE_WIDTH, pixel_last // TILE_WIDTH + 1):
@@ -114,8 +115,8 @@ def find_pairs(start, stop, records, counts, starts, tiles_x, width, height, pai
                 if lo > hi:
                     continue
                 upper, lower = _span(c, b, determinant, level, lo, hi, extreme_x)
-                row_first = max(int(math.ceil(y + upper - 0.5)) - tile_y * TILE_HEIGHT, 0)
-                row_last = min(int(math.floor(y + lower - 0.5)) - tile_y * TILE_HEIGHT, TILE_HEIGHT - 1)
+                row_first = max(math.ceil(y + upper - 0.5) - tile_y * TILE_HEIGHT, 0)
+                row_last = min(math.floor(y + lower - 0.5) - tile_y * TILE_HEIGHT, TILE_HEIGHT - 1)
                 if row_first > row_last or pair >= starts[i + 1]:
                     continue
                 pair_tiles[pair] = tile_y * tiles_x + tile_x

@@ -4,6 +4,7 @@ The working state of a tile is a small array of rows: the light that is left (se
 the planes of the picture.
 """
 
+# mypy: disable-error-code="no-untyped-def"
 from __future__ import annotations
 
 import numpy as np
@@ -16,7 +17,6 @@ from recon.splat.backend_cpu.layout import (
     GREEN,
     MEAN_X,
     MEAN_Y,
-    MEDIAN,
     NORMAL_X,
     NORMAL_Y,
     NORMAL_Z,

@@ -4,6 +4,7 @@ One Gaussian costs some hundred operations, its pixels thousands: here exactness
 in float64 and rounded once. `projection_backward` is the derivative of this file.
 """
 
+# mypy: disable-error-code="no-untyped-def"
 from __future__ import annotations
 
 import math

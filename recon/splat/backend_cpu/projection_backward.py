@@ -1,5 +1,6 @@
 """The derivative of `projection`: gradients of the pairs to gradients of the scene and of the camera, in doubles."""
 
+# mypy: disable-error-code="no-untyped-def"
 from __future__ import annotations
 
 import math

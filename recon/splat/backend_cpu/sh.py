@@ -1,5 +1,6 @@
 """Spherical harmonics inside kernels: values and their derivatives in the direction (see `recon.splat.harmonics`)."""
 
+# mypy: disable-error-code="no-untyped-def"
 from __future__ import annotations
 
 import math
