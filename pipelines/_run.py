@@ -1,0 +1,319 @@
+"""The run folder: named stages that read their inputs from disk and publish their outputs atomically.
+
+A stage works in a scratch folder inside the run folder, then every output is renamed into place, then a marker with
+the outputs' hashes is written. Whatever kills the process, a finished stage has a marker that matches its files and
+everything else is done again, so that a resumed run ends with the bytes of an unbroken one (but `timings.json`).
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import json
+import os
+import shutil
+import sys
+import time
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Protocol
+
+STATE = ".turnabout"
+"""Hidden folder inside a run folder: `run.json`, one marker per finished stage, scratch space, the lock."""
+TIMINGS = "timings.json"
+
+
+class RunFolderError(ValueError):
+    """The output folder cannot be used for this run."""
+
+
+class Watcher(Protocol):
+    """What a run tells whoever shows it."""
+
+    def stage_started(self, name: str) -> None: ...
+    def stage_kept(self, name: str) -> None: ...
+    def stage_finished(self, name: str, seconds: float) -> None: ...
+    def step_started(self, name: str) -> None: ...
+    def advanced(self, done: int, total: int) -> None: ...
+    def warned(self, message: str) -> None: ...
+
+
+@dataclass
+class StageLog:
+    """What a stage leaves besides its outputs: figures and warnings for the report, durations, progress."""
+
+    watcher: Watcher
+    figures: dict[str, Any] = field(default_factory=dict)
+    warnings: list[str] = field(default_factory=list)
+    steps: dict[str, float] = field(default_factory=dict)
+
+    def warn(self, message: str) -> None:
+        """Keep `message` for the report and show it."""
+        self.warnings.append(message)
+        self.watcher.warned(message)
+
+    @contextlib.contextmanager
+    def step(self, name: str) -> Iterator[None]:
+        """Time a part of the stage under `name`."""
+        self.watcher.step_started(name)
+        start = time.perf_counter()
+        yield
+        self.steps[name] = self.steps.get(name, 0.0) + time.perf_counter() - start
+
+
+Work = Callable[[Path, Path, StageLog], None]
+"""`work(run folder to read from, scratch folder to write to, log)`."""
+
+
+@dataclass(frozen=True)
+class Stage:
+    """One step of a run.
+
+    Attributes:
+        name: unique in the run; the marker's file name.
+        inputs: paths inside the run folder that it reads.
+        outputs: paths inside the run folder that it writes, files or folders.
+        settings: everything else that its bytes depend on (options, hashes of files from outside), as JSON values.
+        work: writes every output into the scratch folder.
+    """
+
+    name: str
+    inputs: tuple[str, ...]
+    outputs: tuple[str, ...]
+    settings: Mapping[str, Any]
+    work: Work
+
+
+@dataclass(frozen=True)
+class Done:
+    """A finished stage's marker."""
+
+    key: str
+    outputs: dict[str, str]
+    figures: dict[str, Any]
+    warnings: list[str]
+
+
+@dataclass(frozen=True)
+class RunFolder:
+    """A folder that one run at a time fills. Made by `open_run`."""
+
+    path: Path
+    identity: Mapping[str, Any]
+
+    def marker(self, stage: Stage) -> Done | None:
+        """The stage's marker when it is finished: same settings, same inputs, outputs present and unharmed."""
+        done = _read_marker(self.path / STATE / f"{stage.name}.json")
+        if done is None or set(done.outputs) != set(stage.outputs) or done.key != self._key(stage):
+            return None
+        intact = all(_content_hash_or_none(self.path / name) == digest for name, digest in done.outputs.items())
+        return done if intact else None
+
+    def run(self, stage: Stage, watcher: Watcher) -> Done:
+        """Do `stage` unless it is finished, and return its marker.
+
+        Raises:
+            RunFolderError: if an input is missing or the stage did not write one of its outputs.
+        """
+        done = self.marker(stage)
+        if done is not None:
+            watcher.stage_kept(stage.name)
+            return done
+        key = self._key(stage)
+        watcher.stage_started(stage.name)
+        start = time.perf_counter()
+        log = StageLog(watcher)
+        scratch = self.path / STATE / f"work-{stage.name}"
+        _remove(scratch)
+        scratch.mkdir()
+        try:
+            stage.work(self.path, scratch, log)
+            done = Done(key, {name: content_hash(scratch / name) for name in stage.outputs}, log.figures, log.warnings)
+            (self.path / STATE / f"{stage.name}.json").unlink(missing_ok=True)
+            for name in stage.outputs:
+                _publish(scratch / name, self.path / name)
+            write_json(self.path / STATE / f"{stage.name}.json", vars(done))
+        finally:
+            _remove(scratch)
+        seconds = time.perf_counter() - start
+        self._note_time(stage.name, seconds, log.steps)
+        watcher.stage_finished(stage.name, seconds)
+        return done
+
+    def _key(self, stage: Stage) -> str:
+        inputs = {name: content_hash(self.path / name) for name in stage.inputs}
+        parts = {"stage": stage.name, "settings": stage.settings, "inputs": inputs}
+        return hashlib.sha256(to_json(parts).encode()).hexdigest()
+
+    def _note_time(self, name: str, seconds: float, steps: Mapping[str, float]) -> None:
+        path = self.path / TIMINGS
+        timings = _read_json(path) or {}
+        stages = timings.get("stages", {})
+        stages[name] = {"seconds": round(seconds, 3), "steps": {k: round(v, 3) for k, v in steps.items()}}
+        timings["stages"] = stages
+        timings["total_seconds"] = round(sum(entry["seconds"] for entry in stages.values()), 3)
+        peak = peak_memory_mib()
+        if peak is not None:
+            timings["peak_memory_mib"] = max(peak, timings.get("peak_memory_mib", 0))
+        write_json(path, timings)
+
+
+@contextlib.contextmanager
+def open_run(
+    path: Path, identity: Mapping[str, Any], *, resume: bool = False, overwrite: bool = False
+) -> Iterator[RunFolder]:
+    """Claim `path` for a run that `identity` (options, seed, hashes of inputs; JSON values) describes.
+
+    Raises:
+        RunFolderError: if the folder has content and neither `resume` nor `overwrite` is given, if `resume` meets
+            another identity, if `overwrite` meets a folder that no run made, or if another run is using it.
+        OSError: if the folder cannot be made or written.
+    """
+    if path.exists() and not path.is_dir():
+        raise RunFolderError(f"{path}: the output must be a folder, found a file; choose another -o")
+    record = path / STATE / "run.json"
+    started = record.exists()
+    if not started and path.is_dir() and any(child.name != STATE for child in path.iterdir()):
+        raise RunFolderError(f"{path}: the folder has files that no run of ours made; choose another or an empty -o")
+    (path / STATE).mkdir(parents=True, exist_ok=True)
+    with _locked(path / STATE / "lock", path):
+        if started and overwrite:
+            _clear(path)
+        elif started and not resume:
+            raise RunFolderError(
+                f"{path}: holds a run already; add --resume to go on with it or --overwrite to start anew"
+            )
+        elif started:
+            _refuse_other_identity(path, _read_json(record), json.loads(to_json(identity)))
+        for scratch in (path / STATE).glob("work-*"):
+            _remove(scratch)
+        if not record.exists():
+            write_json(record, identity)
+        yield RunFolder(path, identity)
+
+
+def content_hash(path: Path) -> str:
+    """SHA-256 of a file's bytes, or of a folder's relative file names and their hashes.
+
+    Raises:
+        RunFolderError: if there is nothing at `path`.
+    """
+    if path.is_dir():
+        digest = hashlib.sha256()
+        for file in sorted((f for f in path.rglob("*") if f.is_file()), key=lambda f: f.relative_to(path).as_posix()):
+            digest.update(f"{file.relative_to(path).as_posix()}\0{content_hash(file)}\n".encode())
+        return digest.hexdigest()
+    if not path.is_file():
+        raise RunFolderError(f"{path}: expected a file or a folder, found nothing; start the run anew")
+    with path.open("rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()
+
+
+def to_json(value: Any) -> str:
+    """Readable JSON with a stable order: equal values give equal bytes."""
+    return json.dumps(value, indent=2, sort_keys=True, ensure_ascii=False) + "\n"
+
+
+def write_json(path: Path, value: Any) -> None:
+    """Write `value` atomically."""
+    temporary = path.with_name(path.name + ".part")
+    temporary.write_text(to_json(value), encoding="utf-8")
+    os.replace(temporary, path)
+
+
+def peak_memory_mib() -> int | None:
+    """The largest resident size of this process so far, or None where the system does not say."""
+    if sys.platform == "win32":
+        return None
+    import resource
+
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return round(peak / (1024 * 1024 if sys.platform == "darwin" else 1024))
+
+
+def _content_hash_or_none(path: Path) -> str | None:
+    return content_hash(path) if path.exists() else None
+
+
+def _publish(source: Path, target: Path) -> None:
+    """Rename `source` to `target`, replacing what is there."""
+    if target.is_dir():  # a folder cannot be replaced by a rename: step the old one aside first
+        aside = source.with_name(source.name + ".old")
+        os.replace(target, aside)
+        os.replace(source, target)
+        _remove(aside)
+    else:
+        os.replace(source, target)
+
+
+def _read_json(path: Path) -> Any:
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except (FileNotFoundError, UnicodeDecodeError, json.JSONDecodeError):
+        return None
+
+
+def _read_marker(path: Path) -> Done | None:
+    value = _read_json(path)
+    return Done(**value) if isinstance(value, dict) and set(value) == set(Done.__dataclass_fields__) else None
+
+
+def _refuse_other_identity(path: Path, found: Any, asked: Any) -> None:
+    if found == asked:
+        return
+    before, now = _flatten(found), _flatten(asked)
+    changes = [
+        f"{key}: the run has {before.get(key)!r}, asked for {now.get(key)!r}"
+        for key in sorted(before.keys() | now.keys())
+        if before.get(key) != now.get(key)
+    ]
+    raise RunFolderError(
+        f"{path}: cannot resume, this is another run ({'; '.join(changes)}); "
+        "give the same options and files, another -o, or --overwrite"
+    )
+
+
+def _flatten(value: Any, prefix: str = "") -> dict[str, Any]:
+    if isinstance(value, dict):
+        return {k: v for key, item in value.items() for k, v in _flatten(item, f"{prefix}{key}.").items()}
+    if isinstance(value, list) and any(isinstance(item, dict) for item in value):
+        return {k: v for i, item in enumerate(value) for k, v in _flatten(item, f"{prefix}{i}.").items()}
+    return {prefix.rstrip("."): value}
+
+
+def _clear(path: Path) -> None:
+    """Remove what earlier runs published here, and nothing else."""
+    for marker in sorted((path / STATE).glob("*.json")):
+        done = _read_marker(marker)
+        for name in done.outputs if done else ():
+            if (path / name).resolve().is_relative_to(path.resolve()):
+                _remove(path / name)
+    for marker in (path / STATE).glob("*.json"):
+        marker.unlink()
+    (path / TIMINGS).unlink(missing_ok=True)
+
+
+def _remove(path: Path) -> None:
+    if path.is_dir() and not path.is_symlink():
+        shutil.rmtree(path)
+    else:
+        path.unlink(missing_ok=True)
+
+
+@contextlib.contextmanager
+def _locked(lock: Path, folder: Path) -> Iterator[None]:
+    """Hold an advisory lock that the system drops when the process dies."""
+    with lock.open("a+b") as stream:
+        try:
+            if sys.platform == "win32":
+                import msvcrt
+
+                msvcrt.locking(stream.fileno(), msvcrt.LK_NBLCK, 1)
+            else:
+                import fcntl
+
+                fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError as error:
+            raise RunFolderError(f"{folder}: another run is using this folder; wait for it or choose another -o") from error
+        yield
