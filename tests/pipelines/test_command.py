@@ -1,0 +1,41 @@
+"""The `turnabout` command and its preflight check."""
+
+from __future__ import annotations
+
+import pytest
+
+from pipelines import _preflight
+from pipelines.__main__ import COMMANDS, main
+
+
+def test_help_names_every_command(capsys: pytest.CaptureFixture[str]):
+    assert main(["--help"]) == 0
+    printed = capsys.readouterr().out
+    assert all(name in printed for name in COMMANDS)
+
+
+def test_an_unknown_command_is_refused_with_the_list(capsys: pytest.CaptureFixture[str]):
+    assert main(["img2mush"]) == 2
+    printed = capsys.readouterr().err
+    assert "img2mush" in printed
+    assert "img2mesh" in printed
+
+
+def test_the_version_is_the_distribution_s(capsys: pytest.CaptureFixture[str]):
+    assert main(["--version"]) == 0
+    assert capsys.readouterr().out.strip().count(".") == 2
+
+
+def test_the_preflight_check_finds_this_machine_ready(capsys: pytest.CaptureFixture[str]):
+    assert main(["check"]) == 0
+    printed = capsys.readouterr().out
+    assert "open3d" in printed
+    assert "missing" not in printed
+
+
+def test_a_package_that_does_not_load_is_reported_with_a_remedy(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(_preflight, "COMPILED", ("numpy", "a_package_that_is_not_there"))
+    found = {finding.subject: finding for finding in _preflight.inspect()}
+    assert found["numpy"].state == "ok"
+    assert found["a_package_that_is_not_there"].state == "missing"
+    assert "pip install" in found["a_package_that_is_not_there"].detail
