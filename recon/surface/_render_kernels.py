@@ -153,13 +153,14 @@ def rasterize(
         w2c: (3, 4) float64; k: (4,) float64 fx, fy, cx, cy in *samples*; near: smallest visible depth.
         inv_depth: (H, W) float32, written: 1 / depth, 0 where nothing is seen.
         face_ids: (H, W) int32, written: visible face, -1 = none.
-        weights: (F, 11) float32, scratch: the three linear functions (x, y, 1) of barycentric weight over depth;
-            sqrt(|uv area| / |determinant|), from which the texture level follows; 1 for front faces, -1 for back.
+        weights: (F, 11) float32, written for visible faces: the three linear functions (x, y, 1) of barycentric weight
+            over depth; the texture level at depth 1; 1 for front faces, -1 for back.
     """
     height, width = inv_depth.shape
     inv_depth[:] = 0
     face_ids[:] = -1
     corners = np.empty((len(vertices), 3), np.float64)
+    screen = np.empty((len(vertices), 2), np.float32)
     fx, fy, cx, cy = k[0], k[1], k[2], k[3]
     for i in range(len(vertices)):
         x, y, z = vertices[i, 0], vertices[i, 1], vertices[i, 2]
@@ -167,108 +168,119 @@ def rasterize(
         corners[i, 0] = fx * (w2c[0, 0] * x + w2c[0, 1] * y + w2c[0, 2] * z + w2c[0, 3]) + cx * cz
         corners[i, 1] = fy * (w2c[1, 0] * x + w2c[1, 1] * y + w2c[1, 2] * z + w2c[1, 3]) + cy * cz
         corners[i, 2] = cz
-    farthest = np.float32(1 / near)
+        if cz > near:
+            inverse = 1 / cz
+            screen[i, 0] = min(max(corners[i, 0] * inverse, -2.0), width + 2.0)
+            screen[i, 1] = min(max(corners[i, 1] * inverse, -2.0), height + 2.0)
+    highest = np.float32(1 / near)
+    slack = np.float32(1e-3)  # of the pixel bounds only; which samples are inside is decided in double precision
+    half = np.float32(0.5)
 
     for t in range(len(faces)):
         i0, i1, i2 = faces[t, 0], faces[t, 1], faces[t, 2]
-        x0, y0, z0 = corners[i0, 0], corners[i0, 1], corners[i0, 2]
-        x1, y1, z1 = corners[i1, 0], corners[i1, 1], corners[i1, 2]
-        x2, y2, z2 = corners[i2, 0], corners[i2, 1], corners[i2, 2]
+        z0, z1, z2 = corners[i0, 2], corners[i1, 2], corners[i2, 2]
         left, right, top, bottom = 0, width - 1, 0, height - 1
         if z0 > near and z1 > near and z2 > near:
-            sx0, sx1, sx2 = x0 / z0, x1 / z1, x2 / z2
-            sy0, sy1, sy2 = y0 / z0, y1 / z1, y2 / z2
-            left = max(0, int(np.ceil(max(min(sx0, sx1, sx2), -1.0) - 0.501)))
-            right = min(width - 1, int(np.floor(min(max(sx0, sx1, sx2), width + 1.0) - 0.499)))
+            sx0, sx1, sx2 = screen[i0, 0], screen[i1, 0], screen[i2, 0]
+            left = max(0, int(np.ceil(min(sx0, sx1, sx2) - half - slack)))
+            right = min(width - 1, int(np.floor(max(sx0, sx1, sx2) - half + slack)))
             if left > right:
                 continue
-            top = max(0, int(np.ceil(max(min(sy0, sy1, sy2), -1.0) - 0.501)))
-            bottom = min(height - 1, int(np.floor(min(max(sy0, sy1, sy2), height + 1.0) - 0.499)))
+            sy0, sy1, sy2 = screen[i0, 1], screen[i1, 1], screen[i2, 1]
+            top = max(0, int(np.ceil(min(sy0, sy1, sy2) - half - slack)))
+            bottom = min(height - 1, int(np.floor(max(sy0, sy1, sy2) - half + slack)))
             if top > bottom:
                 continue
         elif z0 <= near and z1 <= near and z2 <= near:
             continue
+        x0, y0 = corners[i0, 0], corners[i0, 1]
+        x1, y1 = corners[i1, 0], corners[i1, 1]
+        x2, y2 = corners[i2, 0], corners[i2, 1]
         a0, b0, c0 = y1 * z2 - z1 * y2, z1 * x2 - x1 * z2, x1 * y2 - y1 * x2
-        a1, b1, c1 = y2 * z0 - z2 * y0, z2 * x0 - x2 * z0, x2 * y0 - y2 * x0
-        a2, b2, c2 = y0 * z1 - z0 * y1, z0 * x1 - x0 * z1, x0 * y1 - y0 * x1
         det = x0 * a0 + y0 * b0 + z0 * c0
         if abs(det) < 1e-12:
             continue
+        a1, b1, c1 = y2 * z0 - z2 * y0, z2 * x0 - x2 * z0, x2 * y0 - y2 * x0
+        a2, b2, c2 = y0 * z1 - z0 * y1, z0 * x1 - x0 * z1, x0 * y1 - y0 * x1
         inv = 1 / det
-        a0, b0, c0, a1, b1, c1, a2, b2, c2 = (
-            a0 * inv,
-            b0 * inv,
-            c0 * inv,
-            a1 * inv,
-            b1 * inv,
-            c1 * inv,
-            a2 * inv,
-            b2 * inv,
-            c2 * inv,
-        )
-        w = weights[t]
-        w[0], w[1], w[2], w[3], w[4], w[5], w[6], w[7], w[8] = a0, b0, c0, a1, b1, c1, a2, b2, c2
-        w[10] = -1.0 if det > 0 else 1.0  # rows run downward, so counter-clockwise is negative
-        material = face_material[t]
-        texture = material_texture[material]
-        cutoff = cutoffs[material]
-        if texture >= 0:
-            uv_area = (uvs[i1, 0] - uvs[i0, 0]) * (uvs[i2, 1] - uvs[i0, 1]) - (uvs[i2, 0] - uvs[i0, 0]) * (
-                uvs[i1, 1] - uvs[i0, 1]
-            )
-            w[9] = np.sqrt(abs(uv_area * inv))
+        a0, b0, c0 = a0 * inv, b0 * inv, c0 * inv
+        a1, b1, c1 = a1 * inv, b1 * inv, c1 * inv
+        a2, b2, c2 = a2 * inv, b2 * inv, c2 * inv
         az, bz, cz = a0 + a1 + a2, b0 + b1 + b2, c0 + c1 + c2
         # Neighbours share an edge; widening by the rounding error leaves no sample to neither of them.
-        e0 = 1e-9 * (abs(a0) * width + abs(b0) * height + abs(c0))
-        e1 = 1e-9 * (abs(a1) * width + abs(b1) * height + abs(c1))
-        e2 = 1e-9 * (abs(a2) * width + abs(b2) * height + abs(c2))
-        r0 = 1 / a0 if a0 != 0 else 0.0
-        r1 = 1 / a1 if a1 != 0 else 0.0
-        r2 = 1 / a2 if a2 != 0 else 0.0
+        c0 += 1e-12 * (abs(a0) * width + abs(b0) * height + abs(c0))
+        c1 += 1e-12 * (abs(a1) * width + abs(b1) * height + abs(c1))
+        c2 += 1e-12 * (abs(a2) * width + abs(b2) * height + abs(c2))
+        texture = material_texture[face_material[t]]
+        cutoff = cutoffs[face_material[t]]
+        seen = False
+        wide = right - left > 3
+        if wide:
+            r0 = -1 / a0 if a0 != 0 else 0.0
+            r1 = -1 / a1 if a1 != 0 else 0.0
+            r2 = -1 / a2 if a2 != 0 else 0.0
         for row in range(top, bottom + 1):
             y = row + 0.5
-            k0, k1, k2 = b0 * y + c0 + e0, b1 * y + c1 + e1, b2 * y + c2 + e2
-            low, high = left + 0.0, right + 1.0
-            if a0 > 0:
-                low = max(low, -k0 * r0)
-            elif a0 < 0:
-                high = min(high, -k0 * r0)
-            elif k0 < 0:
-                continue
-            if a1 > 0:
-                low = max(low, -k1 * r1)
-            elif a1 < 0:
-                high = min(high, -k1 * r1)
-            elif k1 < 0:
-                continue
-            if a2 > 0:
-                low = max(low, -k2 * r2)
-            elif a2 < 0:
-                high = min(high, -k2 * r2)
-            elif k2 < 0:
-                continue
-            first, last = int(np.ceil(low - 0.5)), int(np.floor(high - 0.5))
-            kz = bz * y + cz
-            if cutoff <= 0 or texture < 0:
-                for col in range(first, last + 1):
-                    value = np.float32(az * (col + 0.5) + kz)
-                    if value > inv_depth[row, col] and value < farthest:
-                        inv_depth[row, col] = value
-                        face_ids[row, col] = t
+            k0, k1, k2, kz = b0 * y + c0, b1 * y + c1, b2 * y + c2, bz * y + cz
+            first, last = left, right
+            if wide:
+                low, high = left + 0.5, right + 0.5
+                if a0 > 0:
+                    low = max(low, k0 * r0)
+                elif a0 < 0:
+                    high = min(high, k0 * r0)
+                elif k0 < 0:
+                    continue
+                if a1 > 0:
+                    low = max(low, k1 * r1)
+                elif a1 < 0:
+                    high = min(high, k1 * r1)
+                elif k1 < 0:
+                    continue
+                if a2 > 0:
+                    low = max(low, k2 * r2)
+                elif a2 < 0:
+                    high = min(high, k2 * r2)
+                elif k2 < 0:
+                    continue
+                first, last = int(np.ceil(low - 0.5)), int(np.floor(high - 0.5))
             else:
-                for col in range(first, last + 1):
-                    x = col + 0.5
-                    value = np.float32(az * x + kz)
-                    if value > inv_depth[row, col] and value < farthest:
-                        z = 1 / value
-                        u0, u1 = (a0 * x + b0 * y + c0) * z, (a1 * x + b1 * y + c1) * z
-                        u2 = 1 - u0 - u1
-                        u = u0 * uvs[i0, 0] + u1 * uvs[i1, 0] + u2 * uvs[i2, 0]
-                        v = u0 * uvs[i0, 1] + u1 * uvs[i1, 1] + u2 * uvs[i2, 1]
-                        alpha = _sample(texels, tables[texture], u, v, w[9] * z * np.sqrt(z))[3]
-                        if alpha >= cutoff:
-                            inv_depth[row, col] = value
-                            face_ids[row, col] = t
+                while first <= last:
+                    x = first + 0.5
+                    if a0 * x + k0 >= 0 and a1 * x + k1 >= 0 and a2 * x + k2 >= 0:
+                        break
+                    first += 1
+                while first < last:
+                    x = last + 0.5
+                    if a0 * x + k0 >= 0 and a1 * x + k1 >= 0 and a2 * x + k2 >= 0:
+                        break
+                    last -= 1
+            for col in range(first, last + 1):
+                x = col + 0.5
+                value = np.float32(az * x + kz)
+                if value <= inv_depth[row, col] or value >= highest:
+                    continue
+                if not seen:
+                    seen = True
+                    w = weights[t]
+                    w[0], w[1], w[2], w[3], w[4], w[5], w[6], w[7], w[8] = a0, b0, c0, a1, b1, c1, a2, b2, c2
+                    w[10] = -1.0 if det > 0 else 1.0  # rows run downward, so counter-clockwise is negative
+                    if texture >= 0:
+                        ux, uy = uvs[i1, 0] - uvs[i0, 0], uvs[i1, 1] - uvs[i0, 1]
+                        vx, vy = uvs[i2, 0] - uvs[i0, 0], uvs[i2, 1] - uvs[i0, 1]
+                        texel_area = abs((ux * vy - uy * vx) * inv) * tables[texture, 0, 1] * tables[texture, 0, 2]
+                        w[9] = 0.5 * np.log2(max(texel_area, 1e-12))
+                if cutoff > 0 and texture >= 0:
+                    z = 1 / value
+                    w0, w1 = (a0 * x + k0) * z, (a1 * x + k1) * z
+                    w2 = 1 - w0 - w1
+                    u = w0 * uvs[i0, 0] + w1 * uvs[i1, 0] + w2 * uvs[i2, 0]
+                    v = w0 * uvs[i0, 1] + w1 * uvs[i1, 1] + w2 * uvs[i2, 1]
+                    lod = weights[t, 9] - np.float32(1.5 * np.log2(np.float64(value)))
+                    if _sample(texels, tables, texture, np.float32(u), np.float32(v), lod)[3] < cutoff:
+                        continue
+                inv_depth[row, col] = value
+                face_ids[row, col] = t
 
 
 @njit(cache=True, nogil=True, fastmath=_FAST, inline="always")
@@ -295,22 +307,19 @@ def _bilinear(texels, offset, h, w, u, v):
 
 
 @njit(cache=True, nogil=True, fastmath=_FAST)
-def _sample(texels, table, u, v, spread):
-    """RGBA in [0, 1] at (u, v), v down; `spread` is the side of one sample in uv units. Blends the two nearest levels."""
-    u, v = np.float32(u - np.floor(u)), np.float32(v - np.floor(v))
-    side = spread * np.sqrt(np.float32(table[0, 1]) * np.float32(table[0, 2]))
-    last = 0
-    while last + 1 < MAX_LEVELS and table[last + 1, 1] > 0:
-        last += 1
-    lod = np.float32(0)
-    if side > 1:
-        lod = min(np.float32(np.log2(side)), np.float32(last))
+def _sample(texels, tables, texture, u, v, lod):
+    """RGBA in [0, 1] at (u, v), v down, blending the two levels around `lod`."""
+    u, v = u - np.floor(u), v - np.floor(v)
+    lod = min(max(lod, np.float32(0)), np.float32(MAX_LEVELS - 2))
     level = int(lod)
     blend = lod - np.float32(level)
     scale = np.float32(1 / 255)
-    r, g, b, a = _bilinear(texels, table[level, 0], table[level, 1], table[level, 2], u, v)
-    if blend > 0.01:
-        r2, g2, b2, a2 = _bilinear(texels, table[level + 1, 0], table[level + 1, 1], table[level + 1, 2], u, v)
+    r, g, b, a = _bilinear(texels, tables[texture, level, 0], tables[texture, level, 1], tables[texture, level, 2], u, v)
+    if blend > np.float32(0.02):
+        level += 1
+        r2, g2, b2, a2 = _bilinear(
+            texels, tables[texture, level, 0], tables[texture, level, 1], tables[texture, level, 2], u, v
+        )
         r, g, b, a = r + (r2 - r) * blend, g + (g2 - g) * blend, b + (b2 - b) * blend, a + (a2 - a) * blend
     return r * scale, g * scale, b * scale, a * scale
 
@@ -357,17 +366,18 @@ def shade(
         rgba: (H, W, 4), depth: (H, W), normal: (H, W, 3), all float32, written.
     """
     height, width = depth.shape
-    one = np.float32(1)
+    zero, half, one = np.float32(0), np.float32(0.5), np.float32(1)
+    bits = inv_depth.view(np.int32)
     table_top = np.float32(len(to_linear) - 1)
     for py in range(height):
         for px in range(width):
-            nearest, farthest, covered = np.float32(0), np.float32(1e30), 0
+            nearest, farthest, covered = zero, np.float32(1e30), zero
             for sy in range(py * supersample, (py + 1) * supersample):
                 for sx in range(px * supersample, (px + 1) * supersample):
                     value = inv_depth[sy, sx]
                     if value > 0:
                         nearest, farthest = max(nearest, value), min(farthest, value)
-                        covered += 1
+                        covered += one
             if covered == 0:
                 rgba[py, px, 0] = rgba[py, px, 1] = rgba[py, px, 2] = rgba[py, px, 3] = 0
                 depth[py, px] = 0
@@ -376,36 +386,33 @@ def shade(
             # Two layers: the depths differ by more than a surface at a grazing angle would over one pixel.
             z_near, z_far = one / nearest, one / farthest
             limit = farthest
-            if z_far - z_near > 8 * supersample * z_near / focal:
-                limit = 2 / (z_near + z_far)
-            red = green = blue = np.float32(0)
-            total_z = total_x = total_y = total_w = np.float32(0)
-            layer = 0
+            if z_far - z_near > np.float32(8 * supersample) * z_near / focal:
+                limit = (one + one) / (z_near + z_far)
+            red = green = blue = zero
+            total_z = total_x = total_y = total_w = layer = zero
             for sy in range(py * supersample, (py + 1) * supersample):
                 for sx in range(px * supersample, (px + 1) * supersample):
                     t = face_ids[sy, sx]
                     if t < 0:
                         continue
-                    x, y = np.float32(sx + 0.5), np.float32(sy + 0.5)
+                    x, y = np.float32(sx) + half, np.float32(sy) + half
                     z = one / inv_depth[sy, sx]
-                    w = weights[t]
-                    w0 = (w[0] * x + w[1] * y + w[2]) * z
-                    w1 = (w[3] * x + w[4] * y + w[5]) * z
-                    w0 = min(max(w0, np.float32(0)), one)
-                    w1 = min(max(w1, np.float32(0)), one - w0)
+                    w0 = (weights[t, 0] * x + weights[t, 1] * y + weights[t, 2]) * z
+                    w1 = (weights[t, 3] * x + weights[t, 4] * y + weights[t, 5]) * z
+                    w0 = min(max(w0, zero), one)
+                    w1 = min(max(w1, zero), one - w0)
                     w2 = one - w0 - w1
-                    n = normals[t]
-                    nx = w0 * n[0, 0] + w1 * n[1, 0] + w2 * n[2, 0]
-                    ny = w0 * n[0, 1] + w1 * n[1, 1] + w2 * n[2, 1]
-                    nz = w0 * n[0, 2] + w1 * n[1, 2] + w2 * n[2, 2]
-                    inverse = w[10] / np.sqrt(max(nx * nx + ny * ny + nz * nz, np.float32(1e-20)))
+                    nx = w0 * normals[t, 0, 0] + w1 * normals[t, 1, 0] + w2 * normals[t, 2, 0]
+                    ny = w0 * normals[t, 0, 1] + w1 * normals[t, 1, 1] + w2 * normals[t, 2, 1]
+                    nz = w0 * normals[t, 0, 2] + w1 * normals[t, 1, 2] + w2 * normals[t, 2, 2]
+                    inverse = weights[t, 10] / np.sqrt(max(nx * nx + ny * ny + nz * nz, np.float32(1e-20)))
                     nx, ny, nz = nx * inverse, ny * inverse, nz * inverse
                     if inv_depth[sy, sx] >= limit:
                         total_z += z
                         total_x += nx
                         total_y += ny
                         total_w += nz
-                        layer += 1
+                        layer += one
                     material = face_material[t]
                     r, g, b = base_colors[material, 0], base_colors[material, 1], base_colors[material, 2]
                     i0, i1, i2 = faces[t, 0], faces[t, 1], faces[t, 2]
@@ -413,42 +420,48 @@ def shade(
                     if texture >= 0:
                         u = w0 * uvs[i0, 0] + w1 * uvs[i1, 0] + w2 * uvs[i2, 0]
                         v = w0 * uvs[i0, 1] + w1 * uvs[i1, 1] + w2 * uvs[i2, 1]
-                        tr, tg, tb, _ = _sample(texels, tables[texture], u, v, w[9] * z * np.sqrt(z))
+                        # The exponent and mantissa of a float are its logarithm to within 0.09, enough for a level.
+                        log_inv_depth = np.float32(bits[sy, sx]) * np.float32(1 / 8388608) - np.float32(126.957)
+                        lod = weights[t, 9] - np.float32(1.5) * log_inv_depth
+                        tr, tg, tb, _ = _sample(texels, tables, texture, u, v, lod)
                         r, g, b = r * tr, g * tg, b * tb
                     if len(colors) > 0:
                         r *= w0 * colors[i0, 0] + w1 * colors[i1, 0] + w2 * colors[i2, 0]
                         g *= w0 * colors[i0, 1] + w1 * colors[i1, 1] + w2 * colors[i2, 1]
                         b *= w0 * colors[i0, 2] + w1 * colors[i1, 2] + w2 * colors[i2, 2]
                     if lit:
-                        lr = to_linear[int(min(max(r, np.float32(0)), one) * table_top + np.float32(0.5))]
-                        lg = to_linear[int(min(max(g, np.float32(0)), one) * table_top + np.float32(0.5))]
-                        lb = to_linear[int(min(max(b, np.float32(0)), one) * table_top + np.float32(0.5))]
-                        m = albedo_matrix
-                        r = m[0, 0] * lr + m[0, 1] * lg + m[0, 2] * lb
-                        g = m[1, 0] * lr + m[1, 1] * lg + m[1, 2] * lb
-                        b = m[2, 0] * lr + m[2, 1] * lg + m[2, 2] * lb
-                        up = np.float32(0.5) + np.float32(0.5) * ny
+                        lr = to_linear[int(min(max(r, zero), one) * table_top + half)]
+                        lg = to_linear[int(min(max(g, zero), one) * table_top + half)]
+                        lb = to_linear[int(min(max(b, zero), one) * table_top + half)]
+                        r = albedo_matrix[0, 0] * lr + albedo_matrix[0, 1] * lg + albedo_matrix[0, 2] * lb
+                        g = albedo_matrix[1, 0] * lr + albedo_matrix[1, 1] * lg + albedo_matrix[1, 2] * lb
+                        b = albedo_matrix[2, 0] * lr + albedo_matrix[2, 1] * lg + albedo_matrix[2, 2] * lb
+                        up = half + half * ny
                         er = ambient[0, 0] + (ambient[1, 0] - ambient[0, 0]) * up
                         eg = ambient[0, 1] + (ambient[1, 1] - ambient[0, 1]) * up
                         eb = ambient[0, 2] + (ambient[1, 2] - ambient[0, 2]) * up
                         for light in range(len(light_directions)):
-                            d = light_directions[light]
-                            cosine = nx * d[0] + ny * d[1] + nz * d[2]
+                            cosine = (
+                                nx * light_directions[light, 0]
+                                + ny * light_directions[light, 1]
+                                + nz * light_directions[light, 2]
+                            )
                             if cosine > 0:
                                 er += cosine * light_colors[light, 0]
                                 eg += cosine * light_colors[light, 1]
                                 eb += cosine * light_colors[light, 2]
-                        r = to_srgb[int(min(max(r * er, np.float32(0)), one) * table_top + np.float32(0.5))]
-                        g = to_srgb[int(min(max(g * eg, np.float32(0)), one) * table_top + np.float32(0.5))]
-                        b = to_srgb[int(min(max(b * eb, np.float32(0)), one) * table_top + np.float32(0.5))]
+                        r = to_srgb[int(min(max(r * er, zero), one) * table_top + half)]
+                        g = to_srgb[int(min(max(g * eg, zero), one) * table_top + half)]
+                        b = to_srgb[int(min(max(b * eb, zero), one) * table_top + half)]
                     red += r
                     green += g
                     blue += b
-            rgba[py, px, 0], rgba[py, px, 1], rgba[py, px, 2] = red / covered, green / covered, blue / covered
-            rgba[py, px, 3] = np.float32(covered) / np.float32(supersample * supersample)
+            share = one / covered
+            rgba[py, px, 0], rgba[py, px, 1], rgba[py, px, 2] = red * share, green * share, blue * share
+            rgba[py, px, 3] = covered / np.float32(supersample * supersample)
             depth[py, px] = total_z / layer
             length = np.sqrt(total_x * total_x + total_y * total_y + total_w * total_w)
-            inverse = one / length if length > 1e-12 else np.float32(0)
+            inverse = one / length if length > 1e-12 else zero
             normal[py, px, 0] = total_x * inverse
             normal[py, px, 1] = total_y * inverse
             normal[py, px, 2] = total_w * inverse

@@ -246,9 +246,8 @@ def _pack_textures(
         key = id(material.texture)
         if key not in slots:
             texels, levels = pyramid(material.texture)
-            table = np.zeros((kernels.MAX_LEVELS, 3), np.int64)
-            table[: len(levels)] = levels
-            table[: len(levels), 0] += offset
+            table = np.pad(levels, ((0, kernels.MAX_LEVELS - len(levels)), (0, 0)), mode="edge")
+            table[:, 0] += offset
             slots[key] = len(parts)
             parts.append(texels)
             tables.append(table)
