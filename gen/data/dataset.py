@@ -65,11 +65,15 @@ class OrbitDataset:
             self.exclusion: str = str(index["exclusion"])
             excluded = {str(i) for i in index["excluded"]}
         except (KeyError, TypeError, ValueError) as error:
-            raise DatasetError(f"{self.folder / files.INDEX_NAME}: misses or misstates {error}; render it again") from error
+            raise DatasetError(
+                f"{self.folder / files.INDEX_NAME}: misses or misstates {error}; render it again"
+            ) from error
         if forbidden := sorted(excluded & set(self.ids)):
             raise DatasetError(f"{self.folder}: holds objects that its own list excludes: {', '.join(forbidden[:5])}")
         if sum(counts) != len(self.ids) or not self.ids:
-            raise DatasetError(f"{self.folder}: {sum(counts)} rendered objects for {len(self.ids)} ids; render it again")
+            raise DatasetError(
+                f"{self.folder}: {sum(counts)} rendered objects for {len(self.ids)} ids; render it again"
+            )
         self._starts = np.cumsum([0, *counts])
         self._shards = [
             {kind: self._map(kind, shard, count) for kind in (*files.ARRAYS, "camera")}

@@ -17,8 +17,6 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from recon.capture import Camera
-
 INDEX_NAME = "dataset.json"
 FORMAT = "turnabout-orbits-1"
 DEPTH_RANGE = 1.1
@@ -48,25 +46,11 @@ def shard_shape(kind: str, objects: int, views: int, size: int) -> tuple[int, ..
     return (objects, views, size, size, *ARRAYS[kind][1])
 
 
-def encode_depth(depth: NDArray[np.float32], eye_distance: float) -> NDArray[np.uint16]:
-    """(...) forward depth in world units, 0 = nothing, to codes."""
-    relative = (depth - np.float32(eye_distance)) * np.float32(1 / DEPTH_RANGE) + np.float32(0.5)
-    codes = 1 + np.rint(65534 * np.clip(relative, 0, 1))
-    return np.where(depth > 0, codes, 0).astype(np.uint16)
-
-
 def decode_depth(codes: NDArray[np.uint16], eye_distance: NDArray[np.float32]) -> Tensor:
     """(..., S, S) codes and (...) distances of the cameras from the origin to forward depth, 0 = nothing."""
     relative = (codes.astype(np.float32) - 1) / 65534 - np.float32(0.5)
     depth = relative * np.float32(DEPTH_RANGE) + eye_distance[..., None, None]
     return torch.from_numpy(np.where(codes > 0, depth, 0).astype(np.float32))
-
-
-def encode_camera(camera: Camera, light: int) -> NDArray[np.float32]:
-    """(17,) float32."""
-    k = camera.intrinsics
-    tail = torch.tensor([float(k[0, 0]), float(k[1, 1]), float(k[0, 2]), float(k[1, 2]), float(light)])
-    return torch.cat((camera.c2w[:3].reshape(12), tail)).numpy()
 
 
 def decode_cameras(values: NDArray[np.float32]) -> tuple[Tensor, Tensor]:

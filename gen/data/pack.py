@@ -12,6 +12,7 @@ import json
 import lzma
 import struct
 import zipfile
+from collections import OrderedDict
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +29,8 @@ MAX_RECORD = 64 << 20
 MAX_COUNT = 4_000_000
 """Most vertices or faces of one object."""
 MAX_TEXTURE_SIDE = 4096
+TEXTURE_CACHE = 128 << 20
+"""Bytes of decoded textures that are kept."""
 CUTOFF = 0.5
 """Alpha test of materials that the pack marks as see-through."""
 _QUANTUM = 16383
@@ -59,7 +62,7 @@ class ObjectPack:
         self.ids = sorted(n[2:-3] for n in names if n.startswith("m/") and n.endswith(".xz"))
         if not self.ids:
             raise PackError(f"{path}: expected mesh records m/<id>.xz in the pack, found none among {len(names)} files")
-        self._textures: dict[str, Tensor] = {}
+        self._textures: OrderedDict[str, Tensor] = OrderedDict()
 
     def __enter__(self) -> ObjectPack:
         return self
@@ -112,18 +115,18 @@ class ObjectPack:
         )
 
     def texture(self, name: str) -> Tensor:
-        """(H, W, 4) uint8 image. The same tensor is returned for the same name while the pack is open.
+        """(H, W, 4) uint8 image. Those last used are kept, so objects that share one get the same tensor.
 
         Raises:
             PackError: if it is missing, damaged or larger than `MAX_TEXTURE_SIDE`.
         """
-        if name not in self._textures:
-            self._textures[name] = self._decode_texture(name)
-        return self._textures[name]
-
-    def forget_textures(self) -> None:
-        """Frees decoded textures."""
-        self._textures.clear()
+        if name in self._textures:
+            self._textures.move_to_end(name)
+            return self._textures[name]
+        image = self._textures[name] = self._decode_texture(name)
+        while sum(t.numel() for t in self._textures.values()) > TEXTURE_CACHE and len(self._textures) > 1:
+            self._textures.popitem(last=False)
+        return image
 
     def _decode_texture(self, name: str) -> Tensor:
         from PIL import Image, UnidentifiedImageError

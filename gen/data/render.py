@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 import os
+from collections import OrderedDict
 from collections.abc import Callable, Iterable
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import asdict, dataclass
@@ -18,14 +19,23 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from torch import Tensor
 
 from gen.data import format as files
+from gen.data._coding_kernels import encode_view
 from gen.data.format import DatasetError
-from gen.data.scenes import SceneOptions, random_cameras, random_lights
+from gen.data.scenes import SceneCameras, SceneOptions, random_cameras, random_lights
 from gen.data.sources import NEVER_TRAIN, FolderSource, ObjectInfo, PackSource, open_source, read_ids
-from recon.capture import Camera
-from recon.surface.mesh import Mesh
-from recon.surface.render import Lights, Scratch, draw, light_arrays, prepare_mesh
+from recon.surface.render import (
+    Lights,
+    PreparedMesh,
+    Pyramid,
+    Scratch,
+    draw,
+    light_arrays,
+    prepare_mesh,
+    texture_pyramid,
+)
 
 SHARD_OBJECTS = 64
 PLAN_NAME = "plan.json"
@@ -149,26 +159,52 @@ def render_dataset(
 
 
 def render_views(
-    mesh: Mesh, cameras: tuple[Camera, ...], lights: Lights | None, light_index: int = 0
+    prepared: PreparedMesh, cameras: SceneCameras, lights: Lights | None, size: int, light_index: int = 0
 ) -> dict[str, NDArray[Any]]:
     """All views of one object, coded as in `gen.data.format`: rgba, depth, normal and camera, each (V, ...)."""
-    prepared, light = prepare_mesh(mesh), light_arrays(lights)
-    width, height = cameras[0].width, cameras[0].height
-    scratch = Scratch.allocate(prepared, width, height, SUPERSAMPLE)
-    rgba = np.empty((height, width, 4), np.float32)
-    depth = np.empty((height, width), np.float32)
-    normal = np.empty((height, width, 3), np.float32)
+    count, light = len(cameras.c2w), light_arrays(lights)
+    scratch = Scratch.allocate(prepared, size, size, SUPERSAMPLE)
+    rgba = np.empty((size, size, 4), np.float32)
+    depth = np.empty((size, size), np.float32)
+    normal = np.empty((size, size, 3), np.float32)
     out: dict[str, NDArray[Any]] = {
-        kind: np.empty((len(cameras), height, width, *tail), dtype) for kind, (dtype, tail) in files.ARRAYS.items()
+        kind: np.empty((count, size, size, *tail), dtype) for kind, (dtype, tail) in files.ARRAYS.items()
     }
-    out["camera"] = np.stack([files.encode_camera(camera, light_index) for camera in cameras])
-    for view, camera in enumerate(cameras):
-        w2c = np.ascontiguousarray(np.linalg.inv(camera.c2w.double().numpy())[:3])
-        draw(prepared, w2c, out["camera"][view, 12:16].astype(np.float64), light, SUPERSAMPLE, scratch, rgba, depth, normal)
-        out["rgba"][view] = np.rint(rgba * np.float32(255))
-        out["normal"][view] = np.rint(normal * np.float32(127))
-        out["depth"][view] = files.encode_depth(depth, float(np.linalg.norm(camera.centre.numpy())))
+    middle = np.full(count, size / 2)
+    intrinsics = np.stack((cameras.focal, cameras.focal, middle, middle), axis=-1)
+    w2c = np.linalg.inv(cameras.c2w)[:, :3]
+    for view in range(count):
+        draw(prepared, w2c[view], intrinsics[view], light, SUPERSAMPLE, scratch, rgba, depth, normal)
+        encode_view(
+            rgba, depth, normal, np.float32(cameras.distance[view]), np.float32(files.DEPTH_RANGE),
+            out["rgba"][view], out["depth"][view], out["normal"][view],
+        )  # fmt: skip
+    lit = np.full((count, 1), light_index)
+    out["camera"] = np.concatenate((cameras.c2w[:, :3].reshape(count, 12), intrinsics, lit), axis=1).astype(np.float32)
     return out
+
+
+class PyramidCache:
+    """Texture pyramids of the textures last used: many objects share an image, and making its levels takes longer than
+    drawing a view."""
+
+    def __init__(self, capacity: int = 256 << 20) -> None:
+        self._capacity, self._bytes = capacity, 0
+        self._known: OrderedDict[int, tuple[Tensor, Pyramid]] = OrderedDict()
+
+    def __call__(self, texture: Tensor) -> Pyramid:
+        """The levels of a texture that does not change."""
+        key = id(texture)  # the entry keeps the tensor alive, so its id stays its own
+        if key in self._known:
+            self._known.move_to_end(key)
+            return self._known[key][1]
+        pyramid = texture_pyramid(texture)
+        self._known[key] = (texture, pyramid)
+        self._bytes += pyramid[0].nbytes
+        while self._bytes > self._capacity and len(self._known) > 1:
+            _, (_, dropped) = self._known.popitem(last=False)
+            self._bytes -= dropped[0].nbytes
+        return pyramid
 
 
 class _Worker:
@@ -177,6 +213,7 @@ class _Worker:
     def __init__(self, source: Path, options: SceneOptions, folder: Path) -> None:
         self._source: PackSource | FolderSource = open_source(source)
         self._options, self._folder = options, folder
+        self._pyramids = PyramidCache()
 
     def render_shard(self, shard: int, objects: tuple[ObjectInfo, ...], first: int) -> int:
         size, views = self._options.size, self._options.views
@@ -195,7 +232,8 @@ class _Worker:
         for row, info in enumerate(objects):
             cameras = random_cameras(self._options, info.id)
             lights = random_lights(self._options, info.id, keep_colours=info.tier == "A")
-            for kind, value in render_views(self._source.mesh(info.id), cameras, lights, first + row).items():
+            prepared = prepare_mesh(self._source.mesh(info.id), pyramid=self._pyramids)
+            for kind, value in render_views(prepared, cameras, lights, size, first + row).items():
                 arrays[kind][row] = value
         for kind in kinds:  # the cameras come last: where they are, the shard is whole
             arrays.pop(kind).flush()

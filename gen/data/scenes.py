@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from recon.capture import Camera, orbit_camera, orbit_distance
+from recon.capture import FRAME_MARGIN, OBJECT_RADIUS
 from recon.surface.render import Lights
 
 
@@ -55,24 +55,54 @@ def scene_rng(seed: int, object_id: str, subject: str) -> np.random.Generator:
     return np.random.default_rng(np.frombuffer(digest, np.uint32))
 
 
-def random_cameras(options: SceneOptions, object_id: str) -> tuple[Camera, ...]:
-    """The cameras of one object's views. All look at the world's origin."""
+@dataclass(frozen=True)
+class SceneCameras:
+    """The cameras of one object's views, all looking at the world's origin.
+
+    Attributes:
+        c2w: (V, 4, 4) float64 camera-to-world, as `recon.capture.orbit_camera` makes them.
+        focal: (V,) float64 in pixels; the principal point is the picture's middle.
+        distance: (V,) float64 from the origin.
+    """
+
+    c2w: NDArray[np.float64]
+    focal: NDArray[np.float64]
+    distance: NDArray[np.float64]
+
+
+def random_cameras(options: SceneOptions, object_id: str) -> SceneCameras:
+    """Cameras of one object: azimuths spread evenly and jittered, elevations even over their band of the sphere."""
     rng = scene_rng(options.seed, object_id, "cameras")
     count = options.views
-    azimuths = 2 * math.pi * (rng.permutation(count) + rng.random(count)) / count
-    cameras = []
-    for azimuth in azimuths:
-        # Uniform in the sine: uniform over the band of the sphere.
-        low, high = (math.sin(math.radians(e)) for e in options.elevation)
-        elevation = math.asin(rng.uniform(low, high))
-        fov = math.radians(rng.uniform(*options.fov))
-        distance = orbit_distance(fov) * rng.uniform(*options.distance)
-        rolled = rng.random() < options.roll_share
-        roll = math.radians(options.roll) * rng.standard_normal()
-        cameras.append(
-            orbit_camera(azimuth, elevation, fov, options.size, options.size, distance, roll if rolled else 0.0)
-        )
-    return tuple(cameras)
+    azimuth = 2 * math.pi * (rng.permutation(count) + rng.random(count)) / count
+    sines = [math.sin(math.radians(e)) for e in options.elevation]
+    elevation = np.arcsin(rng.uniform(*sines, count))
+    fov = np.radians(rng.uniform(*options.fov, count))
+    distance = FRAME_MARGIN * OBJECT_RADIUS / np.sin(fov / 2) * rng.uniform(*options.distance, count)
+    rolled = rng.random(count) < options.roll_share
+    roll = np.where(rolled, np.radians(options.roll) * rng.standard_normal(count), 0.0)
+    return SceneCameras(orbit_poses(azimuth, elevation, distance, roll), options.size / (2 * np.tan(fov / 2)), distance)
+
+
+def orbit_poses(
+    azimuth: NDArray[np.float64],
+    elevation: NDArray[np.float64],
+    distance: NDArray[np.float64],
+    roll: NDArray[np.float64],
+) -> NDArray[np.float64]:
+    """(V, 4, 4) c2w of many `recon.capture.orbit_camera`s at once; radians, elevations short of the poles."""
+    sin_a, cos_a, sin_e, cos_e = np.sin(azimuth), np.cos(azimuth), np.sin(elevation), np.cos(elevation)
+    forward = -np.stack((cos_e * sin_a, sin_e, cos_e * cos_a), axis=-1)
+    right = np.stack((cos_a, np.zeros_like(cos_a), -sin_a), axis=-1)
+    down = np.cross(forward, right)
+    c, s = np.cos(roll)[:, None], np.sin(roll)[:, None]
+    c2w = np.zeros((len(azimuth), 4, 4))
+    c2w[:, :3, 0] = c * right + s * down
+    c2w[:, :3, 1] = c * down - s * right
+    c2w[:, :3, 2] = forward
+    c2w[:, :3, 3] = -distance[:, None] * forward
+    c2w[:, 3, 3] = 1
+    return c2w
 
 
 def random_lights(options: SceneOptions, object_id: str, *, keep_colours: bool) -> Lights:

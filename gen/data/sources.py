@@ -50,12 +50,8 @@ class PackSource:
         self._pack = ObjectPack(path)
         known = _read_manifests(path.parent)
         self.objects = tuple(known.get(i, ObjectInfo(i)) for i in self._pack.ids)
-        self._drawn = 0
 
     def mesh(self, object_id: str) -> Mesh:
-        self._drawn += 1
-        if self._drawn % 64 == 0:  # neighbours in a pack share textures; keep them for a while only
-            self._pack.forget_textures()
         return self._pack.mesh(object_id)
 
 

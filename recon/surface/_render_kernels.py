@@ -145,7 +145,20 @@ def build_pyramid(image):
 
 @njit(cache=True, nogil=True, fastmath=_FAST)
 def rasterize(
-    vertices, faces, uvs, face_material, material_texture, cutoffs, texels, tables, w2c, k, near, inv_depth, face_ids, weights
+    vertices,
+    faces,
+    uvs,
+    face_material,
+    material_texture,
+    cutoffs,
+    texels,
+    tables,
+    w2c,
+    k,
+    near,
+    inv_depth,
+    face_ids,
+    weights,
 ):
     """Z-buffer of one view.
 
@@ -314,7 +327,9 @@ def _sample(texels, tables, texture, u, v, lod):
     level = int(lod)
     blend = lod - np.float32(level)
     scale = np.float32(1 / 255)
-    r, g, b, a = _bilinear(texels, tables[texture, level, 0], tables[texture, level, 1], tables[texture, level, 2], u, v)
+    r, g, b, a = _bilinear(
+        texels, tables[texture, level, 0], tables[texture, level, 1], tables[texture, level, 2], u, v
+    )
     if blend > np.float32(0.02):
         level += 1
         r2, g2, b2, a2 = _bilinear(

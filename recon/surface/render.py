@@ -120,7 +120,7 @@ def prepare_mesh(
         face_material = np.zeros(len(faces), np.int32)
     else:
         face_material = np.ascontiguousarray(mesh.face_material.numpy(), np.int32)
-        if face_material.size and not (0 <= face_material.min() and face_material.max() < len(mesh.materials)):
+        if face_material.size and not (face_material.min() >= 0 and face_material.max() < len(mesh.materials)):
             raise ValueError(f"mesh has {len(mesh.materials)} materials, but faces use up to {face_material.max()}")
     if mesh.normals is None:
         normals = kernels.corner_normals(vertices, faces, np.float32(math.cos(crease)))
