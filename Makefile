@@ -33,11 +33,11 @@ lint: $(DEV)
 	$(BIN)/lint-imports
 
 test: lint
-	$(BIN)/python -m pytest --ignore=tests/acceptance
+	$(BIN)/python -m pytest --ignore=tests/acceptance --durations=10
 
 acceptance: $(DEV)
 	sh tests/acceptance/tools/install.sh $(BIN)/python
-	$(BIN)/python -m pytest tests/acceptance --fail-on-skip
+	$(BIN)/python -m pytest tests/acceptance --fail-on-skip --durations=10
 
 format: $(DEV)
 	$(BIN)/ruff check --fix .
@@ -51,6 +51,7 @@ clean:
 $(CORE): pyproject.toml constraints.txt
 	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Turnabout needs Python 3.11 or newer; name one: make PYTHON=python3.12 ...")'
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	@echo "Installing wheels into $(VENV); about 2.3 GB, so the first time takes minutes."
 	$(PIP) --only-binary :all: torch hatchling editables
 	$(PIP) --only-binary :all: --no-build-isolation --editable .
 	$(BIN)/python -m pipelines._preflight

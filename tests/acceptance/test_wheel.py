@@ -51,8 +51,8 @@ def installed(tmp_path_factory: pytest.TempPathFactory, environment: dict[str, s
     (wheel,) = folder.glob("turnabout-*.whl")
     venv.create(folder / "venv", with_pip=True)
     commands = folder / "venv" / "bin"
-    pip = [commands / "python", "-m", "pip", "install", "--quiet", "--only-binary", ":all:"]
-    pins = ["--constraint", ROOT / "constraints.txt"]
+    pip: list[str | Path] = [commands / "python", "-m", "pip", "install", "--quiet", "--only-binary", ":all:"]
+    pins: list[str | Path] = ["--constraint", ROOT / "constraints.txt"]
     run(*pip, *pins, "torch", cwd=folder, environment=environment, minutes=10)
     run(*pip, *pins, wheel, cwd=folder, environment=environment, minutes=20)
     return commands
@@ -71,7 +71,7 @@ def test_the_installed_command_finds_its_weights_and_makes_the_glb(
     shutil.copy(PHOTO, tmp_path / "photo.png")
     turnabout = installed / "turnabout"
     run(turnabout, "check", cwd=tmp_path, environment=environment, minutes=2)
-    command = [turnabout, "img2mesh", "photo.png", "-o", "out", "--preset", "fast"]
+    command: list[str | Path] = [turnabout, "img2mesh", "photo.png", "-o", "out", "--preset", "fast"]
     run(*command, cwd=tmp_path, environment=environment, minutes=10)
     glb = (tmp_path / "out" / "photo" / "mesh.glb").read_bytes()
     magic, version, length, header, kind = struct.unpack_from("<4sIIII", glb)
