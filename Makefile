@@ -13,14 +13,14 @@ BIN      := $(VENV)/bin
 PIP      := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
 CORE     := $(VENV)/.core-installed
 DEV      := $(VENV)/.dev-installed
-RUN_NAME := $(basename $(notdir $(PHOTO)))
+RUN      := out/$(basename $(notdir $(PHOTO)))
 
 .DELETE_ON_ERROR:
 .PHONY: demo test acceptance lint format install dev clean
 
 demo: $(CORE)
-	$(BIN)/python -m pipelines.img2mesh $(PHOTO) -o out --preset fast --overwrite
-	@echo "Look at out/$(RUN_NAME)/preview.png; the asset is out/$(RUN_NAME)/mesh.glb"
+	$(BIN)/python -m pipelines.img2mesh $(PHOTO) -o $(RUN) --preset fast --overwrite
+	@echo "Look at $(RUN)/preview.png; the asset is $(RUN)/mesh.glb"
 
 install: $(CORE)
 

@@ -73,7 +73,7 @@ def test_the_installed_command_finds_its_weights_and_makes_the_glb(
     run(turnabout, "check", cwd=tmp_path, environment=environment, minutes=2)
     command: list[str | Path] = [turnabout, "img2mesh", "photo.png", "-o", "out", "--preset", "fast"]
     run(*command, cwd=tmp_path, environment=environment, minutes=10)
-    glb = (tmp_path / "out" / "photo" / "mesh.glb").read_bytes()
+    glb = (tmp_path / "out" / "mesh.glb").read_bytes()
     magic, version, length, header, kind = struct.unpack_from("<4sIIII", glb)
     assert (magic, version, length) == (b"glTF", 2, len(glb))
     assert kind == 0x4E4F534A  # "JSON"
