@@ -1,0 +1,116 @@
+"""The network's own coordinates: everything seen from the first context camera, so that only relative geometry exists.
+
+The gauge puts the object's centre at the origin, turns the axes to the first camera's, and takes as unit of length the
+radius of the sphere that this camera frames with the house margin. Moving, turning or scaling the world therefore
+changes nothing that the network sees. Rays enter as Plücker coordinates, whose moment then is the ray's closest
+approach to the object's centre, in object radii.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from recon.capture import FRAME_MARGIN, Camera
+
+APPEARANCE = slice(0, 4)
+"""Channels of premultiplied RGB and alpha, stretched to [-1, 1]."""
+GEOMETRY = slice(4, 8)
+"""Channels of alpha-weighted depth (half gauge units, 0 = as far as the object's centre) and normals (gauge axes)."""
+DEPTH_GAIN = 2.0
+"""Brings the depth channel's spread to that of the others, so that noise drowns them alike."""
+CHANNELS = 8
+MODALITIES = (APPEARANCE, GEOMETRY)
+
+
+@dataclass(frozen=True)
+class Gauge:
+    """Cameras of a batch of scenes in gauge coordinates.
+
+    Attributes:
+        rays: (B, F, H, W, 6) unit direction and moment of the ray through every pixel centre.
+        rotation: (B, 3, 3) world axes to gauge axes.
+        unit: (B,) world length of one gauge unit.
+        distance: (B, F) world distance of each camera from the object's centre.
+    """
+
+    rays: Tensor
+    rotation: Tensor
+    unit: Tensor
+    distance: Tensor
+
+
+def stack_cameras(cameras: Sequence[Camera]) -> tuple[Tensor, Tensor]:
+    """(F, 4, 4) c2w and (F, 3, 3) K of cameras that share one picture size."""
+    return torch.stack([c.c2w for c in cameras]), torch.stack([c.intrinsics for c in cameras])
+
+
+def make_gauge(c2w: Tensor, intrinsics: Tensor, height: int, width: int, centre: Tensor | None = None) -> Gauge:
+    """Gauge of scenes whose frame 0 is the first context.
+
+    Args:
+        c2w: (B, F, 4, 4) camera-to-world.
+        intrinsics: (B, F, 3, 3) in pixels of the given size.
+        height, width: picture size, shared by all frames.
+        centre: (B, 3) the object's centre; the world's origin unless given.
+    """
+    position = c2w[..., :3, 3] if centre is None else c2w[..., :3, 3] - centre[:, None]
+    distance = position.norm(dim=-1)
+    first_focal = 0.5 * (intrinsics[:, 0, 0, 0] + intrinsics[:, 0, 1, 1])
+    half_side = 0.5 * min(height, width)
+    sine = half_side / torch.sqrt(half_side**2 + first_focal**2)
+    unit = distance[:, 0] * sine / FRAME_MARGIN
+    rotation = c2w[:, 0, :3, :3].transpose(-1, -2)
+
+    y, x = torch.meshgrid(torch.arange(height) + 0.5, torch.arange(width) + 0.5, indexing="ij")
+    pixels = torch.stack((x, y, torch.ones_like(x)), dim=-1).to(c2w)  # (H, W, 3)
+    to_gauge = rotation[:, None] @ c2w[..., :3, :3] @ torch.linalg.inv(intrinsics)  # (B, F, 3, 3)
+    directions = torch.einsum("bfij,hwj->bfhwi", to_gauge, pixels)
+    directions = torch.nn.functional.normalize(directions, dim=-1)
+    origins = torch.einsum("bij,bfj->bfi", rotation, position) / unit[:, None, None]
+    moments = torch.linalg.cross(origins[:, :, None, None].expand_as(directions), directions)
+    return Gauge(torch.cat((directions, moments), dim=-1), rotation, unit, distance)
+
+
+def encode(premultiplied: Tensor, depth: Tensor, normal: Tensor, gauge: Gauge) -> Tensor:
+    """Frames as the network's channels.
+
+    Args:
+        premultiplied: (B, F, H, W, 4) RGBA in [0, 1].
+        depth: (B, F, H, W) forward depth in world units, 0 = invalid.
+        normal: (B, F, H, W, 3) world normals, 0 = invalid.
+
+    Returns:
+        (B, F, H, W, 8)
+    """
+    alpha = premultiplied[..., 3:]
+    offset = DEPTH_GAIN * (depth - gauge.distance[..., None, None]) / gauge.unit[:, None, None, None]
+    offset = torch.where(depth > 0, offset, torch.zeros_like(offset))[..., None]
+    turned = torch.einsum("bij,bfhwj->bfhwi", gauge.rotation, normal)
+    return torch.cat((encode_appearance(premultiplied), offset * alpha, turned * alpha), dim=-1)
+
+
+def encode_appearance(premultiplied: Tensor) -> Tensor:
+    """Premultiplied RGBA (..., 4) in [0, 1] as the network's first channels."""
+    return premultiplied * 2 - 1
+
+
+def decode(channels: Tensor, gauge: Gauge) -> tuple[Tensor, Tensor, Tensor]:
+    """Inverse of `encode`.
+
+    Returns:
+        premultiplied RGBA (B, F, H, W, 4) in [0, 1]; depth (B, F, H, W) in world units and unit world normals
+        (B, F, H, W, 3), both 0 where alpha is below one half.
+    """
+    premultiplied = (channels[..., APPEARANCE] * 0.5 + 0.5).clamp(0, 1)
+    alpha = premultiplied[..., 3:]
+    premultiplied = torch.cat((torch.minimum(premultiplied[..., :3], alpha), alpha), dim=-1)
+    solid = alpha[..., 0] > 0.5
+    offset = channels[..., 4] / alpha[..., 0].clamp_min(0.5)
+    depth = offset / DEPTH_GAIN * gauge.unit[:, None, None, None] + gauge.distance[..., None, None]
+    normal = torch.einsum("bji,bfhwj->bfhwi", gauge.rotation, channels[..., 5:8])
+    normal = torch.nn.functional.normalize(normal, dim=-1)
+    return premultiplied, torch.where(solid, depth.clamp_min(1e-6), 0), torch.where(solid[..., None], normal, 0)

@@ -1,0 +1,262 @@
+"""Training of the orbit transformer: flow matching with clean frames as context.
+
+Everything random at step k is drawn from (seed, k), so a run that was killed and resumed takes the same steps as one
+that was not. Needs PyTorch, NumPy and safetensors only, so that it runs on a bare machine with a GPU.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+
+import numpy as np
+import torch
+from safetensors.torch import load_file, save_file
+from torch import Tensor
+
+from gen.data.batch import Batch, draw_batch
+from gen.data.dataset import OrbitDataset
+from gen.gauge import APPEARANCE, GEOMETRY, encode, make_gauge
+from gen.model import OrbitConfig, OrbitTransformer
+from gen.muon import Muon
+
+
+@dataclass(frozen=True)
+class TrainOptions:
+    """What to train and how."""
+
+    model: OrbitConfig = field(default_factory=OrbitConfig)
+    """Size of the network."""
+    size: int = 64
+    """Side of the training pictures in pixels; must divide the dataset's."""
+    steps: int = 20_000
+    """Optimiser steps in all."""
+    frames_per_step: int = 96
+    """Frames in a batch; the number of scenes follows from the number of frames a scene."""
+    lr: float = 1.5e-3
+    """Peak learning rate, in AdamW's scale."""
+    warmup: int = 200
+    """Steps of linear warm-up."""
+    decay: float = 0.3
+    """Last share of the steps over which the learning rate falls to zero."""
+    ema: float = 0.999
+    """Decay of the averaged weights, reached gradually."""
+    seed: int = 0
+    """Seed of everything random."""
+    device: str = "auto"
+    """auto, cpu or cuda."""
+    precision: str = "auto"
+    """auto (bf16 on GPUs, fp32 on CPUs), bf16 or fp32: the arithmetic of the network; weights stay fp32."""
+    compile: bool = False
+    """Compile the network with torch.compile (needs a C++ compiler on CPUs)."""
+    save_every: int = 500
+    """Steps between checkpoints."""
+
+
+CONTEXT_COUNTS = {1: 0.75, 2: 0.15, 3: 0.1}
+"""How often a scene shows one, two or three clean frames."""
+FRAME_COUNTS = {4: 0.6, 6: 0.25, 12: 0.15}
+"""How often a batch has that many frames a scene."""
+CLEAN_WEIGHT = 4.0
+"""Cap of the 1 / t^2 weight that turns the error of the clean frame into that of the velocity."""
+
+
+def train(
+    dataset: OrbitDataset,
+    folder: Path,
+    options: TrainOptions,
+    report: Callable[[int, float], None] | None = None,
+) -> None:
+    """Trains until `options.steps`, from the checkpoint in `folder` when there is one.
+
+    Args:
+        dataset: rendered objects.
+        folder: receives `checkpoint.safetensors` (everything needed to go on), `ema.safetensors` (the averaged
+            weights), `config.json` and `loss.csv`.
+        options: must equal those of the checkpoint, except `steps`, `decay`, `device`, `compile` and `save_every`.
+        report: called with (step, loss) after every step.
+
+    Raises:
+        ValueError: if the folder holds a run with other options.
+    """
+    device, dtype = _pick_device(options)
+    torch.manual_seed(options.seed)
+    network = OrbitTransformer(options.model).to(device)
+    average = OrbitTransformer(options.model).to(device).requires_grad_(False)
+    average.load_state_dict(network.state_dict())
+    optimisers = make_optimisers(network, options.lr, dtype)
+    folder.mkdir(parents=True, exist_ok=True)
+    first = _resume(folder, options, network, average, optimisers)
+    forward = torch.compile(network, dynamic=False) if options.compile else network
+
+    losses: list[tuple[int, float]] = []
+    for step in range(first, options.steps):
+        rng = np.random.default_rng([options.seed, step])
+        batch = draw_batch(dataset, rng, _pick(rng, FRAME_COUNTS), options.frames_per_step, options.size).to(device)
+        factor = learning_rate_factor(step, options)
+        for optimiser in optimisers:
+            for group in optimiser.param_groups:
+                group["lr"] = options.lr * factor
+        with torch.autocast(device.type, dtype=dtype, enabled=dtype != torch.float32):
+            loss = flow_loss(forward, batch, rng)
+        loss.backward()
+        torch.nn.utils.clip_grad_norm_(network.parameters(), 1.0)
+        for optimiser in optimisers:
+            optimiser.step()
+            optimiser.zero_grad(set_to_none=True)
+        decay = min(options.ema, (step + 1) / (step + 10))
+        with torch.no_grad():
+            for mean, value in zip(average.parameters(), network.parameters(), strict=True):
+                mean.lerp_(value, 1 - decay)
+        losses.append((step, float(loss.detach())))
+        if report is not None:
+            report(step, losses[-1][1])
+        if (step + 1) % options.save_every == 0 or step + 1 == options.steps:
+            _save(folder, options, step + 1, network, average, optimisers, losses)
+            losses = []
+
+
+def flow_loss(network: Callable[..., Tensor], batch: Batch, rng: np.random.Generator) -> Tensor:
+    """Weighted error of the predicted clean frames, over targets and over the geometry of the context.
+
+    Flow matching (arXiv:2210.02747): `x_t = (1 - t) x + t noise`. The weight 1 / t^2, capped, turns the error of `x`
+    into that of the velocity.
+    """
+    scenes, count, height, width, _ = batch.premultiplied.shape
+    gauge = make_gauge(batch.c2w, batch.intrinsics, height, width)
+    clean = encode(batch.premultiplied, batch.depth, batch.normal, gauge)
+    levels, known = draw_noise_levels(rng, scenes, count)
+    levels, known = levels.to(clean), known.to(clean.device)
+    noise = torch.from_numpy(rng.standard_normal(clean.shape, dtype=np.float32)).to(clean)
+    per_channel = levels.repeat_interleave(GEOMETRY.start, dim=-1)[:, :, None, None]  # (B, F, 1, 1, 8)
+    noised = torch.lerp(clean, noise, per_channel)
+    predicted = network(noised, levels, gauge.rays, batch.times, known)
+    weight = torch.where(per_channel > 0, (1 / per_channel.clamp_min(1e-3) ** 2).clamp_max(CLEAN_WEIGHT), 0)
+    error = (predicted.float() - clean).square() * weight
+    return error[..., APPEARANCE].mean() + error[..., GEOMETRY].mean()
+
+
+def draw_noise_levels(rng: np.random.Generator, scenes: int, count: int) -> tuple[Tensor, Tensor]:
+    """Noise levels (B, F, 2) and which cameras the network may see (B, F).
+
+    Frame 0 is always a context and fixes the gauge. Most scenes look as sampling does: clean contexts, every other
+    level the same; the rest have levels of their own for each frame and modality, or no context at all (which
+    classifier-free guidance needs).
+    """
+    shared = _draw_level(rng, (scenes, 1, 1))
+    own = _draw_level(rng, (scenes, count, 2))
+    levels = np.where(rng.random((scenes, 1, 1)) < 0.75, np.broadcast_to(shared, own.shape), own)
+    contexts = np.array([_pick(rng, CONTEXT_COUNTS) for _ in range(scenes)])
+    is_context = np.arange(count)[None] < np.minimum(contexts, count - 1)[:, None]
+    is_context &= rng.random((scenes, 1)) > 0.08
+    levels = levels.copy()
+    levels[..., 0][is_context] = 0
+    hidden = is_context & (np.arange(count)[None] > 0) & (rng.random((scenes, 1)) < 0.3)
+    return torch.from_numpy(levels.astype(np.float32)), torch.from_numpy(~hidden)
+
+
+def _draw_level(rng: np.random.Generator, shape: tuple[int, ...]) -> np.ndarray:
+    """Logit-normal toward noise, where an orbit's shape is decided; a third is pure noise."""
+    level = 1 / (1 + np.exp(-(0.5 + 1.2 * rng.standard_normal(shape))))
+    return np.where(rng.random(shape) < 0.33, 1.0, level)
+
+
+def learning_rate_factor(step: int, options: TrainOptions) -> float:
+    """Warm-up, plateau, linear decay."""
+    tail = options.decay * options.steps
+    return min(1.0, (step + 1) / max(options.warmup, 1), (options.steps - step) / max(tail, 1))
+
+
+def make_optimisers(network: OrbitTransformer, lr: float, dtype: torch.dtype) -> list[torch.optim.Optimizer]:
+    """Muon for the blocks' matrices, AdamW for everything else."""
+    matrices = [p for p in network.blocks.parameters() if p.ndim == 2]
+    chosen = {id(p) for p in matrices}
+    others = [p for p in network.parameters() if id(p) not in chosen]
+    return [Muon(matrices, lr=lr, dtype=dtype), torch.optim.AdamW(others, lr=lr, betas=(0.9, 0.98), weight_decay=0.0)]
+
+
+def _pick(rng: np.random.Generator, shares: dict[int, float]) -> int:
+    return int(rng.choice(list(shares), p=list(shares.values())))
+
+
+def _pick_device(options: TrainOptions) -> tuple[torch.device, torch.dtype]:
+    name = options.device if options.device != "auto" else "cuda" if torch.cuda.is_available() else "cpu"
+    bf16 = options.precision == "bf16" or (options.precision == "auto" and name == "cuda")
+    return torch.device(name), torch.bfloat16 if bf16 else torch.float32
+
+
+_MAY_DIFFER = ("steps", "decay", "device", "compile", "save_every")
+
+
+def _fixed(options: TrainOptions) -> dict:
+    return {k: v for k, v in asdict(options).items() if k not in _MAY_DIFFER}
+
+
+def _resume(
+    folder: Path,
+    options: TrainOptions,
+    network: OrbitTransformer,
+    average: OrbitTransformer,
+    optimisers: list[torch.optim.Optimizer],
+) -> int:
+    path = folder / "checkpoint.safetensors"
+    if not path.exists():
+        return 0
+    state = json.loads((folder / "config.json").read_text())
+    if state["options"] != _fixed(options):
+        raise ValueError(f"{folder} holds a run with other options: {state['options']}; choose another folder")
+    tensors = load_file(path)
+    _cut_log(folder / "loss.csv", int(tensors["step"]))
+    network.load_state_dict(_below(tensors, "network."))
+    average.load_state_dict(_below(tensors, "average."))
+    for i, optimiser in enumerate(optimisers):
+        known: dict[int, dict[str, Tensor]] = {}
+        for key, value in _below(tensors, f"optimiser{i}.").items():
+            index, name = key.split(".")
+            known.setdefault(int(index), {})[name] = value
+        optimiser.load_state_dict({"state": known, "param_groups": optimiser.state_dict()["param_groups"]})
+    return int(tensors["step"])
+
+
+def _cut_log(path: Path, step: int) -> None:
+    """Drops the lines of steps that will be taken again."""
+    lines = path.read_text().splitlines(keepends=True) if path.exists() else []
+    path.write_text("".join(line for line in lines if int(line.split(",")[0]) < step))
+
+
+def _below(tensors: dict[str, Tensor], prefix: str) -> dict[str, Tensor]:
+    return {k.removeprefix(prefix): v for k, v in tensors.items() if k.startswith(prefix)}
+
+
+def _save(
+    folder: Path,
+    options: TrainOptions,
+    step: int,
+    network: OrbitTransformer,
+    average: OrbitTransformer,
+    optimisers: list[torch.optim.Optimizer],
+    losses: list[tuple[int, float]],
+) -> None:
+    tensors: dict[str, Tensor] = {"step": torch.tensor(step)}
+    tensors |= {f"network.{k}": v for k, v in network.state_dict().items()}
+    tensors |= {f"average.{k}": v for k, v in average.state_dict().items()}
+    for i, optimiser in enumerate(optimisers):
+        for index, state in optimiser.state_dict()["state"].items():
+            tensors |= {f"optimiser{i}.{index}.{k}": torch.as_tensor(v) for k, v in state.items()}
+    if not math.isfinite(losses[-1][1]):
+        raise ValueError(f"the loss is {losses[-1][1]} at step {step}; the last checkpoint in {folder} is kept")
+    (folder / "config.json").write_text(json.dumps({"options": _fixed(options)}, indent=1))
+    with open(folder / "loss.csv", "a") as log:
+        log.writelines(f"{k},{value:.6f}\n" for k, value in losses)
+    _replace(folder / "ema.safetensors", {k: v.contiguous().cpu() for k, v in average.state_dict().items()})
+    _replace(folder / "checkpoint.safetensors", {k: v.contiguous().cpu() for k, v in tensors.items()})
+
+
+def _replace(path: Path, tensors: dict[str, Tensor]) -> None:
+    partial = path.with_suffix(".partial")
+    save_file(tensors, partial)
+    os.replace(partial, path)
