@@ -5,6 +5,7 @@ Everything that opens a picture goes through `decode_picture`, so that size, typ
 
 from __future__ import annotations
 
+import math
 import os
 import warnings
 from collections.abc import Iterator
@@ -14,13 +15,15 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from PIL import Image, ImageOps
+from PIL import ExifTags, Image, ImageOps
 from torch import Tensor
 
 from recon.capture.errors import CaptureError
 
 MAX_PIXELS = 100_000_000
 """Larger pictures are refused from their header, before anything is decoded."""
+FILM_DIAGONAL = math.hypot(36, 24)
+"""Millimetres; what "35 mm equivalent" focal lengths refer to."""
 MAX_FILE_BYTES = 512 * 2**20
 FORMATS = ("PNG", "JPEG", "WEBP", "BMP", "TIFF", "GIF", "PPM", "AVIF")
 
@@ -263,14 +266,15 @@ def _to_srgb(image: Image.Image, profile: bytes | None) -> Image.Image:
 def _focal_35mm(image: Image.Image) -> float | None:
     """EXIF FocalLengthIn35mmFilm, or FocalLength with the focal plane's resolution; None when absent or senseless."""
     try:
-        exif = image.getexif().get_ifd(0x8769)
-        stated = float(exif.get(0xA405) or 0)
+        exif = image.getexif().get_ifd(ExifTags.IFD.Exif)
+        stated = float(exif.get(ExifTags.Base.FocalLengthIn35mmFilm) or 0)
         if stated <= 0:
-            focal = float(exif.get(0x920A) or 0)
-            per_unit = float(exif.get(0xA20E) or 0)
-            unit_mm = {2: 25.4, 3: 10.0, 4: 1.0}.get(int(exif.get(0xA210) or 2), 25.4)
-            sensor_mm = max(image.size) * unit_mm / per_unit if per_unit > 0 else 0.0
-            stated = focal * 36 / sensor_mm if sensor_mm > 0 else 0.0
+            focal = float(exif.get(ExifTags.Base.FocalLength) or 0)
+            per_unit = float(exif.get(ExifTags.Base.FocalPlaneXResolution) or 0)
+            unit = {2: 25.4, 3: 10.0, 4: 1.0}.get(int(exif.get(ExifTags.Base.FocalPlaneResolutionUnit) or 2), 25.4)
+            across = float(exif.get(ExifTags.Base.ExifImageWidth) or image.width)
+            sensor = across * unit / per_unit * math.hypot(1, image.height / image.width) if per_unit > 0 else 0.0
+            stated = focal * FILM_DIAGONAL / sensor if sensor > 0 else 0.0
     except (*_DAMAGE, TypeError, ZeroDivisionError, AttributeError):
         return None
     return stated if 5 <= stated <= 2000 else None

@@ -1,0 +1,158 @@
+"""The subject's matte: from the file's alpha, from a network whose weights the user has, or by pip-only vision."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from recon.capture.backdrop import border_ring, fit_backdrop
+from recon.capture.errors import PhotoError
+from recon.capture.grabcut import clean, sharpen, vote
+from recon.capture.matte import refine
+from recon.capture.saliency import saliency
+
+if TYPE_CHECKING:
+    from recon.capture.photo import Photo
+
+_VOTING_SIDE = 176
+_OUTLINE_SIDE = 352
+_MIN_AGREEMENT = 0.2
+_SUPPLY = "Crop to one subject on a plain background, or save the picture as PNG with a transparent background."
+_IMAGENET = (np.array([0.485, 0.456, 0.406], np.float32), np.array([0.229, 0.224, 0.225], np.float32))
+
+
+def find_foreground(photo: Photo, weights: Path | None = None) -> Tensor:
+    """(H, W) float32 alpha of the photo's subject.
+
+    The file's own alpha wins where it says anything. Otherwise `weights`, an ONNX file of a segmentation network
+    (ISNet, U2-Net), is used when given; otherwise the backdrop model and GrabCut. The same photo always gives the
+    same matte.
+
+    Raises:
+        PhotoError: if no subject is found, if it cannot be told from its surroundings, if it fills or leaves the
+            picture, if there are several, or if the network cannot be run. The message says what to do.
+    """
+    if photo.has_matte:
+        assert photo.alpha is not None
+        alpha = photo.alpha.float() / 255
+        _check_size(photo.path, (alpha > 0.5).numpy(), _SUPPLY)
+        return alpha
+    rgb = photo.rgb.numpy()
+    if weights is not None:
+        matte = _network_matte(rgb, weights)
+    else:
+        matte = _classical_matte(photo.path, rgb)
+    _check_size(photo.path, matte > 0.5, _SUPPLY)
+    _check_single(photo.path, matte > 0.5)
+    return torch.from_numpy(matte)
+
+
+def _classical_matte(path: Path, rgb: np.ndarray) -> np.ndarray:
+    import cv2
+
+    outline = _shrink(rgb, _OUTLINE_SIDE)
+    small = _shrink(outline, _VOTING_SIDE)
+    if min(small.shape[:2]) < 16:
+        raise PhotoError(
+            path,
+            found=f"a picture of {rgb.shape[1]} x {rgb.shape[0]} pixels",
+            expected="sides of at least 16 pixels and no extreme format",
+            remedy="Use a larger picture.",
+        )
+    backdrop = fit_backdrop(cv2.cvtColor(outline.astype(np.float32) / 255, cv2.COLOR_RGB2LAB))
+    lab = cv2.cvtColor(small.astype(np.float32) / 255, cv2.COLOR_RGB2LAB)
+    coarse = backdrop.resized(small.shape[1], small.shape[0])
+    result = vote(small, np.zeros(lab.shape[:2], np.float32) if coarse.plain else saliency(lab), coarse)
+    if not result.mask.any():
+        raise PhotoError(
+            path, found="no subject that differs from the background", expected="one subject", remedy=_SUPPLY
+        )
+    if result.agreement < _MIN_AGREEMENT:
+        raise PhotoError(
+            path,
+            found=f"no clear subject (ways to find it overlap by {result.agreement:.0%} only)",
+            expected="one subject that stands out from its surroundings",
+            remedy=_SUPPLY,
+        )
+    return refine(rgb, clean(backdrop.subject) if result.from_backdrop else sharpen(outline, result.mask))
+
+
+def _network_matte(rgb: np.ndarray, weights: Path) -> np.ndarray:
+    """Run an ONNX segmentation network: one (1, 3, S, S) input, a first output with the matte, of any scale."""
+    import cv2
+
+    weights = Path(weights)
+    if not weights.is_file():
+        raise PhotoError(weights, found="no file", expected="ONNX weights", remedy="Check the path.")
+    try:
+        import onnxruntime
+    except ImportError as cause:
+        raise PhotoError(
+            weights,
+            found="weights but no onnxruntime to run them",
+            expected="the optional matting packages",
+            remedy='Install them with: pip install "turnabout[matting]"',
+        ) from cause
+    try:
+        session: Any = onnxruntime.InferenceSession(str(weights), providers=["CPUExecutionProvider"])
+        entry = session.get_inputs()[0]
+        side = entry.shape[2] if isinstance(entry.shape[2], int) else 1024
+        pixels = cv2.resize(rgb, (side, side), interpolation=cv2.INTER_AREA).astype(np.float32) / 255
+        # U2-Net (320 pixels) was trained with ImageNet's statistics, ISNet (1024) with plain centring
+        pixels = (pixels - _IMAGENET[0]) / _IMAGENET[1] if side <= 512 else pixels - 0.5
+        output = np.asarray(session.run(None, {entry.name: pixels.transpose(2, 0, 1)[None]})[0], np.float32)
+    except Exception as cause:  # onnxruntime's errors share no public base class
+        raise PhotoError(
+            weights,
+            found=f"a network that cannot be run ({type(cause).__name__}: {str(cause)[:120]})",
+            expected="ISNet or U2-Net as ONNX, one (1, 3, S, S) input",
+            remedy="Download the weights again.",
+        ) from cause
+    matte = output.reshape(-1, *output.shape[-2:])[0]
+    if matte.ndim != 2 or not np.isfinite(matte).all():
+        raise PhotoError(
+            weights, found=f"an output of shape {output.shape}", expected="(1, 1, S, S)", remedy="Use other weights."
+        )
+    matte = (matte - matte.min()) / max(float(np.ptp(matte)), 1e-6)
+    return np.clip(cv2.resize(matte, (rgb.shape[1], rgb.shape[0]), interpolation=cv2.INTER_LINEAR), 0, 1)
+
+
+def _check_size(path: Path, mask: np.ndarray, remedy: str) -> None:
+    share = float(mask.mean())
+    extent = np.ptp(np.argwhere(mask), axis=0) + 1 if mask.any() else np.zeros(2)
+    if share == 0 or max(extent) < 8 or share < 0.0005:
+        found = "an empty foreground" if share == 0 else f"a foreground of {share:.2%} of the picture"
+        raise PhotoError(path, found=found, expected="a subject at least 8 pixels long", remedy=remedy)
+    if share > 0.97 or float(mask[border_ring(*mask.shape)].mean()) > 0.75:
+        raise PhotoError(
+            path,
+            found="a foreground that fills the whole picture",
+            expected="a subject with background around it",
+            remedy="Take the picture from farther away. " + remedy,
+        )
+
+
+def _check_single(path: Path, mask: np.ndarray) -> None:
+    import cv2
+
+    small = cv2.resize(mask.astype(np.float32), (256, 256), interpolation=cv2.INTER_AREA) > 0.5
+    joined = cv2.morphologyEx(small.astype(np.uint8), cv2.MORPH_CLOSE, np.ones((5, 5), np.uint8))
+    _, _, stats, _ = cv2.connectedComponentsWithStats(joined, connectivity=8)
+    areas = np.sort(stats[1:, cv2.CC_STAT_AREA])[::-1]
+    if len(areas) > 1 and areas[1] > 0.6 * areas[0]:
+        count = int((areas > 0.6 * areas[0]).sum())
+        raise PhotoError(path, found=f"{count} separate subjects of like size", expected="one subject", remedy=_SUPPLY)
+
+
+def _shrink(rgb: np.ndarray, side: int) -> np.ndarray:
+    import cv2
+
+    scale = side / max(rgb.shape[:2])
+    if scale >= 1:
+        return rgb
+    size = (max(1, round(rgb.shape[1] * scale)), max(1, round(rgb.shape[0] * scale)))
+    return cv2.resize(rgb, size, interpolation=cv2.INTER_AREA)
