@@ -64,7 +64,7 @@ def render(options: RenderDatasetOptions) -> None:
 
 def main(args: list[str] | None = None) -> int:
     """Parses `args` (the command line unless given); returns the exit code."""
-    options = tyro.cli(RenderDatasetOptions, args=args, prog="render_dataset")
+    options = tyro.cli(RenderDatasetOptions, args=args)
     try:
         render(options)
     except (ValueError, OSError) as error:

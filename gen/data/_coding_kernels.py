@@ -2,12 +2,23 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 from numba import njit
 
 
 @njit(cache=True, nogil=True)
-def encode_view(rgba, depth, normal, eye_distance, depth_range, out_rgba, out_depth, out_normal):
+def encode_view(
+    rgba: Any,
+    depth: Any,
+    normal: Any,
+    eye_distance: Any,
+    depth_range: Any,
+    out_rgba: Any,
+    out_depth: Any,
+    out_normal: Any,
+) -> None:
     """(S, S, 4), (S, S), (S, S, 3) float32 to uint8, uint16 and int8 of the same shapes."""
     half, one, steps = np.float32(0.5), np.float32(1), np.float32(65534)
     for y in range(depth.shape[0]):

@@ -75,8 +75,8 @@ def random_cameras(options: SceneOptions, object_id: str) -> SceneCameras:
     rng = scene_rng(options.seed, object_id, "cameras")
     count = options.views
     azimuth = 2 * math.pi * (rng.permutation(count) + rng.random(count)) / count
-    sines = [math.sin(math.radians(e)) for e in options.elevation]
-    elevation = np.arcsin(rng.uniform(*sines, count))
+    low, high = (math.sin(math.radians(e)) for e in options.elevation)
+    elevation = np.arcsin(rng.uniform(low, high, count))
     fov = np.radians(rng.uniform(*options.fov, count))
     distance = FRAME_MARGIN * OBJECT_RADIUS / np.sin(fov / 2) * rng.uniform(*options.distance, count)
     rolled = rng.random(count) < options.roll_share

@@ -72,7 +72,12 @@ class FolderSource:
     def mesh(self, object_id: str) -> Mesh:
         from recon.surface.loading import load_mesh, normalised
 
-        return normalised(load_mesh(self._paths[object_id]))
+        path = self._paths[object_id]
+        mesh = load_mesh(path)
+        try:
+            return normalised(mesh)
+        except ValueError as error:
+            raise DatasetError(f"{path}: {error}; remove it or list it under --exclude") from error
 
 
 def open_source(path: Path) -> PackSource | FolderSource:

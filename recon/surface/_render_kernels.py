@@ -1,4 +1,4 @@
-"""Numba kernels of the mesh renderer: corner normals, texture pyramids, z-buffer, shading.
+"""Numba kernels of the mesh renderer that run for every view: z-buffer and shading.
 
 Rasterisation is homogeneous (Olano & Greer 1997, "Triangle scan conversion using 2D homogeneous coordinates"): the
 inverse of the three projected corners gives barycentric weights over depth as linear functions of the pixel, so
@@ -8,13 +8,15 @@ All kernels release the interpreter lock; none is parallel by itself.
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
-MAX_LEVELS = 16
+from recon.surface._prepare_kernels import FAST, MAX_LEVELS
+
 _LUT_SIZE = 8192
-_FAST = {"contract", "arcp", "nsz", "reassoc"}
 
 
 def _make_luts() -> tuple[NDArray[np.float32], NDArray[np.float32]]:
@@ -27,139 +29,23 @@ def _make_luts() -> tuple[NDArray[np.float32], NDArray[np.float32]]:
 SRGB_TO_LINEAR, LINEAR_TO_SRGB = _make_luts()
 
 
-@njit(cache=True, nogil=True, fastmath=_FAST)
-def corner_normals(vertices, faces, cos_crease):
-    """(F, 3, 3) float32 unit normals of every corner: the area-weighted mean of the faces around the corner's position
-    (vertices at equal places count as one) that bend away from its own face by less than the crease angle."""
-    count, corners = len(vertices), 3 * len(faces)
-    size = 16
-    while size < 2 * count:
-        size *= 2
-    slots = np.full(size, -1, np.int32)
-    welded = np.empty(count, np.int32)
-    for i in range(count):
-        x, y, z = vertices[i, 0], vertices[i, 1], vertices[i, 2]
-        kx, ky, kz = np.int64(np.rint(x * 65536)), np.int64(np.rint(y * 65536)), np.int64(np.rint(z * 65536))
-        slot = (kx * 73856093 ^ ky * 19349663 ^ kz * 83492791) & (size - 1)
-        while True:
-            other = slots[slot]
-            if other < 0:
-                slots[slot] = i
-                welded[i] = i
-                break
-            if vertices[other, 0] == x and vertices[other, 1] == y and vertices[other, 2] == z:
-                welded[i] = other
-                break
-            slot = (slot + 1) & (size - 1)
-
-    area = np.empty((len(faces), 3), np.float32)
-    unit = np.empty((len(faces), 3), np.float32)
-    start = np.zeros(count + 1, np.int32)
-    for t in range(len(faces)):
-        a, b, c = faces[t, 0], faces[t, 1], faces[t, 2]
-        ux, uy, uz = vertices[b, 0] - vertices[a, 0], vertices[b, 1] - vertices[a, 1], vertices[b, 2] - vertices[a, 2]
-        vx, vy, vz = vertices[c, 0] - vertices[a, 0], vertices[c, 1] - vertices[a, 1], vertices[c, 2] - vertices[a, 2]
-        nx, ny, nz = uy * vz - uz * vy, uz * vx - ux * vz, ux * vy - uy * vx
-        length = np.sqrt(nx * nx + ny * ny + nz * nz)
-        inverse = 1 / length if length > 1e-20 else 0.0
-        area[t, 0], area[t, 1], area[t, 2] = nx, ny, nz
-        unit[t, 0], unit[t, 1], unit[t, 2] = nx * inverse, ny * inverse, nz * inverse
-        for k in range(3):
-            start[welded[faces[t, k]] + 1] += 1
-    for i in range(count):
-        start[i + 1] += start[i]
-    fill = start[:-1].copy()
-    around = np.empty(corners, np.int32)
-    for t in range(len(faces)):
-        for k in range(3):
-            w = welded[faces[t, k]]
-            around[fill[w]] = t
-            fill[w] += 1
-
-    out = np.empty((len(faces), 3, 3), np.float32)
-    for t in range(len(faces)):
-        ux, uy, uz = unit[t, 0], unit[t, 1], unit[t, 2]
-        for k in range(3):
-            w = welded[faces[t, k]]
-            sx = sy = sz = 0.0
-            for j in range(start[w], start[w + 1]):
-                o = around[j]
-                if unit[o, 0] * ux + unit[o, 1] * uy + unit[o, 2] * uz > cos_crease:
-                    sx += area[o, 0]
-                    sy += area[o, 1]
-                    sz += area[o, 2]
-            length = np.sqrt(sx * sx + sy * sy + sz * sz)
-            if length > 1e-20:
-                out[t, k, 0], out[t, k, 1], out[t, k, 2] = sx / length, sy / length, sz / length
-            else:
-                out[t, k, 0], out[t, k, 1], out[t, k, 2] = ux, uy, uz
-    return out
-
-
-@njit(cache=True, nogil=True)
-def build_pyramid(image):
-    """Box-filtered levels of an (H, W, 4) uint8 image, colours weighted by alpha.
-
-    Returns all texels (N, 4) uint8, level after level, and (levels, 3) int64 rows of offset, height, width.
-    """
-    height, width = image.shape[0], image.shape[1]
-    table = np.zeros((MAX_LEVELS, 3), np.int64)
-    total, levels, h, w = 0, 0, height, width
-    while levels < MAX_LEVELS:
-        table[levels, 0], table[levels, 1], table[levels, 2] = total, h, w
-        total += h * w
-        levels += 1
-        if h == 1 and w == 1:
-            break
-        h, w = max(1, h // 2), max(1, w // 2)
-    texels = np.empty((total, 4), np.uint8)
-    for y in range(height):
-        for x in range(width):
-            for c in range(4):
-                texels[y * width + x, c] = image[y, x, c]
-    for level in range(1, levels):
-        source, sh, sw = table[level - 1]
-        target, h, w = table[level]
-        for y in range(h):
-            y0, y1 = min(2 * y, sh - 1), min(2 * y + 1, sh - 1)
-            for x in range(w):
-                x0, x1 = min(2 * x, sw - 1), min(2 * x + 1, sw - 1)
-                i, j = source + y0 * sw + x0, source + y0 * sw + x1
-                k, m = source + y1 * sw + x0, source + y1 * sw + x1
-                ai, aj, ak, am = (
-                    np.int32(texels[i, 3]),
-                    np.int32(texels[j, 3]),
-                    np.int32(texels[k, 3]),
-                    np.int32(texels[m, 3]),
-                )
-                alpha = ai + aj + ak + am
-                texels[target + y * w + x, 3] = (alpha + 2) // 4
-                if alpha == 0 or alpha == 1020:
-                    ai = aj = ak = am = 1
-                    alpha = 4
-                for c in range(3):
-                    mixed = texels[i, c] * ai + texels[j, c] * aj + texels[k, c] * ak + texels[m, c] * am
-                    texels[target + y * w + x, c] = (mixed + alpha // 2) // alpha
-    return texels, table[:levels].copy()
-
-
-@njit(cache=True, nogil=True, fastmath=_FAST)
+@njit(cache=True, nogil=True, fastmath=FAST)
 def rasterize(
-    vertices,
-    faces,
-    uvs,
-    face_material,
-    material_texture,
-    cutoffs,
-    texels,
-    tables,
-    w2c,
-    k,
-    near,
-    inv_depth,
-    face_ids,
-    weights,
-):
+    vertices: Any,
+    faces: Any,
+    uvs: Any,
+    face_material: Any,
+    material_texture: Any,
+    cutoffs: Any,
+    texels: Any,
+    tables: Any,
+    w2c: Any,
+    k: Any,
+    near: Any,
+    inv_depth: Any,
+    face_ids: Any,
+    weights: Any,
+) -> None:
     """Z-buffer of one view.
 
     Args:
@@ -296,8 +182,8 @@ def rasterize(
                 face_ids[row, col] = t
 
 
-@njit(cache=True, nogil=True, fastmath=_FAST, inline="always")
-def _bilinear(texels, offset, h, w, u, v):
+@njit(cache=True, nogil=True, fastmath=FAST, inline="always")
+def _bilinear(texels: Any, offset: Any, h: Any, w: Any, u: Any, v: Any) -> Any:
     """One level at a place in [0, 1); repeats at the borders."""
     x, y = u * w - np.float32(0.5), v * h - np.float32(0.5)
     x0, y0 = int(np.floor(x)), int(np.floor(y))
@@ -319,8 +205,8 @@ def _bilinear(texels, offset, h, w, u, v):
     )
 
 
-@njit(cache=True, nogil=True, fastmath=_FAST)
-def _sample(texels, tables, texture, u, v, lod):
+@njit(cache=True, nogil=True, fastmath=FAST, inline="always")
+def _sample(texels: Any, tables: Any, texture: Any, u: Any, v: Any, lod: Any) -> Any:
     """RGBA in [0, 1] at (u, v), v down, blending the two levels around `lod`."""
     u, v = u - np.floor(u), v - np.floor(v)
     lod = min(max(lod, np.float32(0)), np.float32(MAX_LEVELS - 2))
@@ -339,33 +225,33 @@ def _sample(texels, tables, texture, u, v, lod):
     return r * scale, g * scale, b * scale, a * scale
 
 
-@njit(cache=True, nogil=True, fastmath=_FAST)
+@njit(cache=True, nogil=True, fastmath=FAST)
 def shade(
-    faces,
-    normals,
-    uvs,
-    colors,
-    face_material,
-    base_colors,
-    material_texture,
-    texels,
-    tables,
-    to_linear,
-    to_srgb,
-    lit,
-    albedo_matrix,
-    ambient,
-    light_directions,
-    light_colors,
-    focal,
-    inv_depth,
-    face_ids,
-    weights,
-    supersample,
-    rgba,
-    depth,
-    normal,
-):
+    faces: Any,
+    normals: Any,
+    uvs: Any,
+    colors: Any,
+    face_material: Any,
+    base_colors: Any,
+    material_texture: Any,
+    texels: Any,
+    tables: Any,
+    to_linear: Any,
+    to_srgb: Any,
+    lit: Any,
+    albedo_matrix: Any,
+    ambient: Any,
+    light_directions: Any,
+    light_colors: Any,
+    focal: Any,
+    inv_depth: Any,
+    face_ids: Any,
+    weights: Any,
+    supersample: Any,
+    rgba: Any,
+    depth: Any,
+    normal: Any,
+) -> None:
     """Shades the visible samples of `rasterize` and averages them to pixels.
 
     Colour is the mean over a pixel's covered samples, alpha their share. Depth and normal are averaged over the nearer

@@ -17,6 +17,7 @@ from torch import Tensor
 
 from recon.capture import Camera
 from recon.surface import _render_kernels as kernels
+from recon.surface._prepare_kernels import MAX_LEVELS, build_pyramid, corner_normals
 from recon.surface.mesh import Material, Mesh
 
 NEAR = 1e-3
@@ -97,7 +98,7 @@ def texture_pyramid(texture: Tensor) -> Pyramid:
         raise ValueError(f"texture must be (H, W, 3|4) uint8, found {image.dtype} {image.shape}")
     if image.shape[2] == 3:
         image = np.concatenate((image, np.full_like(image[..., :1], 255)), axis=2)
-    return kernels.build_pyramid(np.ascontiguousarray(image))
+    return build_pyramid(np.ascontiguousarray(image))
 
 
 def prepare_mesh(
@@ -123,7 +124,7 @@ def prepare_mesh(
         if face_material.size and not (face_material.min() >= 0 and face_material.max() < len(mesh.materials)):
             raise ValueError(f"mesh has {len(mesh.materials)} materials, but faces use up to {face_material.max()}")
     if mesh.normals is None:
-        normals = kernels.corner_normals(vertices, faces, np.float32(math.cos(crease)))
+        normals = corner_normals(vertices, faces, np.float32(math.cos(crease)))
     else:
         normals = np.ascontiguousarray(mesh.normals.numpy(), np.float32)[faces]
     uvs = np.zeros((len(vertices), 2), np.float32) if mesh.uvs is None else mesh.uvs.numpy().astype(np.float32)
@@ -246,7 +247,7 @@ def _pack_textures(
         key = id(material.texture)
         if key not in slots:
             texels, levels = pyramid(material.texture)
-            table = np.pad(levels, ((0, kernels.MAX_LEVELS - len(levels)), (0, 0)), mode="edge")
+            table = np.pad(levels, ((0, MAX_LEVELS - len(levels)), (0, 0)), mode="edge")
             table[:, 0] += offset
             slots[key] = len(parts)
             parts.append(texels)
@@ -254,5 +255,5 @@ def _pack_textures(
             offset += len(texels)
         used[index] = slots[key]
     if not parts:
-        return np.full((1, 4), 255, np.uint8), np.zeros((1, kernels.MAX_LEVELS, 3), np.int64), used
+        return np.full((1, 4), 255, np.uint8), np.zeros((1, MAX_LEVELS, 3), np.int64), used
     return (parts[0] if len(parts) == 1 else np.concatenate(parts)), np.stack(tables), used
