@@ -13,37 +13,15 @@ Only PyTorch is needed here: the diffusers wrapper lives in `gen.pipeline`.
 from __future__ import annotations
 
 import math
-from dataclasses import asdict, dataclass
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from gen.gauge import CHANNELS, MODALITIES
+from gen.options import OrbitConfig
 
 RAY_CHANNELS = 6
-
-
-@dataclass(frozen=True)
-class OrbitConfig:
-    """Size of the network.
-
-    Attributes:
-        sample_size: side in pixels of the pictures it was trained on; others work, less well.
-        patch_size: side of a patch in pixels.
-        width: features per token.
-        depth: number of blocks, odd or even; the middle one of an odd number has no skip.
-        heads: attention heads; `width / heads` must divide by 4.
-    """
-
-    sample_size: int = 64
-    patch_size: int = 16
-    width: int = 192
-    depth: int = 8
-    heads: int = 3
-
-    def as_dict(self) -> dict[str, int]:
-        return asdict(self)
 
 
 class OrbitTransformer(nn.Module):

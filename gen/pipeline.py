@@ -108,9 +108,7 @@ class OrbitPipeline(DiffusionPipeline):
                 latents = callback_on_step_end(self, i, int(timestep), {"latents": latents}).get("latents", latents)
 
         premultiplied, depth, normal = (x[0].cpu() for x in decode(latents, gauge))
-        observed = [
-            _with_geometry(frame, depth[i], normal[i]) for i, frame in enumerate(context)
-        ]
+        observed = [_with_geometry(frame, depth[i], normal[i]) for i, frame in enumerate(context)]
         drawn = [
             frame_from_tensors(
                 cameras[i],

@@ -10,7 +10,7 @@ import json
 import math
 import os
 from collections.abc import Callable
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict
 from pathlib import Path
 
 import numpy as np
@@ -21,41 +21,9 @@ from torch import Tensor
 from gen.data.batch import Batch, draw_batch
 from gen.data.dataset import OrbitDataset
 from gen.gauge import APPEARANCE, GEOMETRY, encode, make_gauge
-from gen.model import OrbitConfig, OrbitTransformer
+from gen.model import OrbitTransformer
 from gen.muon import Muon
-
-
-@dataclass(frozen=True)
-class TrainOptions:
-    """What to train and how."""
-
-    model: OrbitConfig = field(default_factory=OrbitConfig)
-    """Size of the network."""
-    size: int = 64
-    """Side of the training pictures in pixels; must divide the dataset's."""
-    steps: int = 20_000
-    """Optimiser steps in all."""
-    frames_per_step: int = 96
-    """Frames in a batch; the number of scenes follows from the number of frames a scene."""
-    lr: float = 1.5e-3
-    """Peak learning rate, in AdamW's scale."""
-    warmup: int = 200
-    """Steps of linear warm-up."""
-    decay: float = 0.3
-    """Last share of the steps over which the learning rate falls to zero."""
-    ema: float = 0.999
-    """Decay of the averaged weights, reached gradually."""
-    seed: int = 0
-    """Seed of everything random."""
-    device: str = "auto"
-    """auto, cpu or cuda."""
-    precision: str = "auto"
-    """auto (bf16 on GPUs, fp32 on CPUs), bf16 or fp32: the arithmetic of the network; weights stay fp32."""
-    compile: bool = False
-    """Compile the network with torch.compile (needs a C++ compiler on CPUs)."""
-    save_every: int = 500
-    """Steps between checkpoints."""
-
+from gen.options import TrainOptions
 
 CONTEXT_COUNTS = {1: 0.75, 2: 0.15, 3: 0.1}
 """How often a scene shows one, two or three clean frames."""

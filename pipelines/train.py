@@ -1,0 +1,76 @@
+"""`python -m pipelines.train`: a rendered dataset in, a pipeline folder out."""
+
+from __future__ import annotations
+
+import sys
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Annotated
+
+import tyro
+
+from gen.options import TrainOptions
+
+
+@dataclass(frozen=True)
+class TrainCommand:
+    """Trains the orbit model. Run it again with the same options to go on where it was stopped."""
+
+    dataset: Annotated[Path, tyro.conf.Positional]
+    """Folder made by pipelines.render_dataset from objects that may be trained on."""
+    output: Annotated[Path, tyro.conf.arg(name="output", aliases=["-o"])]
+    """The run's folder: checkpoint, averaged weights, loss.csv and, when done, pipeline/ for --model."""
+    train: Annotated[TrainOptions, tyro.conf.arg(name="")] = field(default_factory=TrainOptions)
+    """How to train."""
+
+
+def run(command: TrainCommand) -> None:
+    """Trains, showing progress.
+
+    Raises:
+        ValueError, OSError: for what a user can mend.
+    """
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+    from gen.data.dataset import OrbitDataset
+    from gen.train import train
+
+    dataset = OrbitDataset(command.dataset)
+    if dataset.exclusion == "none":
+        print("warning: this dataset was rendered without an exclusion list; no evaluation object may be in it")
+    columns = (TextColumn("loss {task.fields[loss]:.3f}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    with Progress(*columns) as bar:
+        task = bar.add_task("train", total=command.train.steps, loss=float("nan"))
+        train(
+            dataset,
+            command.output,
+            command.train,
+            report=lambda step, loss: bar.update(task, completed=step + 1, loss=loss),
+        )
+    try:
+        from gen.weights import save_pipeline
+
+        save_pipeline(command.output, command.output / "pipeline")
+    except ImportError:
+        print(
+            f"{command.output / 'ema.safetensors'}: trained; diffusers is not here, so no pipeline folder was written"
+        )
+    else:
+        print(f"{command.output / 'pipeline'}: use it with --model")
+
+
+def main(args: list[str] | None = None) -> int:
+    """Parses `args` (the command line unless given); returns the exit code."""
+    command = tyro.cli(TrainCommand, args=args, prog="train")
+    try:
+        run(command)
+    except (ValueError, OSError) as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        return 130
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

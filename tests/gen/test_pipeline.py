@@ -1,0 +1,118 @@
+import math
+
+import pytest
+import torch
+
+from gen.gauge import decode, encode, make_gauge, stack_cameras
+from gen.weights import WeightsError, load_pipeline
+from recon.capture import Source, frame_from_tensors, orbit_camera
+from tests.gen.small import tiny_pipeline
+
+CAMERAS = [orbit_camera(0.7 * i, 0.2, math.radians(34), 16, 16) for i in range(4)]
+
+
+def context(size: int = 16):
+    rgba = torch.rand(size, size, 4, generator=torch.Generator().manual_seed(1))
+    return [frame_from_tensors(CAMERAS[0].resized(size, size), rgba, name="photo")]
+
+
+def draw(pipeline, seed: int = 0, **options):
+    generator = torch.Generator().manual_seed(seed)
+    return pipeline(context(), CAMERAS[1:], generator=generator, num_inference_steps=3, **options)
+
+
+def test_a_saved_pipeline_draws_the_same_pictures(tmp_path):
+    pipeline = tiny_pipeline()
+    pipeline.save_pretrained(tmp_path)
+    assert not list(tmp_path.rglob("*.bin"))
+    for a, b in zip(draw(pipeline), draw(load_pipeline(tmp_path))):
+        assert torch.equal(a.rgba(), b.rgba())
+
+
+def test_the_seed_decides_everything():
+    pipeline = tiny_pipeline()
+    first, again, other = (draw(pipeline, seed, guidance_scale=2.0)[1].rgba() for seed in (3, 3, 4))
+    assert torch.equal(first, again)
+    assert not torch.allclose(first, other, atol=1e-3)
+
+
+def test_the_capture_keeps_the_context_and_says_what_was_drawn():
+    frames = context(size=40)
+    capture = tiny_pipeline()(frames, CAMERAS[1:], num_inference_steps=2)
+    assert [f.source for f in capture] == [Source.OBSERVED] + [Source.GENERATED] * 3
+    assert torch.equal(capture[0].rgba(), frames[0].rgba())
+    for frame, camera in zip(capture.frames[1:], CAMERAS[1:]):
+        assert torch.equal(frame.camera.c2w, camera.c2w)
+        assert frame.rgba().shape == (16, 16, 4)
+    for frame in capture:
+        depth, normal = frame.depth(), frame.normal()
+        assert depth.shape == frame.rgba().shape[:2]
+        assert torch.equal(depth > 0, normal.norm(dim=-1) > 0.5)
+
+
+@pytest.mark.parametrize("name", ["euler", "heun", "dpm", "unipc"])
+def test_every_sampler_finds_the_frames_that_a_perfect_network_knows(name):
+    from diffusers import (
+        DPMSolverMultistepScheduler,
+        FlowMatchEulerDiscreteScheduler,
+        FlowMatchHeunDiscreteScheduler,
+        UniPCMultistepScheduler,
+    )
+
+    flow = {"prediction_type": "flow_prediction", "use_flow_sigmas": True}
+    scheduler = {
+        "euler": lambda: FlowMatchEulerDiscreteScheduler(),
+        "heun": lambda: FlowMatchHeunDiscreteScheduler(),
+        "dpm": lambda: DPMSolverMultistepScheduler(**flow),
+        "unipc": lambda: UniPCMultistepScheduler(**flow),
+    }[name]()
+    pipeline = tiny_pipeline()
+    c2w, intrinsics = stack_cameras(CAMERAS)
+    gauge = make_gauge(c2w[None], intrinsics[None], 16, 16)
+    alpha = torch.ones(1, 4, 16, 16, 1)
+    truth = torch.cat((torch.rand(1, 4, 16, 16, 3), alpha), dim=-1)
+    clean = encode(truth, gauge.distance[..., None, None].expand(1, 4, 16, 16), torch.zeros(1, 4, 16, 16, 3), gauge)
+    pipeline.transformer.net.forward = lambda *args: clean
+    pipeline.scheduler = scheduler
+    capture = pipeline(context(), CAMERAS[1:], num_inference_steps=6, generator=torch.Generator().manual_seed(0))
+    expected = decode(clean, gauge)[0][0, 1:, ..., :3]
+    drawn = torch.stack([f.rgba()[..., :3] for f in capture.frames[1:]])
+    assert (drawn - expected).abs().max() < 0.02
+
+
+def test_the_callback_sees_every_step_and_may_change_it():
+    seen = []
+
+    def blank(pipe, step, timestep, tensors):
+        seen.append(step)
+        return {"latents": torch.full_like(tensors["latents"], -1.0)}
+
+    capture = tiny_pipeline()(context(), CAMERAS[1:], num_inference_steps=3, callback_on_step_end=blank)
+    assert seen == [0, 1, 2]
+    assert float(capture[1].rgba().abs().max()) == 0
+
+
+def test_missing_context_or_targets_are_refused():
+    with pytest.raises(ValueError, match="at least one context"):
+        tiny_pipeline()([], CAMERAS)
+
+
+@pytest.mark.parametrize("content", [None, "{", "[]", '{"_class_name": "StableDiffusionPipeline"}'])
+def test_a_folder_that_is_no_orbit_pipeline_is_refused(tmp_path, content):
+    if content is not None:
+        (tmp_path / "model_index.json").write_text(content)
+    with pytest.raises(WeightsError, match=str(tmp_path)):
+        load_pipeline(tmp_path)
+
+
+def test_truncated_and_pickled_weights_are_refused(tmp_path):
+    tiny_pipeline().save_pretrained(tmp_path)
+    (weights,) = tmp_path.rglob("*.safetensors")
+    whole = weights.read_bytes()
+    weights.write_bytes(whole[: len(whole) // 2])
+    with pytest.raises(WeightsError):
+        load_pipeline(tmp_path)
+    weights.unlink()
+    torch.save({}, weights.with_name("diffusion_pytorch_model.bin"))
+    with pytest.raises(WeightsError):
+        load_pipeline(tmp_path)

@@ -1,0 +1,119 @@
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+
+from gen.data.batch import draw_batch
+from gen.muon import Muon, orthogonalise
+from gen.options import TrainOptions
+from gen.train import draw_noise_levels, learning_rate_factor, train
+from recon.capture import Camera
+from tests.gen.small import CONFIG, render_solids
+
+OPTIONS = TrainOptions(model=CONFIG, size=16, steps=6, frames_per_step=24, warmup=2, save_every=3, device="cpu")
+
+
+@pytest.fixture(scope="module")
+def dataset(tmp_path_factory):
+    return render_solids(tmp_path_factory.mktemp("solids"), size=16, views=12)
+
+
+def test_training_lowers_the_loss(dataset, tmp_path):
+    losses = []
+    train(dataset, tmp_path, replace(OPTIONS, steps=60), lambda step, loss: losses.append(loss))
+    assert np.mean(losses[-10:]) < 0.6 * np.mean(losses[:5])
+
+
+def test_a_run_that_was_stopped_ends_with_the_same_weights(dataset, tmp_path):
+    class Stop(Exception):
+        pass
+
+    def stop(step, loss):
+        if step == 4:  # after the checkpoint at 3, before the one at 6
+            raise Stop
+
+    train(dataset, tmp_path / "whole", OPTIONS)
+    with pytest.raises(Stop):
+        train(dataset, tmp_path / "parts", OPTIONS, stop)
+    train(dataset, tmp_path / "parts", OPTIONS)
+    for name in ("checkpoint.safetensors", "ema.safetensors", "loss.csv"):
+        assert (tmp_path / "whole" / name).read_bytes() == (tmp_path / "parts" / name).read_bytes(), name
+
+
+def test_a_folder_with_another_run_is_refused(dataset, tmp_path):
+    train(dataset, tmp_path, OPTIONS)
+    with pytest.raises(ValueError, match="other options"):
+        train(dataset, tmp_path, replace(OPTIONS, lr=1e-4))
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
+def test_training_runs_in_bf16_on_a_gpu(dataset, tmp_path):
+    losses = []
+    train(dataset, tmp_path, replace(OPTIONS, device="cuda", steps=60), lambda step, loss: losses.append(loss))
+    assert np.mean(losses[-10:]) < 0.7 * np.mean(losses[:5])
+
+
+@pytest.mark.parametrize("augment", [False, True])
+def test_the_views_of_a_batch_agree_in_space(dataset, augment):
+    batch = draw_batch(dataset, np.random.default_rng(0), 6, 24, 16, augment)
+    covered, in_front = [], []
+    for scene in range(len(batch.c2w)):
+        cameras = [Camera(c2w, k, 16, 16) for c2w, k in zip(batch.c2w[scene], batch.intrinsics[scene])]
+        points = cameras[0].unproject(batch.depth[scene, 0])[batch.depth[scene, 0] > 0]
+        for view in range(1, 6):
+            pixels, depth = cameras[view].project(points)
+            column, row = pixels.long().clamp(0, 15).unbind(-1)
+            covered.append(batch.premultiplied[scene, view, row, column, 3])
+            seen = batch.depth[scene, view, row, column]
+            in_front.append((depth - seen)[seen > 0] < -0.15)
+    assert torch.cat(covered).mean() > 0.85  # what one view sees lies inside the other's silhouette
+    assert torch.cat(in_front).float().mean() < 0.02  # and never before what the other sees
+
+
+def test_halving_the_size_keeps_the_views_true(dataset):
+    small = draw_batch(dataset, np.random.default_rng(0), 4, 16, 8, augment=False)
+    large = draw_batch(dataset, np.random.default_rng(0), 4, 16, 16, augment=False)
+    assert small.premultiplied.mean() == pytest.approx(float(large.premultiplied.mean()), rel=1e-5)
+    points = [
+        Camera(b.c2w[0, 0], b.intrinsics[0, 0], s, s).project(torch.zeros(1, 3))[0] / s
+        for b, s in ((small, 8), (large, 16))
+    ]
+    assert torch.allclose(points[0], points[1], atol=1e-5)
+
+
+def test_a_training_size_that_does_not_divide_is_refused(dataset):
+    with pytest.raises(ValueError, match="does not divide"):
+        draw_batch(dataset, np.random.default_rng(0), 4, 16, 10)
+
+
+def test_noise_levels_hold_clean_contexts_hidden_cameras_and_blind_scenes():
+    levels, known = draw_noise_levels(np.random.default_rng(0), 4000, 4)
+    clean = (levels[..., 0] == 0).float()
+    assert 0.85 < clean[:, 0].mean() < 0.97  # nearly always a first context, sometimes none
+    assert clean[:, 3].max() == 0  # always a target
+    assert levels[..., 1].min() > 0  # geometry is never given
+    assert bool(known[:, 0].all())
+    assert bool((levels[..., 0][~known] == 0).all())  # only contexts are hidden
+    assert 0.02 < (~known).float().mean() < 0.2
+
+
+def test_the_learning_rate_warms_up_stays_and_falls():
+    options = TrainOptions(steps=1000, warmup=10, decay=0.2)
+    factors = [learning_rate_factor(step, options) for step in range(1000)]
+    assert factors[0] == pytest.approx(0.1)
+    assert factors[500] == 1
+    assert factors[-1] == pytest.approx(1 / 200)
+    assert factors[10:] == sorted(factors[10:], reverse=True)
+
+
+def test_muon_moves_along_a_nearly_orthogonal_matrix():
+    matrix = torch.randn(12, 40, generator=torch.Generator().manual_seed(0))
+    values = torch.linalg.svdvals(orthogonalise(matrix))
+    assert 0.5 < values.min() <= values.max() < 1.4
+    assert torch.allclose(orthogonalise(matrix.T), orthogonalise(matrix).T, atol=1e-5)
+
+
+def test_muon_refuses_vectors():
+    with pytest.raises(ValueError, match="matrices only"):
+        Muon([torch.zeros(3, requires_grad=True)])
