@@ -10,7 +10,7 @@ import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-COMPILED = ("torch", "numpy", "scipy", "numba", "PIL", "cv2", "av", "safetensors", "xatlas", "fast_simplification")
+COMPILED = ("torch", "numpy", "scipy", "numba", "PIL", "cv2", "skimage", "av", "safetensors")
 """Packages with compiled parts: the ones that can be installed and still not load."""
 
 MINIMUM_MEMORY = 4 * 2**30
