@@ -21,6 +21,8 @@ _MAP_SIDE = (192, 512)
 """Smallest and largest longer side of the depth and trust maps, in pixels."""
 _UPSAMPLED = 256
 """Pictures smaller than this are enlarged smoothly first, so that bilinear reading shows no grid."""
+_SOLID = (0.7, 0.95)
+"""Alpha between which a pixel's colour begins to count."""
 _BAND = 0.02
 """Blur that parts the two bands, as a part of the object's size."""
 _JUMP = 0.015
@@ -83,7 +85,9 @@ def prepare_view(frame: Frame, scene: Any, *, extent: float, density: float, edg
         return None
     pixels_per_unit = float(camera.intrinsics[0, 0]) / float(np.median(depth[depth > 0]))
 
-    image = np.concatenate((rgba[..., :3] * rgba[..., 3:], rgba[..., 3:]), -1)
+    # Half-covered pixels hold the background's colour too; only solid ones speak for the object.
+    solid = np.clip((rgba[..., 3:] - _SOLID[0]) / (_SOLID[1] - _SOLID[0]), 0, 1)
+    image = np.concatenate((rgba[..., :3] * solid, solid), -1)
     ratio = density / pixels_per_unit
     if ratio < 0.8:
         camera = camera.resized(max(round(camera.width * ratio), 1), max(round(camera.height * ratio), 1))
@@ -99,7 +103,10 @@ def prepare_view(frame: Frame, scene: Any, *, extent: float, density: float, edg
     unit = float(map_camera.intrinsics[0, 0]) / float(np.median(depth[depth > 0]))  # map pixels per world unit
     source_pixel = map_camera.width / frame.camera.width
     trust = _trust(coarse[..., 3], depth, ramp=max(edge * extent * unit, 2 * source_pixel), jump=_JUMP * extent)
-    low = _slow_part(coarse * (depth > 0)[..., None], sigma=max(_BAND * extent * unit, 0.7 * source_pixel))
+    low = _slow_part(
+        coarse * ((depth > 0) * (trust + np.float32(1e-3)))[..., None],
+        sigma=max(_BAND * extent * unit, 0.7 * source_pixel),
+    )
     return View(camera, np.ascontiguousarray(image, np.float32), low, (trust * coarse_weight).astype(np.float32), depth)
 
 
@@ -124,7 +131,7 @@ def _slow_part(premultiplied: Image, sigma: float) -> Image:
 
     radius = max(math.ceil(3 * sigma), 1)
     blurred = cv2.GaussianBlur(premultiplied, (2 * radius + 1, 2 * radius + 1), sigma)
-    return np.ascontiguousarray(blurred[..., :3] / np.maximum(blurred[..., 3:], 1e-4), np.float32)
+    return np.ascontiguousarray(blurred[..., :3] / np.maximum(blurred[..., 3:], 1e-7), np.float32)
 
 
 def _scaled(camera: Camera, least: int, most: int) -> Camera:

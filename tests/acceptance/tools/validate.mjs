@@ -4,7 +4,7 @@ import { readFile } from 'node:fs/promises';
 import { createRequire } from 'node:module';
 import path from 'node:path';
 
-const require = createRequire(path.join(process.env.TURNABOUT_NODE_MODULES, 'x.js'));
+const require = createRequire(path.resolve(process.env.TURNABOUT_NODE_MODULES, 'x.js'));
 const validator = require('gltf-validator');
 const bytes = new Uint8Array(await readFile(process.argv[2]));
 const report = await validator.validateBytes(bytes, { maxIssues: 0 });
