@@ -39,6 +39,8 @@ def load_pipeline(source: str | Path | None = None, device: str = "cpu") -> Orbi
     Raises:
         WeightsError: if there is no such folder or repository, or it holds something else.
     """
+    import torch
+
     from gen.pipeline import OrbitPipeline
 
     source = default_weights() if source is None else source
@@ -48,7 +50,9 @@ def load_pipeline(source: str | Path | None = None, device: str = "cpu") -> Orbi
     elif str(source).count("/") != 1 or str(source).startswith((".", "/")):
         raise WeightsError(f"{source}: expected a folder with a saved pipeline or a hub id (owner/name); found neither")
     try:
-        pipeline = OrbitPipeline.from_pretrained(str(source), use_safetensors=True, low_cpu_mem_usage=False)
+        pipeline = OrbitPipeline.from_pretrained(
+            str(source), use_safetensors=True, low_cpu_mem_usage=False, dtype=torch.float32
+        )
     except (OSError, KeyError, TypeError, RuntimeError, AttributeError) as error:
         raise WeightsError(f"{source}: cannot be loaded as an orbit pipeline ({_first_line(error)})") from error
     pipeline.set_progress_bar_config(disable=True)
@@ -56,7 +60,7 @@ def load_pipeline(source: str | Path | None = None, device: str = "cpu") -> Orbi
 
 
 def save_pipeline(run: Path, folder: Path) -> None:
-    """Turns a training run's averaged weights into a pipeline folder that `from_pretrained` reads.
+    """Turns a training run's averaged weights, in float16, into a pipeline folder that `from_pretrained` reads.
 
     Raises:
         WeightsError: if `run` is not a training run.
@@ -71,7 +75,7 @@ def save_pipeline(run: Path, folder: Path) -> None:
     config = json.loads((run / "config.json").read_text(encoding="utf-8"))["options"]["model"]
     model = OrbitModel(**config)
     model.net.load_state_dict(load_file(run / "ema.safetensors"))
-    OrbitPipeline(model, FlowMatchEulerDiscreteScheduler()).save_pretrained(folder)
+    OrbitPipeline(model.half(), FlowMatchEulerDiscreteScheduler()).save_pretrained(folder)
 
 
 def _check_index(folder: Path) -> None:
