@@ -16,7 +16,7 @@ from torch import Tensor
 
 from recon.splat.backend_cpu import binning, compositing, projection, projection_backward
 from recon.splat.backend_cpu.jit import chunk_bounds, for_each_chunk, thread_count
-from recon.splat.backend_cpu.layout import CAMERA, FEATURES, MEDIAN, PLANES, RECORD, TILE_HEIGHT, TILE_WIDTH
+from recon.splat.backend_cpu.layout import ALPHA, CAMERA, FEATURES, MEDIAN, PLANES, RECORD, TILE_HEIGHT, TILE_WIDTH
 from recon.splat.backend_torch import Accumulated
 
 _GAUSSIANS_PER_CHUNK = 2048
@@ -114,7 +114,7 @@ class _Rasterize(torch.autograd.Function):
         ctx.save_for_backward(*tensors, pictures)
         ctx.set_materialize_grads(False)
         cropped = pictures[..., :height, :width]
-        alpha, rgb, depth = cropped[:, 0], cropped[:, 1:4].permute(0, 2, 3, 1), cropped[:, 4]
+        alpha, rgb, depth = cropped[:, ALPHA], cropped[:, 1:4].permute(0, 2, 3, 1), cropped[:, 4]
         normal, median = cropped[:, 5:8].permute(0, 2, 3, 1), cropped[:, MEDIAN]
         ctx.mark_non_differentiable(median)
         return rgb, alpha, depth, normal, median
@@ -132,7 +132,7 @@ class _Rasterize(torch.autograd.Function):
         planes = upstream[:, :height, :width]
         for index, drawn in enumerate(ctx.drawn):
             if alpha is not None:
-                planes[0] = alpha[index]
+                planes[0] = -alpha[index]
             if rgb is not None:
                 planes[1:4] = rgb[index].permute(2, 0, 1)
             if depth is not None:

@@ -1,7 +1,7 @@
 """Tiles to pictures: the forward pass, front to back, one row of a tile at a time.
 
-The working state of a tile is a small array of rows: the light that is left (set to 0 once a pixel is closed), then
-the planes of the picture.
+The working state of a tile is a small array of rows: the light that is left, then sums of features. Closed pixels keep
+their light with a minus sign, so that it counts as nothing from then on and is still known exactly at the end.
 """
 
 # mypy: disable-error-code="no-untyped-def"
@@ -76,7 +76,7 @@ def composite(
     """Draws tiles."""
     row_length = tiles_x * TILE_WIDTH
     plane = picture.shape[0] // PLANES
-    state = np.empty((1 + PLANES) * TILE_PIXELS, np.float32)
+    state = np.empty(PLANES * TILE_PIXELS, np.float32)
     lanes = _LANE_CENTRES.copy()
     nothing, half = splat(_ZERO), splat(_HALF)
     min_alpha, max_alpha, min_light = splat(_MIN_ALPHA), splat(_MAX_ALPHA), splat(_MIN_LIGHT)
@@ -109,13 +109,13 @@ def composite(
                     alpha = opacity * exp_minus_8(power)
                     alpha = where_less(alpha, max_alpha, alpha, max_alpha)
                     alpha = where_less(alpha, min_alpha, nothing, alpha)
-                    light = load(state, o)
+                    left_over = load(state, o)
+                    light = where_greater(left_over, nothing, left_over, nothing)
                     weight = alpha * light
                     after = light - weight
                     weight = where_greater(after, min_light, weight, nothing)
-                    store(state, o, where_greater(after, min_light, after, nothing))
-                    o += TILE_PIXELS
-                    store(state, o, load(state, o) + weight)
+                    closed = where_less(left_over, nothing, left_over, nothing - left_over)
+                    store(state, o, where_greater(after, min_light, after, closed))
                     o += TILE_PIXELS
                     store(state, o, fma(weight, red, load(state, o)))
                     o += TILE_PIXELS
@@ -131,9 +131,11 @@ def composite(
                     o += TILE_PIXELS
                     store(state, o, fma(weight, normal_z, load(state, o)))
                     o += TILE_PIXELS
-                    median = load(state, o)
-                    halved = where_greater(after, half, median, depth)
-                    store(state, o, where_greater(light, half, halved, median))
+                    # At most one Gaussian of a pixel passes one half, so a sum does for a choice.
+                    median = where_greater(light, half, where_greater(after, half, nothing, depth), nothing)
+                    store(state, o, load(state, o) + median)
+                    o += TILE_PIXELS
+                    store(state, o, load(state, o) + weight)
                     dy += _ONE
             if read % CLOSING_PERIOD == 0:
                 while first_open <= last_open and not any_positive(load(state, first_open * LANES)):
@@ -144,9 +146,11 @@ def composite(
                     break
         entries_read[tile] = read
         corner = tile_y * TILE_HEIGHT * row_length + tile_x * TILE_WIDTH
-        for channel in range(PLANES):
-            for row in range(TILE_HEIGHT):
-                pixels = load(state, (1 + channel) * TILE_PIXELS + row * LANES)
+        for row in range(TILE_HEIGHT):
+            light = load(state, row * LANES)
+            store(picture, corner + row * row_length, where_less(light, nothing, nothing - light, light))
+            for channel in range(1, PLANES):
+                pixels = load(state, channel * TILE_PIXELS + row * LANES)
                 store(picture, channel * plane + corner + row * row_length, pixels)
 
 
@@ -160,20 +164,21 @@ def composite_backward(
     width,
     height,
     picture,
-    picture_grad,  # ((PLANES - 1) * plane,): alpha and features
+    picture_grad,  # ((1 + FEATURES) * plane,): of the light left, and of the features
     entries_read,
     geometry,  # whether depth or normals have a gradient
     pair_grads,  # out (pairs * 16,): six moments of the exponent's gradient, then the features'
 ):
     """Gradients of every (Gaussian, tile) pair, walking front to back a second time.
 
-    With w_i = alpha_i T_i and q_i = sum over planes of gradient times feature, the gradient in alpha_i is
-    T_i q_i - (sum over j > i of w_j q_j) / (1 - alpha_i); the sum over all j is known from the forward pass, so that
-    one number per pixel is enough.
+    With weights w_i = alpha_i T_i, q_i the sum over features of gradient times value, and T the light left at the end
+    with its gradient g, the gradient in alpha_i is T_i q_i - (g T + sum over j > i of w_j q_j) / (1 - alpha_i).
+    The sum over all j is known from the forward pass, so that one number per pixel is enough. g T is kept apart from
+    it, because it may be far smaller and still be all there is.
     """
     row_length = tiles_x * TILE_WIDTH
     plane = picture.shape[0] // PLANES
-    # Rows: light, what is behind, then the gradients of alpha and the features.
+    # Rows: light, the sum over what is behind, g T, then the gradients of the features.
     state = np.empty((3 + FEATURES) * TILE_PIXELS, np.float32)
     lanes = _LANE_CENTRES.copy()
     nothing, everything = splat(_ZERO), splat(_ONE)
@@ -184,9 +189,11 @@ def composite_backward(
         open_pixels(state, tile_x, tile_y, width, height)
         corner = tile_y * TILE_HEIGHT * row_length + tile_x * TILE_WIDTH
         for row in range(TILE_HEIGHT):
+            position = corner + row * row_length
+            store(state, 2 * TILE_PIXELS + row * LANES, load(picture_grad, position) * load(picture, position))
             behind = nothing
-            for channel in range(1 + FEATURES):
-                position = channel * plane + corner + row * row_length
+            for channel in range(1, 1 + FEATURES):
+                position += plane
                 grad = load(picture_grad, position)
                 store(state, (2 + channel) * TILE_PIXELS + row * LANES, grad)
                 behind = fma(grad, load(picture, position), behind)
@@ -226,8 +233,7 @@ def composite_backward(
 
                     grad_red, grad_green = load(state, o + 3 * TILE_PIXELS), load(state, o + 4 * TILE_PIXELS)
                     grad_blue = load(state, o + 5 * TILE_PIXELS)
-                    value = fma(grad_red, red, load(state, o + 2 * TILE_PIXELS))
-                    value = fma(grad_blue, blue, fma(grad_green, green, value))
+                    value = fma(grad_blue, blue, fma(grad_green, green, grad_red * red))
                     sum_red = fma(weight, grad_red, sum_red)
                     sum_green = fma(weight, grad_green, sum_green)
                     sum_blue = fma(weight, grad_blue, sum_blue)
@@ -247,6 +253,7 @@ def composite_backward(
                     store(state, o + TILE_PIXELS, behind)
                     # Times alpha, d alpha / d exponent is -alpha; at the cap it is 0.
                     moved = where_less(uncapped, max_alpha, alpha, nothing)
+                    behind = behind + load(state, o + 2 * TILE_PIXELS)
                     grad_power = moved * (behind / (everything - alpha) - light * value)
                     along_y = grad_power * dy
                     sum_1 = sum_1 + grad_power

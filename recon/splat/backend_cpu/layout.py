@@ -24,10 +24,11 @@ NORMAL_X, NORMAL_Y, NORMAL_Z = 10, 11, 12
 REACH = 13  # the Gaussian is drawn where its exponent is below this
 HALF_X, HALF_Y = 14, 15  # half the size in pixels of the box around what is drawn
 
-PLANES = 9
-"""Planes of a picture: alpha, then the record's features in their order, then median depth."""
+PLANES = 10
+"""Planes of a picture: the light left at the end, the record's features in their order, median depth, alpha. Alpha is
+one minus the light, but each is kept as it was summed up: near 0 and near 1 one of them is far more exact."""
 FEATURES = 7  # red, green, blue, depth, normal
-MEDIAN = 8
+MEDIAN, ALPHA = 8, 9
 
 CAMERA = 20
 """Doubles of a camera: rotation rows and translation (3 x 4), fx, fy, cx, cy, centre in the world, 1 spare."""

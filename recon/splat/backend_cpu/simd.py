@@ -173,7 +173,7 @@ _EXP_COEFFICIENTS = (
 
 @intrinsic
 def exp_minus_8(typing_context, vector):
-    """exp(-8 t) to 2e-6, relative, for t in [0, EXP_RANGE]; t is clamped to that range."""
+    """exp(-8 t) to 3e-6, relative, for t in [0, EXP_RANGE]; t is clamped to that range."""
 
     def build(context, builder, signature, args):
         (t,) = args

@@ -1,0 +1,170 @@
+"""Every backend draws what the float64 oracle draws, and differentiates like it."""
+
+from __future__ import annotations
+
+import importlib.util
+
+import pytest
+import torch
+from hypothesis import HealthCheck, Phase, given, settings
+from hypothesis import strategies as st
+
+from recon.splat.gaussians import Gaussians
+from recon.splat.rasterize import Backend, RasterizeError, Rendering, rasterize
+from tests.recon.splat.scenes import Scene, clear_pixels, random_scene
+
+FIELDS = ("rgb", "alpha", "depth", "normal")
+PARAMETERS = ("means", "quats", "log_scales", "logit_opacities", "sh", "viewmats", "intrinsics", "background")
+
+
+def draw(
+    scene: Scene,
+    size: tuple[int, int],
+    backend: Backend,
+    fields: tuple[str, ...],
+    clear: torch.Tensor,
+    device: str = "cpu",
+    dtype: torch.dtype = torch.float32,
+) -> tuple[Rendering, dict[str, torch.Tensor]]:
+    """The picture, and the gradients of a random weighting of `fields` over the clear pixels."""
+    gaussians, viewmats, intrinsics = scene
+    background = torch.tensor([0.2, 0.5, 0.9])
+    leaves = [
+        tensor.to(device, dtype).clone().requires_grad_()
+        for tensor in (*gaussians.tensors(), viewmats, intrinsics, background)
+    ]
+    if backend == "cuda":
+        leaves[6] = leaves[6].detach()
+    views = (leaves[5], leaves[6], *size)
+    rendering = rasterize(Gaussians(*leaves[:5]), views, backend=backend, background=leaves[7])
+    generator = torch.Generator().manual_seed(0)
+    loss = torch.zeros((), dtype=torch.float64, device=device)
+    for field in FIELDS:
+        image = getattr(rendering, field).double()
+        weights = torch.randn(image.shape, generator=generator, dtype=torch.float64)
+        weights = weights * (clear if image.ndim == 3 else clear[..., None])
+        if field in fields:
+            loss = loss + (image * weights.to(device)).sum()
+    wanted = [leaf for leaf in leaves if leaf.requires_grad]
+    grads = torch.autograd.grad(loss, wanted, allow_unused=True)
+    names = [name for name, leaf in zip(PARAMETERS, leaves) if leaf.requires_grad]
+    return rendering, {name: grad.cpu().double() for name, grad in zip(names, grads) if grad is not None}
+
+
+def assert_like_the_oracle(scene: Scene, size: tuple[int, int], fields: tuple[str, ...], backend: Backend, device: str):
+    clear = clear_pixels(scene, *size)
+    expected, expected_grads = draw(scene, size, "torch", fields, clear, dtype=torch.float64)
+    found, found_grads = draw(scene, size, backend, fields, clear, device)
+    for field in (*FIELDS, "median_depth"):
+        a, b = getattr(found, field).cpu().double()[clear], getattr(expected, field)[clear]
+        assert a.shape == b.shape
+        assert torch.allclose(a, b, rtol=0, atol=3e-5), field
+    for name, grad in found_grads.items():
+        expected_grad = expected_grads.get(name, torch.zeros(()))
+        assert (grad - expected_grad).norm() < 2e-4 * expected_grad.norm() + 1e-4, name
+
+
+@settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.too_slow], phases=list(Phase)[:4])
+@given(
+    seed=st.integers(0, 2**31),
+    count=st.integers(1, 150),
+    degree=st.integers(0, 3),
+    width=st.integers(1, 41),
+    height=st.integers(1, 37),
+    sharpness=st.floats(2.0, 4.5),
+    fields=st.sets(st.sampled_from(FIELDS), min_size=1).map(lambda names: tuple(sorted(names))),
+)
+def test_cpu_values_and_gradients_match_the_oracle(seed, count, degree, width, height, sharpness, fields):
+    scene = random_scene(seed, count, degree, (width, height), 2, sharpness)
+    assert_like_the_oracle(scene, (width, height), fields, "cpu", "cpu")
+
+
+def test_cpu_matches_the_oracle_in_a_crowded_scene_of_several_chunks():
+    assert_like_the_oracle(random_scene(5, 2500, 1, (24, 20), 1, 4.5), (24, 20), FIELDS, "cpu", "cpu")
+
+
+def test_cuda_values_and_gradients_match_the_oracle():
+    if not torch.cuda.is_available():
+        pytest.skip("the cuda backend needs an NVIDIA GPU, which this machine does not have")
+    if importlib.util.find_spec("gsplat") is None:
+        pytest.skip("the cuda backend needs gsplat, which is not installed")
+    for seed in range(8):
+        assert_like_the_oracle(random_scene(seed, 120, seed % 4, (40, 24), 2, 3.5), (40, 24), FIELDS, "cuda", "cuda")
+
+
+def test_most_pixels_of_the_random_scenes_are_clear():
+    scene = random_scene(0, 150, 0, (40, 32), 2, 3.0)
+    assert clear_pixels(scene, 40, 32).float().mean() > 0.9
+
+
+def test_the_picture_does_not_depend_on_the_number_of_threads():
+    import numba
+
+    threads = numba.get_num_threads()
+    scene = random_scene(3, 5000, 0, (50, 40), 1, 4.0)
+    clear = torch.ones(1, 40, 50, dtype=torch.bool)
+    several, several_grads = draw(scene, (50, 40), "cpu", FIELDS, clear)
+    try:
+        numba.set_num_threads(1)
+        one, one_grads = draw(scene, (50, 40), "cpu", FIELDS, clear)
+    finally:
+        numba.set_num_threads(threads)
+    assert all(torch.equal(getattr(several, field), getattr(one, field)) for field in FIELDS)
+    assert all(torch.equal(several_grads[name], one_grads[name]) for name in several_grads)
+
+
+def test_several_threads_may_draw_at_once():
+    from concurrent.futures import ThreadPoolExecutor
+
+    scene = random_scene(1, 3000, 0, (48, 48), 1, 4.0)
+
+    def job(_: int) -> torch.Tensor:
+        means = scene[0].means.clone().requires_grad_()
+        gaussians = Gaussians(means, *scene[0].tensors()[1:])
+        rasterize(gaussians, (scene[1], scene[2], 48, 48), backend="cpu").rgb.square().sum().backward()
+        assert means.grad is not None
+        return means.grad
+
+    with ThreadPoolExecutor(4) as pool:
+        results = list(pool.map(job, range(12)))
+    assert all(torch.equal(result, results[0]) for result in results)
+
+
+def test_one_backward_pass_may_follow_another():
+    scene = random_scene(2, 50, 0, (20, 20), 1, 3.0)
+    means = scene[0].means.requires_grad_()
+    alpha = rasterize(scene[0], (scene[1], scene[2], 20, 20), backend="cpu").alpha
+    (first,) = torch.autograd.grad(alpha.sum(), means, retain_graph=True)
+    (second,) = torch.autograd.grad(alpha.sum(), means)
+    assert torch.equal(first, second)
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf"), -float("inf"), 1e30])
+@pytest.mark.parametrize("field", range(5))
+def test_cpu_leaves_out_gaussians_that_are_not_finite(value, field):
+    gaussians, viewmats, intrinsics = random_scene(4, 20, 1, (24, 24), 1, 3.0)
+    tensors = [tensor.clone() for tensor in gaussians.tensors()]
+    tensors[field][7] = value
+    leaves = [tensor.requires_grad_() for tensor in tensors]
+    drawn = rasterize(Gaussians(*leaves), (viewmats, intrinsics, 24, 24), backend="cpu")
+    drawn.alpha.sum().backward()
+    assert torch.isfinite(drawn.alpha).all()
+    assert all(leaf.grad is not None and torch.isfinite(leaf.grad[:7]).all() for leaf in leaves)
+
+
+def test_an_empty_scene_is_all_background():
+    empty = random_scene(0, 3, 1, (8, 8), 1, 3.0)[0].select(torch.zeros(0, dtype=torch.long))
+    views = random_scene(0, 3, 1, (8, 8), 2, 3.0)[1:]
+    for backend in ("cpu", "torch"):
+        drawn = rasterize(empty, (*views, 8, 8), backend=backend, background=torch.ones(3))
+        assert torch.equal(drawn.rgb, torch.ones(2, 8, 8, 3))
+        assert not drawn.alpha.any()
+        assert not drawn.depth.any()
+
+
+def test_a_backend_that_is_not_there_says_so():
+    gaussians, viewmats, intrinsics = random_scene(0, 3, 0, (8, 8), 1, 3.0)
+    with pytest.raises(RasterizeError, match="unknown backend 'metal'"):
+        rasterize(gaussians, (viewmats, intrinsics, 8, 8), backend="metal")  # type: ignore[arg-type]
+    with pytest.raises(RasterizeError, match="needs its tensors on cuda"):
+        rasterize(gaussians, (viewmats, intrinsics, 8, 8), backend="cuda")
