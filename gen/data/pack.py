@@ -215,7 +215,7 @@ def _unzigzag(values: NDArray[np.uint32]) -> NDArray[np.int32]:
 
 def _decompress(blob: bytes, where: str) -> bytes:
     try:
-        decoder = lzma.LZMADecompressor(lzma.FORMAT_XZ, memlimit=4 * MAX_RECORD)
+        decoder = lzma.LZMADecompressor(lzma.FORMAT_XZ, memlimit=256 << 20)
         data = decoder.decompress(blob, MAX_RECORD)
     except (lzma.LZMAError, EOFError) as error:
         raise PackError(f"{where}: cannot be decompressed ({error})") from error

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 from collections import OrderedDict
 from collections.abc import Callable, Iterable
 from concurrent.futures import ProcessPoolExecutor
@@ -246,6 +247,7 @@ _worker: _Worker | None = None
 
 def _start_worker(source: Path, options: SceneOptions, folder: Path) -> None:
     global _worker
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent stops handing out work; a begun shard is finished
     _worker = _Worker(source, options, folder)
 
 

@@ -11,12 +11,12 @@ from recon.surface.mesh import Material, Mesh
 from recon.surface.render import Lights, render_mesh
 
 FOV = math.radians(40)
+UVS = torch.tensor([[0.0, 0.0], [0.0, 1.0], [1.0, 1.0], [1.0, 0.0]])
 
 
 def quad(corners: list[list[float]], **fields) -> Mesh:
     """Two triangles over four corners, given counter-clockwise from the top left as seen from outside."""
-    uvs = torch.tensor([[0.0, 0.0], [0.0, 1.0], [1.0, 1.0], [1.0, 0.0]])
-    return Mesh(torch.tensor(corners), torch.tensor([[0, 1, 2], [0, 2, 3]]), uvs=uvs, **fields)
+    return Mesh(torch.tensor(corners), torch.tensor([[0, 1, 2], [0, 2, 3]]), uvs=UVS, **fields)
 
 
 def facing_quad(side: float = 1.0, z: float = 0.0, **fields) -> Mesh:
@@ -45,12 +45,25 @@ def sphere(rings: int = 48, radius: float = 0.5) -> Mesh:
 
 def cube(side: float = 0.5) -> Mesh:
     corners = torch.cartesian_prod(*[torch.tensor([-side / 2, side / 2])] * 3)
-    faces = [[0, 1, 3], [0, 3, 2], [4, 6, 7], [4, 7, 5], [0, 4, 5], [0, 5, 1], [2, 3, 7], [2, 7, 6], [0, 2, 6], [0, 6, 4]]
+    faces = [
+        [0, 1, 3],
+        [0, 3, 2],
+        [4, 6, 7],
+        [4, 7, 5],
+        [0, 4, 5],
+        [0, 5, 1],
+        [2, 3, 7],
+        [2, 7, 6],
+        [0, 2, 6],
+        [0, 6, 4],
+    ]
     return Mesh(corners, torch.tensor([*faces, [1, 5, 7], [1, 7, 3]]))
 
 
 def cameras(size: int = 64) -> list[Camera]:
-    return [orbit_camera(a, e, FOV, size, size, roll=r) for a, e, r in [(0, 0.2, 0), (2.0, 0.9, 0.3), (4.5, -0.3, -1.0)]]
+    return [
+        orbit_camera(a, e, FOV, size, size, roll=r) for a, e, r in [(0, 0.2, 0), (2.0, 0.9, 0.3), (4.5, -0.3, -1.0)]
+    ]
 
 
 def test_known_points_land_where_the_camera_projects_them():
@@ -155,7 +168,7 @@ def test_texture_coordinates_are_perspective_correct():
     seen = render_mesh(mesh, camera, supersample=1)
     points = camera.unproject(seen.depth)
     expected = (points[..., 0] + 0.5) * 256 / 255 - 0.5 / 255
-    inner = (seen.depth > 0) & ((points[..., 0].abs() < 0.48))
+    inner = (seen.depth > 0) & (points[..., 0].abs() < 0.48)
     assert (seen.rgba[..., 0] - expected)[inner].abs().max() < 0.01
 
 
@@ -187,7 +200,7 @@ def test_what_lies_behind_a_hole_is_seen():
     mesh = Mesh(
         torch.cat((near.vertices, near.vertices - torch.tensor([0.0, 0.0, 0.4]))),
         torch.cat((near.faces, near.faces + 4)),
-        uvs=near.uvs.repeat(2, 1),
+        uvs=UVS.repeat(2, 1),
         materials=(Material(texture=hole, alpha_cutoff=0.5), Material(torch.tensor([0.2, 0.4, 0.6, 1.0]))),
         face_material=torch.tensor([0, 0, 1, 1]),
     )
@@ -198,9 +211,7 @@ def test_what_lies_behind_a_hole_is_seen():
 
 
 def test_unlit_colours_are_those_of_the_material_and_the_vertices():
-    mesh = facing_quad(
-        materials=(Material(torch.tensor([0.5, 0.25, 1.0, 1.0])),), colors=torch.full((4, 3), 0.5)
-    )
+    mesh = facing_quad(materials=(Material(torch.tensor([0.5, 0.25, 1.0, 1.0])),), colors=torch.full((4, 3), 0.5))
     seen = render_mesh(mesh, orbit_camera(0.2, 0.1, FOV, 32, 32))
     torch.testing.assert_close(seen.rgba[16, 16], torch.tensor([0.25, 0.125, 0.5, 1.0]))
 
