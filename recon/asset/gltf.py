@@ -186,7 +186,7 @@ def _document(
     document: dict[str, Any] = {
         "asset": {"version": "2.0", "generator": "turnabout"},
         "scene": 0,
-        "scenes": [{"nodes": [0], "name": name}],
+        "scenes": [{"nodes": [0], "name": "Scene"}],
         "nodes": [node],
         "meshes": [{"name": name, "primitives": primitives}],
         "materials": materials,

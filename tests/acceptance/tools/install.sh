@@ -51,7 +51,9 @@ fi
 # --- pip: Blender
 if ! cmp -s "$here/bpy-requirements.txt" "$tools/bpy-venv/installed.txt"; then
     say "Blender module (about 350 MB)"
-    command -v "$python" >/dev/null || need "$python" "Blender's module needs Python 3.11; name one as first argument"
+    is_311='import sys; sys.exit(sys.version_info[:2] != (3, 11))'
+    "$python" -c "$is_311" 2>/dev/null || python=python3.11
+    "$python" -c "$is_311" 2>/dev/null || need "Python 3.11" "Blender's module needs it; name one as first argument"
     rm -rf "$tools/bpy-venv"
     "$python" -m venv "$tools/bpy-venv"
     "$tools/bpy-venv/bin/python" -m pip install -q -r "$here/bpy-requirements.txt"
