@@ -15,6 +15,7 @@ def vote_depth(
     end: int,
     total: Floats,
     weight: Floats,
+    asked: NDArray[np.bool_],
     depth: Floats,
     gap: Floats,
     pose: Floats,
@@ -27,6 +28,7 @@ def vote_depth(
     Args:
         begin, end: the slab.
         total, weight: (X, Y, Z) sums over views.
+        asked: (X, Y, Z), False where the point needs no vote.
         depth: (H, W), 0 = empty, negative = no vote.
         gap: (H, W) pixels to the nearest covered pixel.
         pose: (3, 4) world to camera.
@@ -46,6 +48,8 @@ def vote_depth(
             by = pose[1, 0] * x + pose[1, 1] * y + pose[1, 3]
             bz = pose[2, 0] * x + pose[2, 1] * y + pose[2, 3]
             for k in range(total.shape[2]):
+                if not asked[i, j, k]:
+                    continue
                 t = low + spacing * np.float32(k)
                 z = bz + pose[2, 2] * t
                 if z <= np.float32(1e-6):
@@ -93,7 +97,14 @@ def _between(depth: Floats, u: np.float32, v: np.float32, nearest: np.float32, b
 
 @njit(cache=True, nogil=True, error_model="numpy", fastmath={"contract", "arcp", "nsz"})
 def vote_silhouette(
-    begin: int, end: int, largest: Floats, signed: Floats, pose: Floats, pinhole: Floats, grid: Floats
+    begin: int,
+    end: int,
+    largest: Floats,
+    asked: NDArray[np.bool_],
+    signed: Floats,
+    pose: Floats,
+    pinhole: Floats,
+    grid: Floats,
 ) -> None:
     """Keeps the largest distances that views give to the points [begin, end) of the first axis.
 
@@ -102,6 +113,7 @@ def vote_silhouette(
     Args:
         begin, end: the slab.
         largest: (X, Y, Z, D) distances in falling order.
+        asked: (X, Y, Z), False where the point needs no vote.
         signed: (H, W) pixels to the outline, negative inside.
         pose, pinhole, grid: as in `vote_depth`.
     """
@@ -118,6 +130,8 @@ def vote_silhouette(
             by = pose[1, 0] * x + pose[1, 1] * y + pose[1, 3]
             bz = pose[2, 0] * x + pose[2, 1] * y + pose[2, 3]
             for k in range(largest.shape[2]):
+                if not asked[i, j, k]:
+                    continue
                 t = low + spacing * np.float32(k)
                 z = bz + pose[2, 2] * t
                 if z <= np.float32(1e-6):

@@ -39,9 +39,8 @@ def initial_volume(frames: Sequence[Frame], resolution: int) -> SignedVolume:
     views = depth_views(frames, alphas)
     if not views:
         return hull
-    seen = fuse_depth_views(views, resolution)
-    both = torch.maximum(hull.values, seen.values)
-    return hull.with_values(both) if bool((both < 0).any()) else hull
+    seen = fuse_depth_views(views, hull)
+    return seen if bool((seen.values < 0).any()) else hull
 
 
 def depth_views(frames: Sequence[Frame], alphas: Sequence[Tensor]) -> list[DepthView]:

@@ -22,6 +22,7 @@ from recon.capture import Camera
 
 HALF_EXTENT = 0.55
 """Half the side of the default grid: the house's unit-diameter sphere times its margin."""
+_COARSER = 4
 
 
 @dataclass(frozen=True)
@@ -76,12 +77,7 @@ class DepthView:
 
 
 def fuse_depth_views(
-    views: Sequence[DepthView],
-    resolution: int,
-    *,
-    truncation: float = 3.0,
-    occluded_weight: float = 0.1,
-    half_extent: float = HALF_EXTENT,
+    views: Sequence[DepthView], hull: SignedVolume, *, truncation: float = 3.0, occluded_weight: float = 0.1
 ) -> SignedVolume:
     """Averages what all views say about every grid point (Curless & Levoy 1996, with votes of empty pixels).
 
@@ -90,24 +86,19 @@ def fuse_depth_views(
     weight `occluded_weight`, so that a few wrong views cannot drill into what many see as covered.
 
     Args:
-        views: what was seen; must share nothing, not even the size.
-        resolution: grid points a side.
+        views: what was seen.
+        hull: the solid that the silhouettes allow; the result lies within it, on the same grid.
         truncation: half the width of the band, in grid spacings.
         occluded_weight: weight of the vote for solid, against 1 for a seen point.
-        half_extent: half the side of the grid around the world's origin; what lies outside of its sphere is empty.
-
-    Raises:
-        ValueError: if there is no view, or the grid has fewer than 8 points a side.
     """
     from recon.splat._volume_kernels import vote_depth
 
-    if not views or resolution < 8:
-        raise ValueError(f"fusing needs a view and a grid of 8 points a side, got {len(views)} and {resolution}")
-    spacing = 2 * half_extent / (resolution - 1)
-    band = truncation * spacing
-    total = np.zeros((resolution,) * 3, np.float32)
-    weight = np.zeros_like(total)
-    grid = np.array([-half_extent, spacing], np.float32)
+    band = truncation * hull.spacing
+    limit = hull.values.numpy()
+    asked = limit < band
+    total = np.zeros_like(limit)
+    weight = np.zeros_like(limit)
+    grid = np.array([float(hull.origin[0]), hull.spacing], np.float32)
     for view in views:
         depth = view.depth.detach().numpy().astype(np.float32).copy()
         gap = _distance_to(depth > 0) - np.float32(0.5)
@@ -115,10 +106,10 @@ def fuse_depth_views(
             depth[~view.known.numpy()] = -1
         pose, pinhole = _camera_arrays(view.camera)
         votes = np.array([band, occluded_weight, view.weight], np.float32)
-        _over_slabs(resolution, vote_depth, total, weight, depth, gap, pose, pinhole, grid, votes)
+        _over_slabs(len(limit), vote_depth, total, weight, asked, depth, gap, pose, pinhole, grid, votes)
     # Points that nobody has seen empty are solid.
     values = np.where(weight > 0, total / np.maximum(weight, 1e-12), -band)
-    return _bounded(values, spacing, half_extent)
+    return hull.with_values(torch.from_numpy(np.maximum(values, limit)))
 
 
 def visual_hull(
@@ -137,24 +128,50 @@ def visual_hull(
         resolution: grid points a side.
         dissent: how many views may call a point empty before it is carved: 0 for true masks, more for views that
             disagree.
-        half_extent: half the side of the grid around the world's origin; what lies outside of its sphere is empty.
+        half_extent: half the side of the grid around the world's origin; what lies outside of its ball is empty.
 
     Raises:
-        ValueError: if there is no view, their numbers differ, or the grid has fewer than 8 points a side.
+        ValueError: if there is no view, their numbers differ, or the grid has fewer than 32 points a side.
     """
+    if not cameras or len(cameras) != len(alphas) or resolution < 32:
+        raise ValueError(f"hull needs as many masks as cameras and a grid of 32, got {len(cameras)}, {len(alphas)}")
+    signed = [silhouette_distance(alpha).numpy() for alpha in alphas]
+    coarse = _hull(cameras, signed, resolution // _COARSER, dissent, half_extent, None)
+    return _hull(cameras, signed, resolution, dissent, half_extent, coarse)
+
+
+def _hull(
+    cameras: Sequence[Camera],
+    signed: Sequence[np.ndarray],
+    resolution: int,
+    dissent: int,
+    half_extent: float,
+    coarse: SignedVolume | None,
+) -> SignedVolume:
+    """The hull from signed silhouette distances; far from the surface of a coarser one, its values are kept."""
     from recon.splat._volume_kernels import vote_silhouette
 
-    if not cameras or len(cameras) != len(alphas) or resolution < 8:
-        raise ValueError(f"hull needs as many masks as cameras and a grid of 8, got {len(cameras)}, {len(alphas)}")
     spacing = 2 * half_extent / (resolution - 1)
+    shape = (resolution,) * 3
+    asked = np.ones(shape, np.bool_)
+    known = np.zeros(shape, np.float32)
+    if coarse is not None:
+        finer = torch.nn.functional.interpolate(coarse.values[None, None], shape, mode="trilinear", align_corners=True)
+        known = finer[0, 0].numpy()
+        # Distances change by at most one unit a unit, so the surface is nowhere farther than this.
+        asked = np.abs(known) < 2 * coarse.spacing
     grid = np.array([-half_extent, spacing], np.float32)
     # The largest distances over the views, largest first.
-    largest = np.full((resolution,) * 3 + (dissent + 1,), -2 * half_extent, np.float32)
-    for camera, alpha in zip(cameras, alphas, strict=True):
+    largest = np.full((*shape, dissent + 1), -2 * half_extent, np.float32)
+    for camera, distance in zip(cameras, signed, strict=True):
         pose, pinhole = _camera_arrays(camera)
-        signed = silhouette_distance(alpha).numpy()
-        _over_slabs(resolution, vote_silhouette, largest, signed, pose, pinhole, grid)
-    return _bounded(largest[..., dissent], spacing, half_extent)
+        _over_slabs(resolution, vote_silhouette, largest, asked, distance, pose, pinhole, grid)
+    values = np.where(asked, largest[..., dissent], known)
+    axis = torch.linspace(-half_extent, half_extent, resolution) ** 2
+    outside = (axis[:, None, None] + axis[:, None] + axis).sqrt() - half_extent
+    # The ball bounds the solid where no picture shows anything, and closes it at the grid's border.
+    bounded = torch.maximum(torch.from_numpy(np.ascontiguousarray(values)), outside)
+    return SignedVolume(bounded, torch.full((3,), -half_extent), spacing)
 
 
 def silhouette_distance(alpha: Tensor) -> Tensor:
@@ -166,14 +183,6 @@ def silhouette_distance(alpha: Tensor) -> Tensor:
     edge = np.abs(signed) <= 0.5
     signed[edge] = np.clip(0.5 - values[edge], -0.5, 0.5)
     return torch.from_numpy(signed.astype(np.float32))
-
-
-def _bounded(values: np.ndarray, spacing: float, half_extent: float) -> SignedVolume:
-    """The volume cut to the sphere that the grid holds, so that it is closed and what no picture shows is empty."""
-    axis = torch.linspace(-half_extent, half_extent, len(values)) ** 2
-    outside = (axis[:, None, None] + axis[:, None] + axis).sqrt() - half_extent
-    inside_sphere = torch.maximum(torch.from_numpy(np.ascontiguousarray(values)), outside)
-    return SignedVolume(inside_sphere, torch.full((3,), -half_extent), spacing)
 
 
 def _distance_to(mask: np.ndarray) -> np.ndarray:

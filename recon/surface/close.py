@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from recon.capture.camera import OBJECT_RADIUS, Camera, intrinsics_from_fov, look_at, orbit_distance
-from recon.splat.volume import DepthView, SignedVolume, fuse_depth_views
+from recon.splat.volume import DepthView, SignedVolume, fuse_depth_views, visual_hull
 from recon.surface.extract import NEIGHBOURS, extract_surface
 from recon.surface.mesh import Mesh
 from recon.surface.render import render_mesh
@@ -81,7 +81,8 @@ def close_mesh(mesh: Mesh, resolution: int = 128, views: int = 64) -> Mesh:
     Raises:
         ValueError: if the mesh cannot be seen at all.
     """
-    drawn = []
-    for camera in surrounding_cameras(views, round(1.5 * resolution)):
-        drawn.append(DepthView(camera, render_mesh(mesh, camera, supersample=1).depth))
-    return extract_surface(keep_one_solid(fuse_depth_views(drawn, resolution)))
+    cameras = surrounding_cameras(views, round(1.5 * resolution))
+    depths = [render_mesh(mesh, camera, supersample=1).depth for camera in cameras]
+    hull = visual_hull(cameras, [(depth > 0).float() for depth in depths], resolution)
+    volume = fuse_depth_views([DepthView(camera, depth) for camera, depth in zip(cameras, depths)], hull)
+    return extract_surface(keep_one_solid(volume))

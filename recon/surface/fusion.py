@@ -7,15 +7,19 @@ construction. Where both have seen a surface, both agree (`tests/recon/surface/t
 
 from __future__ import annotations
 
+import itertools
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+import numpy as np
 import torch
+from torch import Tensor
 
 from recon.capture import Camera
 from recon.splat.gaussians import Gaussians
 from recon.splat.rasterize import Backend, rasterize
-from recon.splat.volume import DepthView, SignedVolume, fuse_depth_views
+from recon.splat.volume import DepthView, SignedVolume, fuse_depth_views, visual_hull
 from recon.surface.close import keep_one_solid, surrounding_cameras
 from recon.surface.extract import extract_surface
 from recon.surface.mesh import Mesh
@@ -29,22 +33,26 @@ class FusionOptions:
 
     resolution: int = 128
     """Grid points a side."""
-    views: int = 48
-    """Directions that the splats are drawn from, spread over the sphere, if no cameras are given."""
     size: int = 192
-    """Pixels a side of these drawings."""
+    """Pixels on the longer side of the drawn views."""
+    views: int = 96
+    """Directions on the sphere of which those near a given camera are drawn too (all, if none is given)."""
+    reach: float = 15.0
+    """Degrees around the given cameras within which the splats can be believed."""
     truncation: float = 3.0
     """Half the width of the band around the surface, in grid spacings."""
     occluded_weight: float = 0.1
     """Weight of a view's vote that what it cannot see is solid, against 1 for what it sees."""
+    swelling: float = 0.2
+    """Moves the surface outward by this many grid spacings: median depth lies inside of soft splats."""
     smoothing: float = 0.7
     """Standard deviation of the filter over the volume, in grid spacings; 0 = none."""
 
 
 FUSION_PRESETS: dict[str, FusionOptions] = {
-    "fast": FusionOptions(resolution=112, size=160),
-    "balanced": FusionOptions(resolution=160, views=64, size=256),
-    "quality": FusionOptions(resolution=256, views=96, size=384),
+    "fast": FusionOptions(views=64),
+    "balanced": FusionOptions(resolution=160, size=256),
+    "quality": FusionOptions(resolution=256, size=512, views=128),
 }
 
 
@@ -59,41 +67,66 @@ def fuse_depth(
 
     Args:
         gaussians: a scene around the world's origin, in the unit-diameter sphere.
-        cameras: where to look from; must surround the object. None: `options.views` directions on a sphere.
+        cameras: the views that the scene was fitted to. It is looked at from these and from near them only: from
+            elsewhere, splats that no frame has constrained would cut into the solid. None: from everywhere.
         options: resolution and smoothness.
         backend: of the rasterizer.
 
     Raises:
         ValueError: if the Gaussians show no solid from these cameras.
     """
-    cameras = surrounding_cameras(options.views, options.size) if cameras is None else cameras
-    views = _draw(gaussians.detach(), cameras, backend)
-    volume = fuse_depth_views(
-        views, options.resolution, truncation=options.truncation, occluded_weight=options.occluded_weight
-    )
-    return extract_surface(keep_one_solid(smooth(volume, options.smoothing)))
+    cameras = viewpoints(cameras, options)
+    depths, alphas = _draw(gaussians.detach(), cameras, backend)
+    hull = visual_hull(cameras, alphas, options.resolution)
+    views = [DepthView(camera, depth) for camera, depth in zip(cameras, depths, strict=True)]
+    volume = fuse_depth_views(views, hull, truncation=options.truncation, occluded_weight=options.occluded_weight)
+    return extract_surface(smooth(keep_one_solid(_swollen(volume, options.swelling)), options.smoothing))
+
+
+def viewpoints(seen: Sequence[Camera] | None, options: FusionOptions) -> tuple[Camera, ...]:
+    """The given cameras at the size of the fusion, and those of an even sphere that look from nearby."""
+    around = surrounding_cameras(options.views, options.size)
+    if seen is None:
+        return around
+    resized = []
+    for camera in seen:
+        scale = options.size / max(camera.width, camera.height)
+        resized.append(camera.resized(max(2, round(camera.width * scale)), max(2, round(camera.height * scale))))
+    directions = torch.nn.functional.normalize(torch.stack([camera.centre for camera in seen]), dim=-1)
+    nearest = torch.stack([(directions @ -camera.forward).max() for camera in around])
+    near = nearest > math.cos(math.radians(options.reach))
+    return (*resized, *(camera for camera, trusted in zip(around, near.tolist()) if trusted))
 
 
 def smooth(volume: SignedVolume, sigma: float) -> SignedVolume:
-    """The volume under a Gaussian filter of `sigma` grid spacings."""
+    """The volume under a Gaussian filter of `sigma` grid spacings; no point changes sides, so nothing thin is lost."""
     from scipy.ndimage import gaussian_filter
 
     if sigma <= 0:
         return volume
-    return volume.with_values(torch.from_numpy(gaussian_filter(volume.values.numpy(), sigma, mode="nearest")))
+    values = volume.values.numpy()
+    filtered = gaussian_filter(values, sigma, mode="nearest")
+    kept = np.where(values < 0, np.minimum(filtered, 0.25 * values), np.maximum(filtered, 0.25 * values))
+    return volume.with_values(torch.from_numpy(kept))
+
+
+def _swollen(volume: SignedVolume, spacings: float) -> SignedVolume:
+    """The volume with its surface moved outward, its border left empty."""
+    values = volume.values - spacings * volume.spacing
+    border = torch.ones_like(values, dtype=torch.bool)
+    border[1:-1, 1:-1, 1:-1] = False
+    return volume.with_values(torch.where(border, volume.values, values))
 
 
 @torch.no_grad()
-def _draw(gaussians: Gaussians, cameras: Sequence[Camera], backend: Backend) -> list[DepthView]:
-    """Median depth of every view; cameras of one size in a row are drawn together."""
-    views: list[DepthView] = []
-    while len(views) < len(cameras):
-        first = cameras[len(views)]
-        batch = [first]
-        for camera in cameras[len(views) + 1 : len(views) + _BATCH]:
-            if (camera.width, camera.height) != (first.width, first.height):
-                break
-            batch.append(camera)
-        depths = rasterize(gaussians, batch, backend=backend).median_depth
-        views.extend(DepthView(camera, depth) for camera, depth in zip(batch, depths, strict=True))
-    return views
+def _draw(gaussians: Gaussians, cameras: Sequence[Camera], backend: Backend) -> tuple[list[Tensor], list[Tensor]]:
+    """Median depth and alpha of every view; cameras of one size in a row are drawn together."""
+    depths: list[Tensor] = []
+    alphas: list[Tensor] = []
+    for _, group in itertools.groupby(cameras, key=lambda camera: (camera.width, camera.height)):
+        alike = list(group)
+        for begin in range(0, len(alike), _BATCH):
+            rendering = rasterize(gaussians, alike[begin : begin + _BATCH], backend=backend)
+            depths.extend(rendering.median_depth)
+            alphas.extend(rendering.alpha)
+    return depths, alphas
