@@ -61,7 +61,7 @@ def rasterize(
     Args:
         gaussians: the scene. Gradients reach all five tensors.
         cameras: `Camera`s of one size, or (viewmats (C, 4, 4) world-to-camera, K (C, 3, 3), width, height), whose
-            tensors receive gradients too (pose, focal length, principal point).
+            tensors receive gradients too (pose, focal length, principal point; `cuda` has none of the intrinsics).
         backend: `auto` takes `cuda` for tensors on a GPU and `cpu` otherwise.
         background: colour behind the scene, broadcast to (C, H, W, 3): (3,), (C, 1, 1, 3) or a picture;
             black if None. Receives gradients.
@@ -70,6 +70,7 @@ def rasterize(
     Raises:
         RasterizeError: for no cameras, cameras of several sizes, distorted or skewed cameras, or a backend that this
             machine or these tensors do not have.
+        CudaBackendError: if gsplat is missing, or is asked for the gradient of the intrinsics.
     """
     viewmats, intrinsics, width, height = _unpack(cameras, gaussians.means)
     if sh_degree is not None:
@@ -123,7 +124,9 @@ def _choose(backend: Backend, device: torch.device) -> Callable[..., Accumulated
         from recon.splat import backend_cpu
 
         return backend_cpu.accumulate
-    raise RasterizeError("no cuda backend yet")
+    from recon.splat import backend_cuda
+
+    return backend_cuda.accumulate
 
 
 def _finish(sums: Accumulated, background: Tensor | None) -> Rendering:

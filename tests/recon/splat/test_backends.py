@@ -168,3 +168,52 @@ def test_a_backend_that_is_not_there_says_so():
         rasterize(gaussians, (viewmats, intrinsics, 8, 8), backend="metal")  # type: ignore[arg-type]
     with pytest.raises(RasterizeError, match="needs its tensors on cuda"):
         rasterize(gaussians, (viewmats, intrinsics, 8, 8), backend="cuda")
+
+
+def test_gsplat_that_is_not_there_is_named_and_focal_gradients_are_sent_elsewhere():
+    from recon.splat import backend_cuda
+
+    gaussians, viewmats, intrinsics = random_scene(0, 3, 0, (8, 8), 1, 3.0)
+    with pytest.raises(backend_cuda.CudaBackendError, match="no gradient of the intrinsics"):
+        backend_cuda.accumulate(*gaussians.tensors(), viewmats, intrinsics.clone().requires_grad_(), 8, 8)
+    if importlib.util.find_spec("gsplat") is None:
+        with pytest.raises(backend_cuda.CudaBackendError, match="pip install gsplat"):
+            backend_cuda.accumulate(*gaussians.tensors(), viewmats, intrinsics, 8, 8)
+
+
+def test_the_cuda_median_is_that_of_the_oracle_given_gsplats_lists():
+    """The one part of the cuda backend that is ours alone, fed with lists in gsplat's layout made by the oracle."""
+    from types import SimpleNamespace
+
+    from recon.splat import backend_cuda
+    from recon.splat import backend_torch as oracle
+
+    width, height = 20, 16
+    scene = random_scene(3, 60, 0, (width, height), 2, 3.0)
+    clear = clear_pixels(scene, width, height)
+    views = [
+        oracle.project(*scene[0].to(torch.float64).tensors(), view.double(), matrix.double(), width, height)
+        for view, matrix in zip(scene[1], scene[2])
+    ]
+    count = min(len(view.depths) for view in views)
+    expected = torch.stack([oracle.composite(keep(view, count), width, height)[4] for view in views])
+    lists = [oracle.alphas_at_pixels(keep(view, count), width, height).reshape(-1, count) >= 1 / 255 for view in views]
+    camera, pixel, gaussian = torch.stack(lists).nonzero().unbind(-1)
+    stub = SimpleNamespace(rasterize_to_indices_in_range=lambda *_: (gaussian, pixel, camera))
+    meta = {
+        "means2d": torch.stack([view.means[:count] for view in views]),
+        "conics": torch.stack([view.conics[:count] for view in views]),
+        "opacities": torch.stack([view.opacities[:count] for view in views]),
+        "depths": torch.stack([view.depths[:count] for view in views]),
+        "isect_offsets": None,
+        "flatten_ids": None,
+        "tile_size": 16,
+    }
+    found = backend_cuda._median_depths(stub, meta, width, height)
+    assert expected.any()
+    assert torch.allclose(found[clear], expected[clear])
+
+
+def keep(view, count: int):
+    """The nearest `count` Gaussians of a projection."""
+    return type(view)(*(getattr(view, name)[:count] for name in view.__dataclass_fields__))
