@@ -16,6 +16,10 @@ _MIN_BORDER = 0.55
 _DARKEST_SHADOW = 0.55
 _SHARPEST_SHADOW = 2.0
 _FADING_SHARE = 0.3
+_DIGITAL_SIGMA = (
+    0.5  # below it the backdrop was painted, not photographed: what is enclosed is flat but for compression
+)
+_FLAT_RESIDUAL = 1.2
 
 
 @dataclass(frozen=True)
@@ -25,12 +29,16 @@ class Backdrop:
     Attributes:
         distance: (H, W) float32, how far each pixel's colour is from the backdrop, in its standard deviations.
         subject: (H, W) bool, the subject as this model alone sees it.
+        bare: (H, W) bool, of the backdrop's colour, wherever it lies: perhaps seen through the subject.
+        dimmed: (H, W) bool, of nearly the backdrop's hue: perhaps a shadow that ends too sharply to be told.
         sigma: standard deviation of the backdrop about the surface, CIELAB units.
         border: share of the picture's border that belongs to it.
     """
 
     distance: np.ndarray
     subject: np.ndarray
+    bare: np.ndarray
+    dimmed: np.ndarray
     sigma: float
     border: float
 
@@ -46,7 +54,13 @@ class Backdrop:
         def shrink(values: np.ndarray) -> np.ndarray:
             return cv2.resize(values.astype(np.float32), (width, height), interpolation=cv2.INTER_AREA)
 
-        return replace(self, distance=shrink(self.distance), subject=shrink(self.subject) > 0.5)
+        return replace(
+            self,
+            distance=shrink(self.distance),
+            subject=shrink(self.subject) > 0.5,
+            bare=shrink(self.bare) > 0.5,
+            dimmed=shrink(self.dimmed) > 0.5,
+        )
 
     @property
     def certain(self) -> bool:
@@ -78,15 +92,19 @@ def fit_backdrop(lab: np.ndarray) -> Backdrop:
     dimming = (lab[..., 0] + 16) / np.maximum(surface[..., 0] + 16, 1.0)
     hue_error = np.linalg.norm((lab + offset) - dimming[..., None] * (surface + offset), axis=2)
     shadow = (dimming > _DARKEST_SHADOW) & (dimming < 1) & (hue_error < 2.5 + 2 * sigma + 14 * (1 - dimming))
-    shadow &= (gradient < _SHARPEST_SHADOW) & (residual >= tolerance)
-    shadow = _adjoining(shadow, residual < tolerance)
-    backdrop = _connected_to(((residual < tolerance) | shadow).astype(np.uint8), ring & (residual < tolerance))
+    bare = residual < tolerance
+    dimmed = (dimming > _DARKEST_SHADOW) & (dimming < 1.1) & (hue_error < 6 + 2 * sigma + 14 * abs(1 - dimming))
+    shadow &= (gradient < _SHARPEST_SHADOW) & ~bare
+    shadow = _adjoining(shadow, bare)
+    backdrop = _connected_to((bare | shadow).astype(np.uint8), ring & bare)
     holes = _holes(residual, sigma, backdrop)
     return Backdrop(
         distance=distance,
         subject=~(backdrop | holes),
+        bare=bare,
+        dimmed=dimmed,
         sigma=float(sigma),
-        border=float((residual[ring] < tolerance).mean()),
+        border=float(bare[ring].mean()),
     )
 
 
@@ -162,6 +180,8 @@ def _holes(residual: np.ndarray, sigma: float, backdrop: np.ndarray) -> np.ndarr
     enclosed = ((residual < max(2.5 * sigma, 2.0)) & ~backdrop).astype(np.uint8)
     count, labels, stats, _ = cv2.connectedComponentsWithStats(enclosed, connectivity=4)
     area = stats[:, cv2.CC_STAT_AREA].astype(np.float64)
-    spread = np.sqrt(np.bincount(labels.ravel(), residual.ravel() ** 2, count) / np.maximum(area, 1))
-    windows = np.flatnonzero((area > 0.0006 * backdrop.size) & (spread < 1.5 * sigma + 0.3))
+    share = np.bincount(labels[residual < sigma + 0.3], minlength=count) / np.maximum(area, 1)
+    half = np.bincount(labels[residual < _FLAT_RESIDUAL], minlength=count) / np.maximum(area, 1)
+    flat = (share > 0.8) | ((half > 0.5) & (sigma < _DIGITAL_SIGMA))
+    windows = np.flatnonzero(flat & (area > 0.001 * backdrop.size))
     return np.isin(labels, windows[windows > 0])

@@ -117,7 +117,7 @@ def undistort(image: Tensor, camera: Camera) -> tuple[Tensor, Tensor]:
     Returns:
         (H, W, C) picture, bilinear; (H, W) bool, False where the distorted picture did not reach.
     """
-    from kornia.geometry.calib import distort_points
+    from kornia.geometry import distort_points
 
     inside = torch.ones(camera.height, camera.width, dtype=torch.bool)
     if camera.distortion is None:

@@ -22,7 +22,7 @@ class Vote:
     """The outcome of several segmentations.
 
     Attributes:
-        mask: (H, W) bool, the chosen silhouette.
+        mask: (H, W) bool, the chosen silhouette, of the picture's size or of the backdrop's.
         agreement: mean overlap (intersection over union) of the chosen with the others, 0..1.
         from_backdrop: the plain backdrop's own silhouette was chosen.
     """
@@ -38,14 +38,16 @@ def vote(rgb: np.ndarray, salient: np.ndarray, backdrop: Backdrop) -> Vote:
     Args:
         rgb: (H, W, 3) uint8 picture of a few hundred pixels a side.
         salient: (H, W) float32 in [0, 1].
-        backdrop: the fitted backdrop; where it is plain its own silhouette wins unless all others contradict it.
+        backdrop: the backdrop fitted to the same picture, of any size; where it is plain its own silhouette wins
+            unless all others contradict it.
     """
-    masks = [clean(run_grabcut(rgb, seed)) for seed in seed_masks(salient, backdrop)]
+    small = backdrop.resized(rgb.shape[1], rgb.shape[0])
+    masks = [clean(run_grabcut(rgb, seed)) for seed in seed_masks(salient, small)]
     if backdrop.plain:
-        own = clean(backdrop.subject)
+        own = clean(small.subject)
         agreement = max((iou(own, mask) for mask in masks), default=0.0)
         if plausibility(own) > 0 and (agreement > _CERTAIN or backdrop.certain):
-            return Vote(own, max(agreement, 0.5), True)
+            return Vote(_settle(backdrop, masks), max(agreement, 0.5), True)
         masks.append(own)
     weight = np.array([plausibility(mask) for mask in masks])
     overlap = np.array([[iou(a, b) for b in masks] for a in masks])
@@ -53,7 +55,19 @@ def vote(rgb: np.ndarray, salient: np.ndarray, backdrop: Backdrop) -> Vote:
     score = support * weight * np.array([_compactness(mask) for mask in masks])
     best = int(np.argmax(score))
     agreement = float(np.clip(support[best], 0, 1)) if weight[best] > 0 else 0.0
-    return Vote(masks[best], agreement, backdrop.plain and best == len(masks) - 1)
+    return Vote(masks[best], agreement, False)
+
+
+def _settle(backdrop: Backdrop, masks: list[np.ndarray]) -> np.ndarray:
+    """The backdrop's own silhouette without what only it counts as subject: windows and shadows, which are
+    of the backdrop's hue and which no GrabCut took."""
+    import cv2
+
+    size = backdrop.subject.shape[::-1]
+    taken = [cv2.resize(m.astype(np.uint8), size, interpolation=cv2.INTER_NEAREST) > 0 for m in masks if m.any()]
+    if not taken:
+        return clean(backdrop.subject)
+    return clean(backdrop.subject & ~((backdrop.bare | backdrop.dimmed) & ~np.logical_or.reduce(taken)))
 
 
 def sharpen(rgb: np.ndarray, mask: np.ndarray) -> np.ndarray:

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from recon.capture.backdrop import border_ring, fit_backdrop
 from recon.capture.errors import PhotoError
-from recon.capture.grabcut import clean, sharpen, vote
+from recon.capture.grabcut import sharpen, vote
 from recon.capture.matte import refine
 from recon.capture.saliency import saliency
 
@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 _VOTING_SIDE = 176
 _OUTLINE_SIDE = 352
 _MIN_AGREEMENT = 0.2
+_MAX_COLOURS_SHARED = 0.72
 _SUPPLY = "Crop to one subject on a plain background, or save the picture as PNG with a transparent background."
 _IMAGENET = (np.array([0.485, 0.456, 0.406], np.float32), np.array([0.229, 0.224, 0.225], np.float32))
 
@@ -65,8 +66,7 @@ def _classical_matte(path: Path, rgb: np.ndarray) -> np.ndarray:
         )
     backdrop = fit_backdrop(cv2.cvtColor(outline.astype(np.float32) / 255, cv2.COLOR_RGB2LAB))
     lab = cv2.cvtColor(small.astype(np.float32) / 255, cv2.COLOR_RGB2LAB)
-    coarse = backdrop.resized(small.shape[1], small.shape[0])
-    result = vote(small, np.zeros(lab.shape[:2], np.float32) if coarse.plain else saliency(lab), coarse)
+    result = vote(small, np.zeros(lab.shape[:2], np.float32) if backdrop.plain else saliency(lab), backdrop)
     if not result.mask.any():
         raise PhotoError(
             path, found="no subject that differs from the background", expected="one subject", remedy=_SUPPLY
@@ -78,7 +78,22 @@ def _classical_matte(path: Path, rgb: np.ndarray) -> np.ndarray:
             expected="one subject that stands out from its surroundings",
             remedy=_SUPPLY,
         )
-    return refine(rgb, clean(backdrop.subject) if result.from_backdrop else sharpen(outline, result.mask))
+    if not result.from_backdrop and _colours_shared(small, result.mask) > _MAX_COLOURS_SHARED:
+        raise PhotoError(
+            path,
+            found="no subject whose colours differ from its surroundings",
+            expected="one subject that stands out",
+            remedy=_SUPPLY,
+        )
+    return refine(rgb, result.mask if result.from_backdrop else sharpen(outline, result.mask))
+
+
+def _colours_shared(rgb: np.ndarray, mask: np.ndarray) -> float:
+    """Intersection of the colour histograms inside and outside of a silhouette: above 0.75 for textures and noise,
+    below 0.6 for pictures of something."""
+    bins = (rgb // 32).astype(np.int64) @ np.array([64, 8, 1])
+    inside, outside = (np.bincount(bins[part], minlength=512) / max(part.sum(), 1) for part in (mask, ~mask))
+    return float(np.minimum(inside, outside).sum())
 
 
 def _network_matte(rgb: np.ndarray, weights: Path) -> np.ndarray:
