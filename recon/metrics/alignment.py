@@ -16,25 +16,33 @@ from recon.metrics.sampling import sample_surface
 from recon.surface.mesh import Mesh
 
 _SEARCH_POINTS = 800
-_ICP_POINTS = 2500
+_ICP_POINTS = 1500
 _ICP_STEPS = 30
-_REFINED_STARTS = 4
+_SETTLED = 1e-4
+_REFINED_STARTS = 3
 
 
-def compare_aligned(predicted: Mesh, truth: TrueShape, *, seed: int) -> MeshScores:
+def compare_aligned(predicted: Mesh, truth: TrueShape, *, seed: int, given: MeshScores | None = None) -> MeshScores:
     """The scores of the best rigid placement of a mesh: as it is given, or boxed, rotated and refined.
+
+    Args:
+        given: the scores of the mesh as it is given (`compare_meshes`), if they are already known.
 
     Raises:
         MetricError: if the prediction has no faces, no area, or is not finite.
     """
-    boxed = BoxFrame.of(predicted).apply(predicted)
-    given = truth.frame.apply(predicted)
-    candidates = [
-        given,
-        _refined(given, truth, torch.eye(3), seed),
-        *(_refined(boxed, truth, rotation, seed) for rotation in _best_rotations(boxed, truth, seed)),
-    ]
-    return min((compare_boxed(mesh, truth, seed=seed) for mesh in _closest(candidates, truth, seed)), key=_chamfer)
+    boxed, placed = BoxFrame.of(predicted).apply(predicted), truth.frame.apply(predicted)
+    starts = [(placed, torch.eye(3)), *((boxed, rotation) for rotation in _best_rotations(boxed, truth, seed))]
+    target = truth.visible.points[:_ICP_POINTS]
+    best: tuple[float, Mesh] | None = None
+    for mesh, rotation in starts:
+        turn, shift, points = _refine(sample_surface(mesh, _ICP_POINTS, seed=seed).points, target, rotation)
+        distance = chamfer_distance(points, target)
+        if best is None or distance < best[0]:
+            best = distance, Mesh((mesh.vertices.double() @ turn.T + shift).float(), mesh.faces)
+    assert best is not None
+    as_given = compare_boxed(placed, truth, seed=seed) if given is None else given
+    return min(as_given, compare_boxed(best[1], truth, seed=seed), key=lambda scores: scores.chamfer)
 
 
 def rotation_starts() -> Tensor:
@@ -64,17 +72,20 @@ def _best_rotations(mesh: Mesh, truth: TrueShape, seed: int) -> Tensor:
     return starts[distances.topk(_REFINED_STARTS, largest=False).indices]
 
 
-def _refined(mesh: Mesh, truth: TrueShape, rotation: Tensor, seed: int) -> Mesh:
-    """Point-to-point ICP (Besl & McKay 1992) from a rotation about the origin."""
-    source = sample_surface(mesh, _ICP_POINTS, seed=seed).points.double()
-    target = truth.visible.points[:_ICP_POINTS].double()
+def _refine(source: Tensor, target: Tensor, rotation: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """Point-to-point ICP (Besl & McKay 1992) of points (N, 3) from a rotation about the origin: the rotation (3, 3)
+    and shift (3,) found, in double precision, and the moved points."""
+    source, target = source.double(), target.double()
     turn, shift = rotation.double(), torch.zeros(3, dtype=torch.float64)
+    moved = source @ turn.T
     for _ in range(_ICP_STEPS):
-        moved = source @ turn.T + shift
         # Matching both ways keeps parts of the truth that the prediction lacks from being ignored.
         forward, backward = nearest_points(moved, target)[1], nearest_points(target, moved)[1]
         turn, shift = _rigid_fit(torch.cat((source, source[backward])), torch.cat((target[forward], target)))
-    return Mesh((mesh.vertices.double() @ turn.T + shift).float(), mesh.faces)
+        before, moved = moved, source @ turn.T + shift
+        if float((moved - before).abs().max()) < _SETTLED:
+            break
+    return turn, shift, moved.float()
 
 
 def _rigid_fit(source: Tensor, target: Tensor) -> tuple[Tensor, Tensor]:
@@ -85,17 +96,3 @@ def _rigid_fit(source: Tensor, target: Tensor) -> tuple[Tensor, Tensor]:
     sign[2] = torch.det(u @ vh).sign()
     turn = u @ torch.diag(sign) @ vh
     return turn, target_mean - turn @ source_mean
-
-
-def _closest(meshes: list[Mesh], truth: TrueShape, seed: int) -> list[Mesh]:
-    """The given placement and the best other one: only these are worth the full measurement."""
-    target = truth.visible.points[:_ICP_POINTS]
-
-    def distance(mesh: Mesh) -> float:
-        return chamfer_distance(sample_surface(mesh, _ICP_POINTS, seed=seed + 1).points, target)
-
-    return [meshes[0], min(meshes[1:], key=distance)]
-
-
-def _chamfer(scores: MeshScores) -> float:
-    return scores.chamfer

@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 import numpy as np
-import torch
-from torch import Tensor
 
 from recon.surface.mesh import Mesh
 
 
-def weld(mesh: Mesh) -> Tensor:
-    """(F', 3) faces over distinct positions: vertices at exactly the same place are one, collapsed faces are gone."""
-    _, welded = torch.unique(mesh.vertices, dim=0, return_inverse=True)
-    faces = welded[mesh.faces]
-    a, b, c = faces.unbind(1)
+def weld(mesh: Mesh) -> np.ndarray:
+    """(F', 3) int64 faces over distinct positions: vertices at exactly the same place are one, collapsed faces are
+    gone."""
+    positions = mesh.vertices.numpy() + 0.0  # -0 becomes 0
+    order = np.lexsort(positions.T)
+    fresh = np.ones(len(order), dtype=bool)
+    fresh[1:] = (positions[order[1:]] != positions[order[:-1]]).any(1)
+    welded = np.empty(len(order), dtype=np.int64)
+    welded[order] = np.cumsum(fresh) - 1
+    faces = welded[mesh.faces.numpy()]
+    a, b, c = faces.T
     return faces[(a != b) & (b != c) & (c != a)]
 
 
@@ -22,8 +26,8 @@ def is_watertight(mesh: Mesh) -> bool:
     faces = weld(mesh)
     if len(faces) == 0:
         return False
-    edges = torch.cat((faces[:, [0, 1]], faces[:, [1, 2]], faces[:, [2, 0]])).sort(dim=1).values
-    _, uses = torch.unique(edges, dim=0, return_counts=True)
+    edges = np.sort(np.concatenate((faces[:, [0, 1]], faces[:, [1, 2]], faces[:, [2, 0]])), axis=1)
+    _, uses = np.unique(edges[:, 0] * (len(mesh.vertices) + 1) + edges[:, 1], return_counts=True)
     return bool((uses == 2).all())
 
 
@@ -32,7 +36,7 @@ def component_count(mesh: Mesh) -> int:
     from scipy.sparse import coo_matrix
     from scipy.sparse.csgraph import connected_components
 
-    faces = weld(mesh).numpy()
+    faces = weld(mesh)
     if len(faces) == 0:
         return 0
     used, compact = np.unique(faces, return_inverse=True)

@@ -14,7 +14,7 @@ from recon.surface.extract import extract_surface
 from recon.surface.mesh import Mesh
 
 
-def bounding_sphere(radius: float = OBJECT_RADIUS, resolution: int = 64) -> Mesh:
+def bounding_sphere(radius: float = OBJECT_RADIUS, resolution: int = 40) -> Mesh:
     """The sphere around the origin that every object is framed by: what is known without looking."""
     grid = _grid(resolution)
     return extract_surface(_volume(grid.norm(dim=-1) - radius, resolution))

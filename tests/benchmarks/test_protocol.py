@@ -1,0 +1,91 @@
+"""The protocol of the benchmarks: cameras, seeds, the choice of objects."""
+
+from __future__ import annotations
+
+import math
+
+import pytest
+import torch
+
+from benchmarks._protocol import (
+    VIEWS,
+    BenchmarkError,
+    groups_of,
+    object_seed,
+    open_test_set,
+    path_cameras,
+    stratified,
+)
+from benchmarks.orbit import context_views
+from gen.data.sources import ObjectInfo
+from tests.shared_data import shared_path
+
+OBJECTS = [ObjectInfo(f"a{i}", tier="A") for i in range(42)]
+OBJECTS += [ObjectInfo(f"b{i}", tier="B") for i in range(13)] + [ObjectInfo(f"c{i}", tier="C") for i in range(5)]
+
+
+def elevation(camera) -> float:
+    return math.degrees(math.asin(float(camera.centre[1] / camera.centre.norm())))
+
+
+def test_both_paths_begin_at_the_input_view():
+    level, wave = (path_cameras(path, 64) for path in ("level", "wave"))
+    assert len(level) == len(wave) == VIEWS
+    assert torch.allclose(level[0].c2w, wave[0].c2w, atol=1e-6)
+    assert float(level[0].centre[2]) > 0
+
+
+def test_the_level_path_stays_and_the_wave_rises_and_falls():
+    assert all(elevation(camera) == pytest.approx(10, abs=1e-3) for camera in path_cameras("level", 64))
+    heights = [elevation(camera) for camera in path_cameras("wave", 64)]
+    assert max(heights) == pytest.approx(30, abs=0.1)
+    assert min(heights) == pytest.approx(-10, abs=0.1)
+
+
+def test_every_camera_frames_the_unit_sphere_with_the_house_margin():
+    for camera in path_cameras("wave", 64):
+        assert float(camera.centre.norm()) == pytest.approx(0.55 / math.sin(math.radians(16.9)), rel=1e-5)
+
+
+def test_the_choice_of_objects_keeps_the_tiers_in_proportion_and_never_changes():
+    chosen = stratified(OBJECTS, 20)
+    assert [sum(o.tier == tier for o in chosen) for tier in "ABC"] == [14, 4, 2]
+    assert chosen == stratified(list(reversed(OBJECTS)), 20)
+    assert stratified(OBJECTS, 60) == tuple(sorted(OBJECTS, key=lambda o: o.id))
+
+
+@pytest.mark.parametrize("count", [0, 61])
+def test_an_impossible_number_of_objects_is_refused(count):
+    with pytest.raises(BenchmarkError, match="1 to 60"):
+        stratified(OBJECTS, count)
+
+
+def test_an_object_has_its_own_seed_for_ever():
+    assert object_seed("chair") == object_seed("chair")
+    assert object_seed("chair") != object_seed("table")
+    assert 0 <= object_seed("chair") < 2**31
+
+
+def test_scans_have_a_group_of_their_own():
+    assert groups_of(ObjectInfo("x", tier="A", kind="scan")) == ("tier A", "scan")
+    assert groups_of(ObjectInfo("x", tier="C", kind="lowpoly")) == ("tier C",)
+
+
+def test_contexts_contain_the_input_and_lie_evenly_around():
+    assert context_views(1) == [0]
+    assert context_views(2) == [0, 10]
+    assert context_views(4) == [0, 5, 10, 15]
+
+
+def test_no_test_object_is_open_to_training():
+    test_set = open_test_set(shared_path("objects"))
+    assert len(test_set.objects) == 60
+    assert not {o.id for o in test_set.objects} & set(test_set.training)
+    relatives = {o.group for o in test_set.objects}
+    training = set(test_set.training)
+    assert not [o.id for o in test_set.source.objects if o.id in training and o.group in relatives]
+
+
+def test_a_folder_without_the_objects_is_refused(tmp_path):
+    with pytest.raises(BenchmarkError, match="found no"):
+        open_test_set(tmp_path)
