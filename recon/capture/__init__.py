@@ -9,6 +9,7 @@ from recon.capture.camera import (
     orbit_camera,
     orbit_distance,
 )
+from recon.capture.errors import CaptureError, PhotoError
 from recon.capture.types import Capture, Frame, Similarity, Source, frame_from_tensors
 
 __all__ = [
@@ -16,7 +17,9 @@ __all__ = [
     "OBJECT_RADIUS",
     "Camera",
     "Capture",
+    "CaptureError",
     "Frame",
+    "PhotoError",
     "Similarity",
     "Source",
     "frame_from_tensors",

@@ -308,4 +308,4 @@ def test_shared_photos_go_through() -> None:
     for path in sorted(shared_path("photos").glob("*.webp"))[4::15]:
         photo = read_photo(path)
         frame = frame_subject(photo, find_foreground(photo), size=64)
-        assert 0.1 < float((frame.rgba()[..., 3] > 0.5).float().mean()) < 0.8
+        assert 0.02 < float((frame.rgba()[..., 3] > 0.5).float().mean()) < 0.8
