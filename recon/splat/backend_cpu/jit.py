@@ -31,7 +31,8 @@ def kernel(function: Callable[..., Any]) -> Callable[..., Any]:
 
 
 def thread_count() -> int:
-    return int(numba.get_num_threads())
+    """Threads to use; read from Numba's settings, because asking Numba itself would start its threading layer."""
+    return max(1, int(numba.config.NUMBA_NUM_THREADS))
 
 
 _pool: ThreadPoolExecutor | None = None

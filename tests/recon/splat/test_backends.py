@@ -97,20 +97,38 @@ def test_most_pixels_of_the_random_scenes_are_clear():
     assert clear_pixels(scene, 40, 32).float().mean() > 0.9
 
 
-def test_the_picture_does_not_depend_on_the_number_of_threads():
+def test_the_picture_does_not_depend_on_the_number_of_threads(monkeypatch):
     import numba
 
-    threads = numba.get_num_threads()
     scene = random_scene(3, 5000, 0, (50, 40), 1, 4.0)
     clear = torch.ones(1, 40, 50, dtype=torch.bool)
-    several, several_grads = draw(scene, (50, 40), "cpu", FIELDS, clear)
-    try:
-        numba.set_num_threads(1)
-        one, one_grads = draw(scene, (50, 40), "cpu", FIELDS, clear)
-    finally:
-        numba.set_num_threads(threads)
-    assert all(torch.equal(getattr(several, field), getattr(one, field)) for field in FIELDS)
-    assert all(torch.equal(several_grads[name], one_grads[name]) for name in several_grads)
+    results = []
+    for threads in (1, 2, 3):
+        monkeypatch.setattr(numba.config, "NUMBA_NUM_THREADS", threads)
+        results.append(draw(scene, (50, 40), "cpu", FIELDS, clear))
+    one, one_grads = results[0]
+    for several, several_grads in results[1:]:
+        assert all(torch.equal(getattr(several, field), getattr(one, field)) for field in FIELDS)
+        assert all(torch.equal(several_grads[name], one_grads[name]) for name in one_grads)
+
+
+def test_a_forked_child_can_draw():
+    """Data loaders fork; the pool of threads does not survive that and must be made anew."""
+    import multiprocessing
+
+    scene = random_scene(1, 3000, 0, (32, 32), 1, 4.0)
+    expected = rasterize(scene[0], (scene[1], scene[2], 32, 32), backend="cpu").alpha.sum().item()
+    context = multiprocessing.get_context("fork")
+    answers = context.Queue()
+    child = context.Process(target=draw_in_child, args=(scene, answers))
+    child.start()
+    assert answers.get(timeout=60) == expected
+    child.join(60)
+    assert child.exitcode == 0
+
+
+def draw_in_child(scene: Scene, answers) -> None:
+    answers.put(rasterize(scene[0], (scene[1], scene[2], 32, 32), backend="cpu").alpha.sum().item())
 
 
 def test_several_threads_may_draw_at_once():
