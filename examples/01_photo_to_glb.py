@@ -13,8 +13,9 @@ import torch
 
 from gen.weights import load_pipeline
 from recon.asset.gltf import write_glb
+from recon.capture.matting import find_foreground
 from recon.capture.orbit import orbit_cameras
-from recon.capture.photo import find_foreground, frame_subject, read_photo
+from recon.capture.photo import frame_subject, read_photo
 from recon.splat.fit import FIT_PRESETS, fit_gaussians
 from recon.surface.decimate import decimate
 from recon.surface.fusion import FUSION_PRESETS, fuse_depth
