@@ -53,6 +53,8 @@ class BakeOptions:
     """Cosines of the viewing angle between which a frame's weight rises from nothing."""
     depth_tolerance: float = 0.012
     """How far behind the visible surface a texel may lie and still count as seen, as a part of the object's size."""
+    fit_outline: bool = True
+    """Bend photographs a little so that their subject's outline falls on the mesh's."""
     match_colors: bool = True
     """Fit generated frames to the photographs' colours where both see the surface."""
 
@@ -203,6 +205,7 @@ def _collect(
             extent=texels.extent,
             density=texels.density,
             edge=options.observed_edge if kind else options.generated_edge,
+            fit_outline=options.fit_outline and kind,
         )
         if view is None or not view.trust.any():
             continue

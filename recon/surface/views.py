@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from recon._open3d import import_open3d
 from recon.capture import Camera, Frame
+from recon.surface.align import bend, outline_flow
 from recon.surface.mesh import Mesh
 
 Image = NDArray[np.float32]
@@ -35,7 +36,7 @@ class View:
 
     Attributes:
         camera: for `image`'s size.
-        image: (H, W, 4) premultiplied picture.
+        image: (H, W, 4) premultiplied picture; smooth resizing may overshoot [0, 1], alike in colour and alpha.
         low: (h, w, 3) its slow part, straight colour, continued beyond the object's outline.
         trust: (h, w) in [0, 1], 0 outside of the object and at its edges.
         depth: (h, w) forward depth of the mesh, 0 = none.
@@ -66,17 +67,20 @@ def cast_depth(scene: Any, camera: Camera) -> Image:
     return np.where(np.isfinite(hit), hit, 0).astype(np.float32)
 
 
-def prepare_view(frame: Frame, scene: Any, *, extent: float, density: float, edge: float) -> View | None:
+def prepare_view(
+    frame: Frame, scene: Any, *, extent: float, density: float, edge: float, fit_outline: bool = False
+) -> View | None:
     """A frame made ready, or None if the surface is not in it.
 
     Args:
         extent: the object's size in world units.
         density: texels per world unit; finer pictures are shrunk to it, which filters them.
         edge: width, as a part of the object's size, over which trust rises from the object's edges.
+        fit_outline: bend the picture to the mesh's outline (align.py).
     """
     import cv2
 
-    rgba = frame.rgba().numpy()
+    rgba: Image = frame.rgba().numpy()
     weight = frame.weight().numpy()
     camera = frame.camera
     map_camera = _scaled(camera, *_MAP_SIDE)
@@ -86,20 +90,24 @@ def prepare_view(frame: Frame, scene: Any, *, extent: float, density: float, edg
     pixels_per_unit = float(camera.intrinsics[0, 0]) / float(np.median(depth[depth > 0]))
 
     # Half-covered pixels hold the background's colour too; only solid ones speak for the object.
-    solid = np.clip((rgba[..., 3:] - _SOLID[0]) / (_SOLID[1] - _SOLID[0]), 0, 1)
-    image = np.concatenate((rgba[..., :3] * solid, solid), -1)
+    solid: Image = np.clip((rgba[..., 3:] - _SOLID[0]) / (_SOLID[1] - _SOLID[0]), 0, 1)
+    image: Image = np.concatenate((rgba[..., :3] * solid, solid), -1)
     ratio = density / pixels_per_unit
     if ratio < 0.8:
         camera = camera.resized(max(round(camera.width * ratio), 1), max(round(camera.height * ratio), 1))
         image = cv2.resize(image, (camera.width, camera.height), interpolation=cv2.INTER_AREA)
     elif max(camera.width, camera.height) < _UPSAMPLED:
         camera = _scaled(camera, _UPSAMPLED, _UPSAMPLED)
-        image = cv2.resize(image, (camera.width, camera.height), interpolation=cv2.INTER_CUBIC).clip(0, 1)
+        image = cv2.resize(image, (camera.width, camera.height), interpolation=cv2.INTER_CUBIC)
 
     size = (map_camera.width, map_camera.height)
     shrinks = map_camera.width < frame.camera.width
-    coarse = cv2.resize(image, size, interpolation=cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR)
-    coarse_weight = cv2.resize(weight, size, interpolation=cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR)
+    coarse: Image = cv2.resize(image, size, interpolation=cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR)
+    coarse_weight: Image = cv2.resize(weight, size, interpolation=cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR)
+    if fit_outline:
+        flow = outline_flow(coarse[..., 3] > 0.5, depth > 0)
+        if flow is not None:
+            image, coarse, coarse_weight = bend(image, flow), bend(coarse, flow), bend(coarse_weight, flow)
     unit = float(map_camera.intrinsics[0, 0]) / float(np.median(depth[depth > 0]))  # map pixels per world unit
     source_pixel = map_camera.width / frame.camera.width
     trust = _trust(coarse[..., 3], depth, ramp=max(edge * extent * unit, 2 * source_pixel), jump=_JUMP * extent)
@@ -107,7 +115,13 @@ def prepare_view(frame: Frame, scene: Any, *, extent: float, density: float, edg
         coarse * ((depth > 0) * (trust + np.float32(1e-3)))[..., None],
         sigma=max(_BAND * extent * unit, 0.7 * source_pixel),
     )
-    return View(camera, np.ascontiguousarray(image, np.float32), low, (trust * coarse_weight).astype(np.float32), depth)
+    return View(
+        camera,
+        np.ascontiguousarray(image, np.float32),
+        low,
+        (trust * coarse_weight).clip(0, 1).astype(np.float32),
+        depth,
+    )
 
 
 def _trust(alpha: Image, depth: Image, *, ramp: float, jump: float) -> Image:

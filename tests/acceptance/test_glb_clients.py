@@ -84,7 +84,7 @@ def write_camera(camera: Camera, path: Path) -> Path:
 @pytest.fixture
 def chair_file(tmp_path: Path) -> Path:
     path = tmp_path / "chair.glb"
-    write_glb(baked_chair(), path, size=0.8, origin="base", name="chair", extras=EXTRAS)
+    write_glb(baked_chair(), path, size=0.8, name="chair", extras=EXTRAS)
     return path
 
 
@@ -172,7 +172,7 @@ def test_blender_shows_what_we_show(chair_file, tmp_path):
     assert found["materials"] == ["material"]
     assert found["images"] == [{"size": [512, 512], "colorspace": "sRGB"}]
     assert found["properties"]["chair"]["seed"] == "3"
-    assert agreement(picture, chair_file, view()) >= 25
+    assert agreement(picture, chair_file, view()) >= 30
 
 
 def test_three_shows_what_we_show(chair_file, tmp_path):
@@ -185,7 +185,7 @@ def test_three_shows_what_we_show(chair_file, tmp_path):
     assert found["high"] == pytest.approx(high.tolist(), abs=1e-5)
     assert found["triangles"] == len(baked_chair().faces)
     assert found["materials"] == [{"name": "material", "type": "MeshBasicMaterial", "texture": [512, 512]}]
-    assert agreement(picture, chair_file, view()) >= 25
+    assert agreement(picture, chair_file, view()) >= 30
 
 
 @pytest.mark.parametrize("client", [blender, three], ids=["blender", "three"])

@@ -128,6 +128,14 @@ def test_no_seam_shows_between_the_photograph_and_the_rest():
     assert steepest(baked) < 1.6 * steepest(truth)
 
 
+def test_a_photograph_covers_the_front_of_a_mesh_of_another_shape():
+    truth, flat = ball()
+    other = Mesh(flat.vertices * torch.tensor([1.12, 0.92, 1.0]), flat.faces, flat.uvs)
+    photo = [picture(truth, view(0, 256))]
+    fitted, plain = bake(other, photo, BakeOptions(SIZE)), bake(other, photo, BakeOptions(SIZE, fit_outline=False))
+    assert fitted.observed > plain.observed + 0.02
+
+
 def test_every_texel_is_painted_even_where_nothing_looked():
     truth, flat = ball()
     result = bake(flat, [picture(truth, view(0))], BakeOptions(SIZE))
