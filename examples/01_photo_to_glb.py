@@ -22,7 +22,7 @@ from recon.surface.fusion import FUSION_PRESETS, fuse_depth
 from recon.surface.texture import BakeOptions, bake_texture
 from recon.surface.uv import unwrap
 
-ELEVATION = math.radians(15)
+ELEVATION = math.radians(10)
 FRAMES = 12
 TEXTURE_SIZE = 1024
 

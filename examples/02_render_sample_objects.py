@@ -22,7 +22,8 @@ from recon.surface.mesh import Mesh
 from recon.surface.render import Lights, render_mesh
 
 SIZE = 512
-FOV = math.radians(40)
+FOV = math.radians(33.8)
+ELEVATION = math.radians(10)  # both are what the program assumes of a photo that does not say
 Color = tuple[float, float, float]
 
 
@@ -169,7 +170,7 @@ OBJECTS: dict[str, tuple[Callable[[], Mesh], float]] = {
 def main(folder: Path) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     for name, (make, azimuth) in OBJECTS.items():
-        camera = orbit_camera(math.radians(azimuth), math.radians(15), FOV, SIZE, SIZE)
+        camera = orbit_camera(math.radians(azimuth), ELEVATION, FOV, SIZE, SIZE)
         rgba = render_mesh(make(), camera, lights=Lights.studio(), supersample=4).rgba
         Image.fromarray((rgba * 255).round().to(torch.uint8).numpy()).save(folder / f"{name}.png", optimize=True)
         print(folder / f"{name}.png")
