@@ -103,6 +103,7 @@ def build_pyramid(image: Any) -> Any:
         for x in range(width):
             for c in range(4):
                 texels[y * width + x, c] = image[y, x, c]
+    opaque = texels[: height * width, 3].min() == 255
     for level in range(1, levels):
         source, sh, sw = table[level - 1]
         target, h, w = table[level]
@@ -112,13 +113,19 @@ def build_pyramid(image: Any) -> Any:
                 x0, x1 = min(2 * x, sw - 1), min(2 * x + 1, sw - 1)
                 i, j = source + y0 * sw + x0, source + y0 * sw + x1
                 k, m = source + y1 * sw + x0, source + y1 * sw + x1
-                ai, aj, ak, am = int(texels[i, 3]), int(texels[j, 3]), int(texels[k, 3]), int(texels[m, 3])
-                alpha = ai + aj + ak + am
-                texels[target + y * w + x, 3] = (alpha + 2) // 4
-                if alpha == 0 or alpha == 1020:
-                    ai = aj = ak = am = 1
-                    alpha = 4
+                out = target + y * w + x
+                if opaque:
+                    for c in range(4):
+                        mixed = np.int32(texels[i, c]) + np.int32(texels[j, c]) + np.int32(texels[k, c])
+                        texels[out, c] = (mixed + np.int32(texels[m, c]) + 2) >> 2
+                    continue
+                wi, wj = np.int64(texels[i, 3]), np.int64(texels[j, 3])
+                wk, wm = np.int64(texels[k, 3]), np.int64(texels[m, 3])
+                alpha = wi + wj + wk + wm
+                texels[out, 3] = (alpha + 2) >> 2
+                if alpha == 0:  # invisible, but a bilinear neighbour may still look here
+                    wi, wj, wk, wm, alpha = 1, 1, 1, 1, 4
                 for c in range(3):
-                    mixed = texels[i, c] * ai + texels[j, c] * aj + texels[k, c] * ak + texels[m, c] * am
-                    texels[target + y * w + x, c] = (mixed + alpha // 2) // alpha
+                    mixed = texels[i, c] * wi + texels[j, c] * wj + texels[k, c] * wk + texels[m, c] * wm
+                    texels[out, c] = (mixed + (alpha >> 1)) // alpha
     return texels, table[:levels].copy()

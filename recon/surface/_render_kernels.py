@@ -45,6 +45,7 @@ def rasterize(
     inv_depth: Any,
     face_ids: Any,
     weights: Any,
+    extent: Any,
 ) -> None:
     """Z-buffer of one view.
 
@@ -54,13 +55,16 @@ def rasterize(
         face_ids: (H, W) int32, written: visible face, -1 = none.
         weights: (F, 11) float32, written for visible faces: the three linear functions (x, y, 1) of barycentric weight
             over depth; the texture level at depth 1; 1 for front faces, -1 for back.
+        extent: (4,) int64, written: first and last row, first and last column that may hold something.
     """
     height, width = inv_depth.shape
     inv_depth[:] = 0
     face_ids[:] = -1
+    extent[0], extent[1], extent[2], extent[3] = height, -1, width, -1
     corners = np.empty((len(vertices), 3), np.float64)
     screen = np.empty((len(vertices), 2), np.float32)
     fx, fy, cx, cy = k[0], k[1], k[2], k[3]
+    all_in_front = True
     for i in range(len(vertices)):
         x, y, z = vertices[i, 0], vertices[i, 1], vertices[i, 2]
         cz = w2c[2, 0] * x + w2c[2, 1] * y + w2c[2, 2] * z + w2c[2, 3]
@@ -71,15 +75,16 @@ def rasterize(
             inverse = 1 / cz
             screen[i, 0] = min(max(corners[i, 0] * inverse, -2.0), width + 2.0)
             screen[i, 1] = min(max(corners[i, 1] * inverse, -2.0), height + 2.0)
+        else:
+            all_in_front = False
     highest = np.float32(1 / near)
     slack = np.float32(1e-3)  # of the pixel bounds only; which samples are inside is decided in double precision
     half = np.float32(0.5)
 
     for t in range(len(faces)):
         i0, i1, i2 = faces[t, 0], faces[t, 1], faces[t, 2]
-        z0, z1, z2 = corners[i0, 2], corners[i1, 2], corners[i2, 2]
         left, right, top, bottom = 0, width - 1, 0, height - 1
-        if z0 > near and z1 > near and z2 > near:
+        if all_in_front or (corners[i0, 2] > near and corners[i1, 2] > near and corners[i2, 2] > near):
             sx0, sx1, sx2 = screen[i0, 0], screen[i1, 0], screen[i2, 0]
             left = max(0, int(np.ceil(min(sx0, sx1, sx2) - half - slack)))
             right = min(width - 1, int(np.floor(max(sx0, sx1, sx2) - half + slack)))
@@ -90,11 +95,11 @@ def rasterize(
             bottom = min(height - 1, int(np.floor(max(sy0, sy1, sy2) - half + slack)))
             if top > bottom:
                 continue
-        elif z0 <= near and z1 <= near and z2 <= near:
+        elif corners[i0, 2] <= near and corners[i1, 2] <= near and corners[i2, 2] <= near:
             continue
-        x0, y0 = corners[i0, 0], corners[i0, 1]
-        x1, y1 = corners[i1, 0], corners[i1, 1]
-        x2, y2 = corners[i2, 0], corners[i2, 1]
+        x0, y0, z0 = corners[i0, 0], corners[i0, 1], corners[i0, 2]
+        x1, y1, z1 = corners[i1, 0], corners[i1, 1], corners[i1, 2]
+        x2, y2, z2 = corners[i2, 0], corners[i2, 1], corners[i2, 2]
         a0, b0, c0 = y1 * z2 - z1 * y2, z1 * x2 - x1 * z2, x1 * y2 - y1 * x2
         det = x0 * a0 + y0 * b0 + z0 * c0
         if abs(det) < 1e-12:
@@ -161,14 +166,17 @@ def rasterize(
                     continue
                 if not seen:
                     seen = True
-                    w = weights[t]
-                    w[0], w[1], w[2], w[3], w[4], w[5], w[6], w[7], w[8] = a0, b0, c0, a1, b1, c1, a2, b2, c2
-                    w[10] = -1.0 if det > 0 else 1.0  # rows run downward, so counter-clockwise is negative
+                    extent[0], extent[1] = min(extent[0], top), max(extent[1], bottom)
+                    extent[2], extent[3] = min(extent[2], left), max(extent[3], right)
+                    weights[t, 0], weights[t, 1], weights[t, 2] = a0, b0, c0
+                    weights[t, 3], weights[t, 4], weights[t, 5] = a1, b1, c1
+                    weights[t, 6], weights[t, 7], weights[t, 8] = a2, b2, c2
+                    weights[t, 10] = -1.0 if det > 0 else 1.0  # rows run downward: counter-clockwise is negative
                     if texture >= 0:
                         ux, uy = uvs[i1, 0] - uvs[i0, 0], uvs[i1, 1] - uvs[i0, 1]
                         vx, vy = uvs[i2, 0] - uvs[i0, 0], uvs[i2, 1] - uvs[i0, 1]
                         texel_area = abs((ux * vy - uy * vx) * inv) * tables[texture, 0, 1] * tables[texture, 0, 2]
-                        w[9] = 0.5 * np.log2(max(texel_area, 1e-12))
+                        weights[t, 9] = 0.5 * np.log2(max(texel_area, 1e-12))
                 if cutoff > 0 and texture >= 0:
                     z = 1 / value
                     w0, w1 = (a0 * x + k0) * z, (a1 * x + k1) * z
@@ -247,6 +255,7 @@ def shade(
     inv_depth: Any,
     face_ids: Any,
     weights: Any,
+    extent: Any,
     supersample: Any,
     rgba: Any,
     depth: Any,
@@ -266,12 +275,14 @@ def shade(
         focal: in samples.
         rgba: (H, W, 4), depth: (H, W), normal: (H, W, 3), all float32, written.
     """
-    height, width = depth.shape
+    rgba[:] = 0
+    depth[:] = 0
+    normal[:] = 0
     zero, half, one = np.float32(0), np.float32(0.5), np.float32(1)
     bits = inv_depth.view(np.int32)
     table_top = np.float32(len(to_linear) - 1)
-    for py in range(height):
-        for px in range(width):
+    for py in range(extent[0] // supersample, extent[1] // supersample + 1):
+        for px in range(extent[2] // supersample, extent[3] // supersample + 1):
             nearest, farthest, covered = zero, np.float32(1e30), zero
             for sy in range(py * supersample, (py + 1) * supersample):
                 for sx in range(px * supersample, (px + 1) * supersample):
@@ -280,9 +291,6 @@ def shade(
                         nearest, farthest = max(nearest, value), min(farthest, value)
                         covered += one
             if covered == 0:
-                rgba[py, px, 0] = rgba[py, px, 1] = rgba[py, px, 2] = rgba[py, px, 3] = 0
-                depth[py, px] = 0
-                normal[py, px, 0] = normal[py, px, 1] = normal[py, px, 2] = 0
                 continue
             # Two layers: the depths differ by more than a surface at a grazing angle would over one pixel.
             z_near, z_far = one / nearest, one / farthest

@@ -185,12 +185,16 @@ class Scratch:
     inv_depth: NDArray[np.float32]
     face_ids: NDArray[np.int32]
     weights: NDArray[np.float32]
+    extent: NDArray[np.int64]
 
     @classmethod
     def allocate(cls, prepared: PreparedMesh, width: int, height: int, supersample: int) -> Scratch:
         shape = (height * supersample, width * supersample)
         return cls(
-            np.empty(shape, np.float32), np.empty(shape, np.int32), np.empty((len(prepared.faces), 11), np.float32)
+            inv_depth=np.empty(shape, np.float32),
+            face_ids=np.empty(shape, np.int32),
+            weights=np.empty((len(prepared.faces), 11), np.float32),
+            extent=np.empty(4, np.int64),
         )
 
 
@@ -222,13 +226,14 @@ def draw(
     p, samples = prepared, k * supersample
     kernels.rasterize(
         p.vertices, p.faces, p.uvs, p.face_material, p.material_texture, p.cutoffs, p.texels, p.tables,
-        w2c, samples, NEAR, scratch.inv_depth, scratch.face_ids, scratch.weights,
+        w2c, samples, NEAR, scratch.inv_depth, scratch.face_ids, scratch.weights, scratch.extent,
     )  # fmt: skip
     lit, albedo_matrix, ambient, directions, colors = lights
     kernels.shade(
         p.faces, p.normals, p.uvs, p.colors, p.face_material, p.base_colors, p.material_texture, p.texels, p.tables,
         kernels.SRGB_TO_LINEAR, kernels.LINEAR_TO_SRGB, lit, albedo_matrix, ambient, directions, colors,
-        np.float32(samples[0]), scratch.inv_depth, scratch.face_ids, scratch.weights, supersample, rgba, depth, normal,
+        np.float32(samples[0]), scratch.inv_depth, scratch.face_ids, scratch.weights, scratch.extent,
+        supersample, rgba, depth, normal,
     )  # fmt: skip
 
 
