@@ -22,6 +22,7 @@ from recon.splat.losses import (
 from recon.splat.optimise import LearningRates, SplatOptimiser
 from recon.splat.rasterize import Backend, Rendering, rasterize
 
+_FEWEST = 500
 Progress = Callable[[int, int, dict[str, float]], None]
 """Called with (steps done, steps in all, current figures)."""
 
@@ -36,6 +37,9 @@ class FitOptions:
     """Gaussians at the start."""
     max_gaussians: int = 12000
     """Gaussians at the end, at most."""
+    pixels_per_gaussian: float = 4.0
+    """Fewer Gaussians are used where the frames show fewer pixels of the object than this for each: with more, every
+    frame would get its own and the surface would be noise."""
     max_size: int = 128
     """Longer pictures are shrunk to this many pixels on their longer side."""
     sh_degree: int = 0
@@ -105,8 +109,11 @@ def fit_gaussians(
     """
     generator = torch.Generator().manual_seed(seed)
     volume = initial_volume(capture.frames, options.grid)
-    start = initial_gaussians(volume, capture.frames, options.initial_gaussians, generator, sh_degree=options.sh_degree)
     targets = [_target(frame, options.max_size) for frame in capture]
+    covered = sum(float((target.alpha > 0.5).sum()) for target in targets)
+    limit = max(_FEWEST, round(covered / options.pixels_per_gaussian))
+    initial, most = min(options.initial_gaussians, limit), min(options.max_gaussians, limit)
+    start = initial_gaussians(volume, capture.frames, initial, generator, sh_degree=options.sh_degree)
     optimiser = SplatOptimiser(start, options.rates, options.iterations, generator)
     order = _shuffled(len(targets), generator)
     for step in range(options.iterations):
@@ -121,9 +128,9 @@ def fit_gaussians(
         done = step + 1
         # The last fifth only polishes: what moves then would have no time to settle.
         if done % options.renew_every == 0 and done < 0.8 * options.iterations:
-            optimiser.renew(options.max_gaussians, max_scale=options.max_scale)
+            optimiser.renew(most, max_scale=options.max_scale)
         if progress is not None:
-            figures = {name: float(term) for name, term in terms.items()}
+            figures = {name: float(term.detach()) for name, term in terms.items()}
             progress(done, options.iterations, figures | {"gaussians": float(len(gaussians))})
     return optimiser.gaussians.detach()
 

@@ -16,20 +16,21 @@ from recon.splat.volume import DepthView, SignedVolume, fuse_depth_views, visual
 FLATNESS = 0.2
 """Thickness of the first Gaussians, against their width."""
 _FRONTALITY_POWER = 4
+_DISSENT = 0.2
 
 
 def initial_volume(frames: Sequence[Frame], resolution: int) -> SignedVolume:
     """The visual hull, hollowed by the depth maps of the frames that have them.
 
-    Generated frames disagree with each other, so a twelfth of them (at least one) must agree before they carve;
-    observed and rendered frames carve alone.
+    Generated frames disagree with each other, so more than a fifth of them must agree before they carve, and the band
+    that their depth maps blend in is wide; observed and rendered frames carve alone.
 
     Raises:
         ValueError: if nothing is left, i.e. the silhouettes do not meet anywhere.
     """
     alphas = [frame.rgba()[..., 3] for frame in frames]
     generated = sum(frame.source is Source.GENERATED for frame in frames)
-    dissent = math.ceil(generated / 12) if generated > 2 else 0
+    dissent = math.ceil(generated * _DISSENT) if generated > 2 else 0
     hull = visual_hull([frame.camera for frame in frames], alphas, resolution, dissent=dissent)
     if not bool((hull.values < 0).any()):
         raise ValueError(
@@ -39,7 +40,7 @@ def initial_volume(frames: Sequence[Frame], resolution: int) -> SignedVolume:
     views = depth_views(frames, alphas)
     if not views:
         return hull
-    seen = fuse_depth_views(views, hull)
+    seen = fuse_depth_views(views, hull, truncation=5.0 if dissent else 3.0)
     return seen if bool((seen.values < 0).any()) else hull
 
 

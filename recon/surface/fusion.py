@@ -23,6 +23,7 @@ from recon.splat.volume import DepthView, SignedVolume, fuse_depth_views, visual
 from recon.surface.close import keep_one_solid, surrounding_cameras
 from recon.surface.extract import extract_surface
 from recon.surface.mesh import Mesh
+from recon.surface.smooth import taubin_smooth
 
 _BATCH = 8
 
@@ -47,6 +48,8 @@ class FusionOptions:
     """Moves the surface outward by this many grid spacings: median depth lies inside of soft splats."""
     smoothing: float = 0.7
     """Standard deviation of the filter over the volume, in grid spacings; 0 = none."""
+    polish: int = 10
+    """Rounds of Taubin smoothing of the extracted mesh; 0 = none."""
 
 
 FUSION_PRESETS: dict[str, FusionOptions] = {
@@ -80,7 +83,8 @@ def fuse_depth(
     hull = visual_hull(cameras, alphas, options.resolution)
     views = [DepthView(camera, depth) for camera, depth in zip(cameras, depths, strict=True)]
     volume = fuse_depth_views(views, hull, truncation=options.truncation, occluded_weight=options.occluded_weight)
-    return extract_surface(smooth(keep_one_solid(_swollen(volume, options.swelling)), options.smoothing))
+    solid = smooth(keep_one_solid(_swollen(volume, options.swelling)), options.smoothing)
+    return taubin_smooth(extract_surface(solid), options.polish)
 
 
 def viewpoints(seen: Sequence[Camera] | None, options: FusionOptions) -> tuple[Camera, ...]:

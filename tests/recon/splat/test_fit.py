@@ -1,0 +1,122 @@
+import dataclasses
+
+import pytest
+import torch
+
+from recon.capture import Capture, Source, frame_from_tensors
+from recon.splat.fit import FitOptions, fit_gaussians
+from recon.splat.gaussians import from_points
+from recon.splat.initialise import initial_gaussians, initial_volume
+from recon.splat.optimise import LearningRates, SplatOptimiser
+from recon.splat.rasterize import rasterize
+from tests.recon.splat.balls import ball_capture, distance_to_ball
+
+QUICK = FitOptions(iterations=60, initial_gaussians=600, max_gaussians=800, max_size=48, grid=48, renew_every=20)
+
+
+def colour_error(gaussians, capture):
+    frame = capture[0]
+    drawn = rasterize(gaussians, [frame.camera], background=torch.ones(3)).rgb[0]
+    wanted = frame.premultiplied()
+    return float((drawn - wanted[..., :3] - (1 - wanted[..., 3:])).abs().mean())
+
+
+def test_the_start_covers_the_surface_with_flat_gaussians_of_the_right_colour():
+    capture = ball_capture(12, 48, geometry=True)
+    start = initial_gaussians(initial_volume(capture.frames, 64), capture.frames, 500, torch.Generator().manual_seed(0))
+    assert len(start) == 500
+    assert distance_to_ball(start.means).abs().mean() < 0.01
+    normals = torch.nn.functional.normalize(start.means, dim=-1)
+    assert (start.base_colors - (0.5 + 0.5 * normals)).abs().mean() < 0.1
+    assert (start.scales[:, 2] < start.scales[:, 0]).all()
+
+
+def test_a_fit_brings_the_pictures_closer_and_stays_on_the_surface():
+    capture = ball_capture(8, 32)
+    start = initial_gaussians(initial_volume(capture.frames, 48), capture.frames, 600, torch.Generator().manual_seed(0))
+    fitted = fit_gaussians(capture, QUICK)
+    assert colour_error(fitted, capture) < 0.6 * colour_error(start, capture)
+    assert 600 < len(fitted) <= 800
+    solid = fitted.opacities > 0.3
+    assert distance_to_ball(fitted.means[solid]).abs().mean() < 0.02
+
+
+def test_the_same_seed_gives_the_same_gaussians_and_another_does_not():
+    capture = ball_capture(6, 32, geometry=True)
+    options = dataclasses.replace(QUICK, iterations=10)
+    first, second = (fit_gaussians(capture, options, seed=3) for _ in range(2))
+    assert all(torch.equal(a, b) for a, b in zip(first.tensors(), second.tensors()))
+    assert not torch.equal(first.means, fit_gaussians(capture, options, seed=4).means)
+
+
+def test_progress_hears_of_every_step():
+    heard = []
+    capture = ball_capture(6, 32)
+    options = dataclasses.replace(QUICK, iterations=5)
+    fit_gaussians(capture, options, progress=lambda done, total, figures: heard.append((done, total, sorted(figures))))
+    assert [step[:2] for step in heard] == [(i, 5) for i in range(1, 6)]
+    assert "color" in heard[0][2]
+
+
+def test_frames_of_different_sizes_and_without_depth_mix():
+    frames = (*ball_capture(6, 32, geometry=True), *ball_capture(5, 40))
+    renamed = [dataclasses.replace(frame, name=f"frame-{i}") for i, frame in enumerate(frames)]
+    fitted = fit_gaussians(Capture(tuple(renamed)), dataclasses.replace(QUICK, iterations=12))
+    assert torch.isfinite(fitted.means).all()
+
+
+def test_generated_frames_that_disagree_still_start_from_a_solid():
+    capture = ball_capture(16, 48, geometry=True, source=Source.GENERATED)
+    blank = frame_from_tensors(capture[4].camera, torch.zeros(48, 48, 4), name="blank", source=Source.GENERATED)
+    frames = tuple(blank if i == 4 else frame for i, frame in enumerate(capture))
+    points, _ = initial_volume(frames, 48).crossings()
+    assert distance_to_ball(points).abs().mean() < 0.02
+
+
+def test_few_pixels_get_few_gaussians():
+    capture = ball_capture(4, 32)
+    options = dataclasses.replace(QUICK, iterations=2, initial_gaussians=5000, max_gaussians=5000)
+    assert len(fit_gaussians(capture, options)) == 500
+
+
+def test_silhouettes_that_never_meet_are_refused_with_the_reason():
+    capture = ball_capture(4, 32)
+    empty = [frame_from_tensors(frame.camera, torch.zeros(32, 32, 4), name=frame.name) for frame in capture]
+    with pytest.raises(ValueError, match="do not meet anywhere"):
+        fit_gaussians(Capture(tuple(empty)), QUICK)
+
+
+def test_options_that_cannot_work_are_refused():
+    with pytest.raises(ValueError, match="initial_gaussians"):
+        FitOptions(initial_gaussians=10, max_gaussians=5)
+
+
+def optimiser(opacities):
+    points = torch.linspace(-0.2, 0.2, len(opacities))[:, None] * torch.tensor([1.0, 0.5, 0.2])
+    gaussians = from_points(points, torch.rand(len(points), 3), 0.02)
+    gaussians = dataclasses.replace(gaussians, logit_opacities=torch.logit(torch.tensor(opacities)))
+    return SplatOptimiser(gaussians, LearningRates(), 100, torch.Generator().manual_seed(0))
+
+
+def test_dead_gaussians_move_to_living_ones():
+    moved = optimiser([0.001, 0.8, 0.7, 0.6])
+    assert moved.renew(4) == 4
+    assert (moved.gaussians.opacities > 0.1).all()
+
+
+def test_growth_stops_at_the_limit():
+    growing = optimiser([0.5] * 10)
+    assert growing.renew(11, growth=1.5) == 11
+    assert growing.renew(11, growth=1.5) == 11
+
+
+def test_a_split_pair_looks_like_the_gaussian_it_came_from():
+    from recon.capture import orbit_camera
+
+    single = optimiser([0.6])
+    camera = [orbit_camera(0.0, 0.0, 0.6, 64, 64)]
+    before = rasterize(single.gaussians.detach(), camera).alpha
+    single.renew(2, growth=2.0)
+    after = rasterize(single.gaussians.detach(), camera).alpha
+    assert len(single.gaussians) == 2
+    assert after.sum() == pytest.approx(float(before.sum()), rel=0.25)

@@ -1,0 +1,77 @@
+import dataclasses
+
+import numpy as np
+import pytest
+import torch
+
+from recon.splat.gaussians import Gaussians
+from recon.splat.initialise import initial_gaussians, initial_volume
+from recon.splat.volume import DepthView, fuse_depth_views, visual_hull
+from recon.surface.close import is_watertight
+from recon.surface.extract import extract_surface
+from recon.surface.fusion import FusionOptions, fuse_depth, viewpoints
+from tests.recon.splat.balls import ball_capture, distance_to_ball
+
+QUICK = FusionOptions(resolution=64, views=24, size=96)
+
+
+def ball_of_gaussians() -> Gaussians:
+    capture = ball_capture(12, 48, geometry=True)
+    volume = initial_volume(capture.frames, 64)
+    start = initial_gaussians(volume, capture.frames, 3000, torch.Generator().manual_seed(0))
+    return dataclasses.replace(start, logit_opacities=torch.full((3000,), 3.0))
+
+
+def test_gaussians_on_a_ball_fuse_to_one_closed_ball():
+    mesh = fuse_depth(ball_of_gaussians(), options=QUICK)
+    assert is_watertight(mesh)
+    # Soft splats reach past their centres, so up to a grid spacing lies outside.
+    assert distance_to_ball(mesh.vertices).abs().max() < 0.03
+    assert 0 < distance_to_ball(mesh.vertices).mean() < 1.1 / 63
+
+
+def test_the_fitted_views_suffice_and_floaters_are_dropped():
+    scene = ball_of_gaussians()
+    scene.means[:20] = torch.tensor([0.45, 0.2, 0.1]) + 0.01 * torch.rand(20, 3)
+    mesh = fuse_depth(scene, ball_capture(12, 48).cameras, QUICK)
+    assert is_watertight(mesh)
+    assert distance_to_ball(mesh.vertices).abs().max() < 0.05
+
+
+def test_only_directions_near_the_given_cameras_are_trusted():
+    seen = ball_capture(4, 48).cameras
+    chosen = viewpoints(seen, QUICK)
+    assert len(chosen) < 4 + QUICK.views
+    for camera in chosen:
+        assert max(float(camera.forward @ other.forward) for other in seen) > np.cos(np.radians(15.1))
+
+
+def test_transparent_gaussians_are_refused():
+    ghost = dataclasses.replace(ball_of_gaussians(), logit_opacities=torch.full((3000,), -9.0))
+    with pytest.raises(ValueError, match="empty"):
+        fuse_depth(ghost, options=QUICK)
+
+
+def test_surface_agrees_with_open3d_to_a_small_part_of_a_voxel():
+    from recon._open3d import import_open3d
+
+    o3d = import_open3d()
+    capture = ball_capture(24, 96, geometry=True)
+    hull = visual_hull(capture.cameras, [frame.rgba()[..., 3] for frame in capture], 64)
+    ours = extract_surface(fuse_depth_views([DepthView(f.camera, f.depth()) for f in capture], hull))
+    integration = o3d.pipelines.integration
+    volume = integration.UniformTSDFVolume(
+        1.1, 64, 3 * hull.spacing, integration.TSDFVolumeColorType.NoColor, np.full(3, -0.55)
+    )
+    for frame in capture:
+        k = frame.camera.intrinsics.numpy()
+        # Open3D puts pixel centres on whole numbers.
+        intrinsic = o3d.camera.PinholeCameraIntrinsic(96, 96, k[0, 0], k[1, 1], k[0, 2] - 0.5, k[1, 2] - 0.5)
+        depth = o3d.geometry.Image(np.ascontiguousarray(frame.depth().numpy()))
+        picture = o3d.geometry.RGBDImage.create_from_color_and_depth(
+            o3d.geometry.Image(np.zeros((96, 96, 3), np.uint8)), depth, 1.0, 10.0, False
+        )
+        volume.integrate(picture, intrinsic, frame.camera.w2c.double().numpy())
+    theirs = torch.from_numpy(np.asarray(volume.extract_triangle_mesh().vertices)).float()
+    assert distance_to_ball(ours.vertices).abs().mean() < 0.1 * hull.spacing
+    assert (distance_to_ball(ours.vertices).mean() - distance_to_ball(theirs).mean()).abs() < 0.2 * hull.spacing
