@@ -124,7 +124,8 @@ def build_pyramid(image: Any) -> Any:
                 alpha = wi + wj + wk + wm
                 texels[out, 3] = (alpha + 2) >> 2
                 if alpha == 0:  # invisible, but a bilinear neighbour may still look here
-                    wi, wj, wk, wm, alpha = 1, 1, 1, 1, 4
+                    wi = wj = wk = wm = np.int64(1)
+                    alpha = np.int64(4)
                 for c in range(3):
                     mixed = texels[i, c] * wi + texels[j, c] * wj + texels[k, c] * wk + texels[m, c] * wm
                     texels[out, c] = (mixed + (alpha >> 1)) // alpha
