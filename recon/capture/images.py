@@ -143,7 +143,7 @@ def decode_picture(path: Path, error: type[CaptureError] = CaptureError, *, upri
             )
         if decoded.mode == "RGBA":
             pixels = np.asarray(decoded)
-            return Picture(np.ascontiguousarray(pixels[..., :3]), np.ascontiguousarray(pixels[..., 3]), focal)
+            return Picture(pixels[..., :3].copy(), pixels[..., 3].copy(), focal)
         return Picture(np.array(decoded.convert("RGB")), None, focal)
 
 

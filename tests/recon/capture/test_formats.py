@@ -135,7 +135,7 @@ def listing(folder: Path, **changes: object) -> Path:
 
     folder.mkdir(exist_ok=True)
     Image.new("RGB", (8, 6), (90, 90, 90)).save(folder / "a.png")
-    frame = {"file_path": "a.png", "transform_matrix": np.eye(4).tolist()}
+    frame: dict[str, object] = {"file_path": "a.png", "transform_matrix": np.eye(4).tolist()}
     meta: dict[str, object] = {"fl_x": 10.0, "fl_y": 10.0, "cx": 4.0, "cy": 3.0, "w": 8, "h": 6}
     meta |= {key: value for key, value in changes.items() if key in ("frames",) or key not in frame | {"mask_path": 0}}
     frame |= {key: value for key, value in changes.items() if key in ("file_path", "transform_matrix", "mask_path")}
