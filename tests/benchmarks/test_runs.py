@@ -33,7 +33,7 @@ def test_copying_the_input_is_measured_on_every_view_but_the_input(objects, tmp_
 
 def test_the_mesh_table_ranks_truth_hull_and_sphere(objects, tmp_path):
     file = tmp_path / "mesh.json"
-    names = ("truth", "sphere", "visual hull")
+    names: tuple[mesh.MethodName, ...] = ("truth", "sphere", "visual hull")
     results = mesh.run(mesh.MeshBenchmarkOptions(objects, file, methods=names, count=3, size=64))
     chamfers = [sum(results.values(name, "chamfer") or []) for name in ("truth", "visual hull", "sphere")]
     assert chamfers == sorted(chamfers)
