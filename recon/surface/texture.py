@@ -171,9 +171,8 @@ def _texels(mesh: Mesh, size: int) -> _Texels:
     else:
         normals = vertex_normals(torch.from_numpy(welded), torch.from_numpy(welded_faces)).numpy()
     at = interpolate(welded_faces, face, bary, np.concatenate((welded, normals), 1))
-    unit = at[:, 3:] / np.maximum(np.linalg.norm(at[:, 3:], axis=1, keepdims=True), 1e-12)
-    edges = points[faces[:, 1]] - points[faces[:, 0]], points[faces[:, 2]] - points[faces[:, 0]]
-    area = 0.5 * np.linalg.norm(np.cross(*edges), axis=1).sum()
+    cross = np.cross(points[faces[:, 1]] - points[faces[:, 0]], points[faces[:, 2]] - points[faces[:, 0]])
+    area = 0.5 * np.linalg.norm(cross, axis=1).sum()
     return _Texels(
         index=index,
         size=size,
@@ -181,11 +180,20 @@ def _texels(mesh: Mesh, size: int) -> _Texels:
         bary=bary,
         faces=welded_faces,
         points=np.ascontiguousarray(at[:, :3]),
-        normals=np.ascontiguousarray(unit, np.float32),
+        normals=_facing_normals(at[:, 3:], cross[face]),
         vertices=welded,
         extent=float((points.max(0) - points.min(0)).max()),
         density=float(np.sqrt(len(index) / max(area, 1e-20))),
     )
+
+
+def _facing_normals(smooth: Colors, flat: Colors) -> NDArray[np.float32]:
+    """(T, 3) unit normals to judge viewing angles by: interpolated ones, which change without steps, but the face's
+    own where the two part, at sharp edges."""
+    smooth, flat = (n / np.maximum(np.linalg.norm(n, axis=1, keepdims=True), 1e-12) for n in (smooth, flat))
+    share = np.clip(((smooth * flat).sum(1, keepdims=True) - 0.6) / 0.3, 0, 1)
+    mixed = share * smooth + (1 - share) * flat
+    return np.ascontiguousarray(mixed / np.maximum(np.linalg.norm(mixed, axis=1, keepdims=True), 1e-12), np.float32)
 
 
 def _collect(

@@ -29,6 +29,9 @@ _BAND = 0.02
 _JUMP = 0.015
 """Bend of the depth, as a part of the object's size, that counts as an edge of one part before another."""
 
+_STEEP = 5.0
+"""The same in pixels of the depth map: a sharp but unbroken ridge seen at a slant bends less than this."""
+
 
 @dataclass(frozen=True)
 class View:
@@ -110,7 +113,9 @@ def prepare_view(
             image, coarse, coarse_weight = bend(image, flow), bend(coarse, flow), bend(coarse_weight, flow)
     unit = float(map_camera.intrinsics[0, 0]) / float(np.median(depth[depth > 0]))  # map pixels per world unit
     source_pixel = map_camera.width / frame.camera.width
-    trust = _trust(coarse[..., 3], depth, ramp=max(edge * extent * unit, 2 * source_pixel), jump=_JUMP * extent)
+    trust = _trust(
+        coarse[..., 3], depth, ramp=max(edge * extent * unit, 2 * source_pixel), jump=max(_JUMP * extent, _STEEP / unit)
+    )
     low = _slow_part(
         coarse * ((depth > 0) * (trust + np.float32(1e-3)))[..., None],
         sigma=max(_BAND * extent * unit, 0.7 * source_pixel),

@@ -102,6 +102,17 @@ def test_what_stands_in_front_is_not_painted_on_what_is_behind():
     assert float(aside[on_wall][:, 0].max()) < 0.45  # no red on the blue wall, but a soft fill behind the post
 
 
+def test_narrow_faces_between_sharp_edges_are_painted():
+    slab, camera = box((0.9, 0.08, 0.6)), view(0, 256, 20)
+    drawn = render_mesh(slab, camera)
+    rim = drawn.normal[..., 2] > 0.9
+    rgba = drawn.rgba.clone()
+    rgba[..., :3] = torch.where(rim[..., None], torch.tensor([0.1, 0.2, 0.9]), torch.tensor([0.9, 0.5, 0.1]))
+    baked = bake_texture(unwrap(slab, SIZE), [frame_from_tensors(camera, rgba)], BakeOptions(SIZE))
+    again = render_mesh(baked, camera).rgba[rim]
+    assert float((again[:, 2] > 0.7).float().mean()) > 0.7
+
+
 def test_the_photograph_wins_where_it_sees_and_others_take_its_colours():
     truth, flat = ball()
     tint = (torch.tensor([0.8, 0.9, 0.85]), torch.tensor([0.1, 0.0, 0.02]))
