@@ -143,6 +143,7 @@ class FourierFeatures(nn.Module):
     """Sines and cosines of a scalar at octave-spaced frequencies."""
 
     SIZE = 32
+    frequencies: Tensor
 
     def __init__(self) -> None:
         super().__init__()

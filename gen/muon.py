@@ -39,7 +39,7 @@ class Muon(torch.optim.Optimizer):
             raise ValueError("Muon takes matrices only; give the other parameters to AdamW")
 
     @torch.no_grad()
-    def step(self, closure=None) -> None:  # type: ignore[override]
+    def step(self, closure: None = None) -> None:  # type: ignore[override]
         for group in self.param_groups:
             for p in group["params"]:
                 if p.grad is None:

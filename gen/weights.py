@@ -40,6 +40,7 @@ def load_pipeline(source: str | Path | None = None, device: str = "cpu") -> Orbi
         WeightsError: if there is no such folder or repository, or it holds something else.
     """
     import torch
+    from diffusers.utils.logging import disable_progress_bar
 
     from gen.pipeline import OrbitPipeline
 
@@ -49,6 +50,7 @@ def load_pipeline(source: str | Path | None = None, device: str = "cpu") -> Orbi
         _check_index(folder)
     elif str(source).count("/") != 1 or str(source).startswith((".", "/")):
         raise WeightsError(f"{source}: expected a folder with a saved pipeline or a hub id (owner/name); found neither")
+    disable_progress_bar()  # of diffusers' loading, which takes a second
     try:
         pipeline = OrbitPipeline.from_pretrained(
             str(source), use_safetensors=True, low_cpu_mem_usage=False, dtype=torch.float32
