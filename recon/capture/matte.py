@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import numpy as np
 
-_MAX_SIDE = 2048
+_MAX_SIDE = 1536
+_BLUR_PIXELS = 3.0
 
 
 def refine(rgb: np.ndarray, mask: np.ndarray) -> np.ndarray:
@@ -45,15 +46,12 @@ def clean_colours(rgb: np.ndarray, alpha: np.ndarray) -> np.ndarray:
         rgb: (H, W, 3) float32.
         alpha: (H, W) float32.
     """
-    import cv2
-
     opaque = alpha > 0.97
     if not opaque.any():
         return rgb
     radius = max(1.0, 0.004 * max(alpha.shape))
     spread = _spread(np.ascontiguousarray(rgb, dtype=np.float32), opaque, radius)
-    blend = cv2.GaussianBlur(opaque.astype(np.float32), (0, 0), 0.5)[..., None] * opaque[..., None]
-    return np.where(opaque[..., None], blend * rgb + (1 - blend) * spread, spread).astype(np.float32)
+    return np.where(opaque[..., None], rgb, spread).astype(np.float32, copy=False)
 
 
 def _shrunk(mask: np.ndarray, by: float) -> np.ndarray:
@@ -64,19 +62,33 @@ def _shrunk(mask: np.ndarray, by: float) -> np.ndarray:
 
 
 def _spread(colours: np.ndarray, known: np.ndarray, radius: float) -> np.ndarray:
-    """Known colours carried into the unknown: Gaussian averages of growing radius, the sharpest that reaches."""
+    """Known colours carried into the unknown: Gaussian averages of growing radius, the sharpest that reaches.
+
+    Wide averages are taken on smaller copies, so that the time does not grow with the radius.
+    """
     import cv2
 
-    weight = known.astype(np.float32)
-    out = np.zeros_like(colours)
-    missing = np.ones(known.shape, bool)
-    for factor in (1.0, 3.0, 9.0):
-        share = cv2.GaussianBlur(weight, (0, 0), radius * factor)
-        average = cv2.GaussianBlur(colours * weight[..., None], (0, 0), radius * factor)
-        reached = missing & (share > 1e-3)
-        out[reached] = average[reached] / share[reached][:, None]
-        missing &= ~reached
-        if not missing.any():
-            return out
-    out[missing] = colours[known].mean(0) if known.any() else 0.0
-    return out
+    height, width = known.shape
+    weighted = np.dstack((colours, np.ones_like(known, np.float32))) * known[..., None]
+    coarse = max(1, int(radius / _BLUR_PIXELS))
+    weighted = _resized(weighted, max(1, width // coarse), max(1, height // coarse))
+    rows, columns = weighted.shape[:2]
+    total = weighted.sum((0, 1))
+    out = np.broadcast_to(total[:3] / max(float(total[3]), 1e-6), (rows, columns, 3)).copy()
+    for factor in (9, 3, 1):
+        sigma = radius * factor / coarse
+        step = max(1, int(sigma / _BLUR_PIXELS))
+        small = _resized(weighted, max(1, columns // step), max(1, rows // step))
+        blurred = _resized(cv2.GaussianBlur(small, (0, 0), sigma / step), columns, rows)
+        share = blurred[..., 3:]
+        np.copyto(out, blurred[..., :3] / np.maximum(share, 1e-6), where=share > 1e-3)
+    return _resized(out, width, height)
+
+
+def _resized(image: np.ndarray, width: int, height: int) -> np.ndarray:
+    import cv2
+
+    if image.shape[:2] == (height, width):
+        return image
+    smaller = width < image.shape[1]
+    return cv2.resize(image, (width, height), interpolation=cv2.INTER_AREA if smaller else cv2.INTER_LINEAR)
