@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 
 import torch
 from torch import Tensor
 
-from recon.capture import Camera, Capture, Frame
+from recon.capture import Camera, Capture, Frame, Source
 from recon.splat.gaussians import Gaussians
 from recon.splat.initialise import initial_gaussians, initial_volume
 from recon.splat.losses import (
@@ -115,7 +115,7 @@ def fit_gaussians(
     initial, most = min(options.initial_gaussians, limit), min(options.max_gaussians, limit)
     start = initial_gaussians(volume, capture.frames, initial, generator, sh_degree=options.sh_degree)
     optimiser = SplatOptimiser(start, options.rates, options.iterations, generator)
-    order = _shuffled(len(targets), generator)
+    order = _shuffled(_visits(capture.frames), generator)
     for step in range(options.iterations):
         target = targets[next(order)]
         background = torch.rand(3, generator=generator)
@@ -173,10 +173,19 @@ def _resized(picture: Tensor, size: tuple[int, int], mode: str) -> Tensor:
     return torch.nn.functional.interpolate(picture.permute(2, 0, 1)[None], size, mode=mode)[0].permute(1, 2, 0)
 
 
-def _shuffled(count: int, generator: torch.Generator) -> Iterator[int]:
-    """Endless passes over 0 .. count - 1, each in a new order: neighbours on an orbit teach little in a row."""
+def _visits(frames: Sequence[Frame]) -> list[int]:
+    """Which frames one pass compares: beside generated ones, the others often enough to make a third of it."""
+    generated = [i for i, frame in enumerate(frames) if frame.source is Source.GENERATED]
+    others = [i for i, frame in enumerate(frames) if frame.source is not Source.GENERATED]
+    if not generated or not others:
+        return generated + others
+    return generated + others * max(1, round(len(generated) / (2 * len(others))))
+
+
+def _shuffled(visits: list[int], generator: torch.Generator) -> Iterator[int]:
+    """Endless passes over `visits`, each in a new order: neighbours on an orbit teach little in a row."""
     while True:
-        yield from torch.randperm(count, generator=generator).tolist()
+        yield from (visits[i] for i in torch.randperm(len(visits), generator=generator).tolist())
 
 
 def _terms(rendering: Rendering, target: _Target, background: Tensor, options: FitOptions) -> dict[str, Tensor]:

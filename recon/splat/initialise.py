@@ -17,13 +17,15 @@ FLATNESS = 0.2
 """Thickness of the first Gaussians, against their width."""
 _FRONTALITY_POWER = 4
 _DISSENT = 0.2
+_COVER = 0.7
 
 
 def initial_volume(frames: Sequence[Frame], resolution: int) -> SignedVolume:
     """The visual hull, hollowed by the depth maps of the frames that have them.
 
     Generated frames disagree with each other, so more than a fifth of them must agree before they carve, and the band
-    that their depth maps blend in is wide; observed and rendered frames carve alone.
+    that their depth maps blend in is wide; observed and rendered frames carve alone. What carves away more than a
+    share of an observed silhouette is not believed: then more of the generated frames must agree.
 
     Raises:
         ValueError: if nothing is left, i.e. the silhouettes do not meet anywhere.
@@ -32,6 +34,12 @@ def initial_volume(frames: Sequence[Frame], resolution: int) -> SignedVolume:
     generated = sum(frame.source is Source.GENERATED for frame in frames)
     dissent = math.ceil(generated * _DISSENT) if generated > 2 else 0
     hull = visual_hull([frame.camera for frame in frames], alphas, resolution, dissent=dissent)
+    if dissent:
+        hull = within_observed(hull, frames)
+        while dissent < generated and _observed_cover(hull, frames) < _COVER:
+            dissent += 1
+            hull = visual_hull([frame.camera for frame in frames], alphas, resolution, dissent=dissent)
+            hull = within_observed(hull, frames)
     if not bool((hull.values < 0).any()):
         raise ValueError(
             f"the silhouettes of the {len(frames)} frames do not meet anywhere within the unit sphere around the "
@@ -42,6 +50,40 @@ def initial_volume(frames: Sequence[Frame], resolution: int) -> SignedVolume:
         return hull
     seen = fuse_depth_views(views, hull, truncation=5.0 if dissent else 3.0)
     return seen if bool((seen.values < 0).any()) else hull
+
+
+def within_observed(volume: SignedVolume, frames: Sequence[Frame]) -> SignedVolume:
+    """The part of the volume that lies inside the silhouettes of all frames that were not generated."""
+    seen = [frame for frame in frames if frame.source is not Source.GENERATED]
+    if not seen:
+        return volume
+    alphas = [frame.rgba()[..., 3] for frame in seen]
+    hull = visual_hull([frame.camera for frame in seen], alphas, volume.values.shape[0])
+    return volume.with_values(torch.maximum(volume.values, hull.values))
+
+
+def _observed_cover(volume: SignedVolume, frames: Sequence[Frame]) -> float:
+    """The least share of a silhouette, over the frames that were not generated, that the volume's solid lies behind."""
+    inside = volume.values < 0
+    points = volume.origin + volume.spacing * inside.nonzero().float()
+    shares = [1.0]
+    for frame in frames:
+        if frame.source is Source.GENERATED:
+            continue
+        # Cells of one to two grid spacings, so that neighbouring points leave no cell between them empty.
+        cells = volume.values.shape[0] // 3
+        camera = frame.camera.resized(cells, cells)
+        mask = _area(frame.rgba()[..., 3], cells) > 0.5
+        hit = torch.zeros(cells, cells, dtype=torch.bool)
+        column, row = camera.project(points)[0].long().clamp(0, cells - 1).unbind(-1)
+        hit[row, column] = True
+        shares.append(float((hit & mask).sum() / mask.sum().clamp_min(1)))
+    return min(shares)
+
+
+def _area(mask: Tensor, size: int) -> Tensor:
+    """(H, W) averaged over a grid of (size, size) cells."""
+    return torch.nn.functional.interpolate(mask[None, None], (size, size), mode="area")[0, 0]
 
 
 def depth_views(frames: Sequence[Frame], alphas: Sequence[Tensor]) -> list[DepthView]:

@@ -16,8 +16,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from recon.capture import Camera
+from recon.capture import Camera, Frame
 from recon.splat.gaussians import Gaussians
+from recon.splat.initialise import within_observed
 from recon.splat.rasterize import Backend, rasterize
 from recon.splat.volume import DepthView, SignedVolume, fuse_depth_views, visual_hull
 from recon.surface.close import keep_one_solid, surrounding_cameras
@@ -64,6 +65,7 @@ def fuse_depth(
     cameras: Sequence[Camera] | None = None,
     options: FusionOptions = FUSION_PRESETS["fast"],
     *,
+    observed: Sequence[Frame] = (),
     backend: Backend = "auto",
 ) -> Mesh:
     """One closed, outward-facing mesh of the surface that the Gaussians show.
@@ -73,6 +75,7 @@ def fuse_depth(
         cameras: the views that the scene was fitted to. It is looked at from these and from near them only: from
             elsewhere, splats that no frame has constrained would cut into the solid. None: from everywhere.
         options: resolution and smoothness.
+        observed: frames whose silhouettes nothing may stick out of; generated ones among them are ignored.
         backend: of the rasterizer.
 
     Raises:
@@ -83,7 +86,8 @@ def fuse_depth(
     hull = visual_hull(cameras, alphas, options.resolution)
     views = [DepthView(camera, depth) for camera, depth in zip(cameras, depths, strict=True)]
     volume = fuse_depth_views(views, hull, truncation=options.truncation, occluded_weight=options.occluded_weight)
-    solid = smooth(keep_one_solid(_swollen(volume, options.swelling)), options.smoothing)
+    solid = keep_one_solid(within_observed(_swollen(volume, options.swelling), observed))
+    solid = smooth(solid, options.smoothing)
     return taubin_smooth(extract_surface(solid), options.polish)
 
 

@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from recon.capture import Capture, Source, frame_from_tensors
-from recon.splat.fit import FitOptions, fit_gaussians
+from recon.splat.fit import FitOptions, _visits, fit_gaussians
 from recon.splat.gaussians import from_points
 from recon.splat.initialise import initial_gaussians, initial_volume
 from recon.splat.optimise import LearningRates, SplatOptimiser
@@ -120,3 +120,38 @@ def test_a_split_pair_looks_like_the_gaussian_it_came_from():
     after = rasterize(single.gaussians.detach(), camera).alpha
     assert len(single.gaussians) == 2
     assert after.sum() == pytest.approx(float(before.sum()), rel=0.25)
+
+
+def _with_masks(frames, scale):
+    """The frames with masks scaled about the middle of the picture, as a generator gets them wrong."""
+
+    def scaled(frame):
+        rgba = frame.rgba()
+        size = max(2, round(rgba.shape[0] * scale))
+        picture = torch.nn.functional.interpolate(rgba.permute(2, 0, 1)[None], (size, size), mode="area")[0]
+        pad = rgba.shape[0] - size
+        picture = torch.nn.functional.pad(picture, (pad // 2, pad - pad // 2, pad // 2, pad - pad // 2))
+        return frame_from_tensors(frame.camera, picture.permute(1, 2, 0), name=frame.name, source=Source.GENERATED)
+
+    return [scaled(frame) for frame in frames]
+
+
+@pytest.mark.parametrize("scale", [0.5, 1.3])
+def test_an_observed_silhouette_is_neither_left_nor_carved_away_by_generated_frames(scale):
+    frames = ball_capture(12, 48, source=Source.OBSERVED).frames
+    mixed = [frames[0], *_with_masks(frames[1:], scale)]
+    points, _ = initial_volume(mixed, 64).crossings()
+    column, row = mixed[0].camera.project(points)[0].long().unbind(-1)
+    mask = mixed[0].rgba()[..., 3]
+    assert (mask[row, column] > 0).float().mean() > 0.98
+    drawn = torch.zeros_like(mask)
+    drawn[row, column] = 1
+    assert drawn[mask > 0.9].mean() > 0.6
+
+
+def test_the_photo_is_compared_more_often_than_any_generated_frame():
+    frames = ball_capture(12, 32, source=Source.GENERATED).frames
+    capture = Capture((dataclasses.replace(frames[0], source=Source.OBSERVED), *frames[1:]))
+    assert _visits(capture.frames).count(0) in (5, 6)
+    assert sorted(set(_visits(capture.frames))) == list(range(12))
+    assert _visits(frames) == list(range(12))
