@@ -315,5 +315,7 @@ def _locked(lock: Path, folder: Path) -> Iterator[None]:
 
                 fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError as error:
-            raise RunFolderError(f"{folder}: another run is using this folder; wait for it or choose another -o") from error
+            raise RunFolderError(
+                f"{folder}: another run is using this folder; wait for it or choose another -o"
+            ) from error
         yield

@@ -1,0 +1,217 @@
+"""What a user can ask of `img2orbit` and `img2mesh`, the presets, and how both become the settings of one run.
+
+Imports nothing heavy: `--help` shows these classes.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, fields
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import tyro
+
+PresetName = Literal["fast", "balanced", "quality"]
+StopAfter = Literal["orbit", "splat", "mesh"]
+
+DEFAULT_ELEVATION = 10.0
+"""Degrees; the evaluation protocol's. Said in the report whenever it is assumed."""
+TEXTURE_SIZES = (64, 8192)
+
+
+class OptionsError(ValueError):
+    """Options that contradict each other or cannot be met."""
+
+
+@dataclass(frozen=True)
+class Preset:
+    """What a preset decides; options that are given win.
+
+    The reconstruction's own settings of the same name are in `recon.splat.fit` and `recon.surface.fusion`.
+    """
+
+    frames: int
+    num_inference_steps: int
+    target_faces: int
+    texture_size: int
+
+
+PRESETS: Mapping[PresetName, Preset] = {
+    "fast": Preset(frames=12, num_inference_steps=12, target_faces=6_000, texture_size=1024),
+    "balanced": Preset(frames=20, num_inference_steps=24, target_faces=15_000, texture_size=2048),
+    "quality": Preset(frames=32, num_inference_steps=50, target_faces=40_000, texture_size=4096),
+}
+
+
+@dataclass(frozen=True)
+class OrbitOptions:
+    """Photos of one object in, an orbit of pictures with cameras out."""
+
+    output: Annotated[Path, tyro.conf.arg(aliases=["-o"])]
+    """The run's folder; made if needed."""
+    photos: tyro.conf.Positional[tuple[Path, ...]] = ()
+    """Photos of one object. The first is the front. Several need --azimuths."""
+    preset: PresetName = "balanced"
+    """How much work is done; every option below that is not given follows from it."""
+    seed: int = 0
+    """Of everything random. The same seed on the same machine gives the same bytes."""
+    device: Literal["auto", "cpu", "cuda"] = "auto"
+    """Where the generator computes; auto takes a GPU if there is one."""
+    frames: int | None = None
+    """Pictures on the orbit, the first photo included."""
+    elevation: float | None = None
+    """Degrees above the horizon that the photos were taken from, and the orbit's."""
+    fov: float | None = None
+    """Field of view of the square around the subject in degrees. Left out, EXIF is asked, then 33.8 assumed."""
+    azimuths: tuple[float, ...] | None = None
+    """Degrees around the object, counter-clockwise seen from above, at which each photo was taken: as many as photos,
+    the first 0."""
+    cameras: Path | None = None
+    """Cameras to draw instead of the orbit: a nerfstudio transforms.json, or a JSON list of {azimuth, elevation, fov,
+    distance, roll} in degrees, relative to the first photo."""
+    samples: int = 1
+    """Variants, of seeds --seed, --seed + 1 and so on, each in a folder of its own, shown together in samples.png."""
+    model: str | None = None
+    """The generator: a folder or a Hugging Face id. Left out, the weights that ship with the program."""
+    matting: Path | None = None
+    """ISNet weights (.onnx) that find the subject, through onnxruntime. Left out, alpha or GrabCut does."""
+    resume: bool = False
+    """Go on with an interrupted run of the same options; what is finished is kept."""
+    overwrite: bool = False
+    """Remove an earlier run's results in the output folder and start anew."""
+
+
+@dataclass(frozen=True)
+class MeshOptions(OrbitOptions):
+    """Photos of one object in, a textured mesh.glb out."""
+
+    target_faces: int | None = None
+    """Triangles of the mesh."""
+    texture_size: int | None = None
+    """Side of the texture in texels."""
+    capture: Path | None = None
+    """Pictures with cameras (nerfstudio, NeRF-synthetic or Middlebury) to reconstruct; nothing is generated."""
+    stop_after: StopAfter | None = None
+    """Leave the later stages out; --resume goes on from there."""
+
+
+@dataclass(frozen=True)
+class Settings:
+    """A run's settings, presets applied: everything that changes its bytes besides the input files. Angles in degrees.
+
+    `elevation` and `fov` are None where the user did not say.
+    """
+
+    preset: PresetName
+    seed: int
+    device: Literal["cpu", "cuda"]
+    frames: int
+    num_inference_steps: int
+    elevation: float | None
+    fov: float | None
+    azimuths: tuple[float, ...]
+    samples: int
+    target_faces: int
+    texture_size: int
+
+    def as_json(self) -> dict[str, Any]:
+        """JSON values by name."""
+        return {**asdict(self), "azimuths": list(self.azimuths)}
+
+
+def as_mesh_options(options: OrbitOptions) -> MeshOptions:
+    """The `img2mesh` run of which `options` is the first part."""
+    return MeshOptions(**{f.name: getattr(options, f.name) for f in fields(OrbitOptions)}, stop_after="orbit")
+
+
+def resolve(options: MeshOptions) -> Settings:
+    """Applies the preset and checks what can be checked without opening a file.
+
+    Raises:
+        OptionsError: if options contradict each other, are out of range, or name a device that is not there.
+    """
+    _check_inputs(options)
+    _check_range("--samples", options.samples, 1, 64)
+    _check_range("--seed", options.seed, 0, 2**63 - 1)
+    _check_range("--frames", options.frames, 2, 256)
+    _check_range("--elevation", options.elevation, -89, 89)
+    _check_range("--fov", options.fov, 1, 150)
+    _check_range("--target-faces", options.target_faces, 20, 2_000_000)
+    _check_range("--texture-size", options.texture_size, *TEXTURE_SIZES)
+    if options.resume and options.overwrite:
+        raise OptionsError("--resume keeps what is there and --overwrite removes it; give one of them")
+    preset = PRESETS[options.preset]
+    return Settings(
+        preset=options.preset,
+        seed=options.seed,
+        device=_device(options.device),
+        frames=preset.frames if options.frames is None else options.frames,
+        num_inference_steps=preset.num_inference_steps,
+        elevation=options.elevation,
+        fov=options.fov,
+        azimuths=_azimuths(options),
+        samples=options.samples,
+        target_faces=preset.target_faces if options.target_faces is None else options.target_faces,
+        texture_size=preset.texture_size if options.texture_size is None else options.texture_size,
+    )
+
+
+def _check_inputs(options: MeshOptions) -> None:
+    if options.capture is None and not options.photos:
+        raise OptionsError("nothing to start from: name a photo, or a capture with --capture DIR")
+    if options.capture is None:
+        return
+    of_generation = {
+        "photos": bool(options.photos),
+        "--cameras": options.cameras is not None,
+        "--frames": options.frames is not None,
+        "--elevation": options.elevation is not None,
+        "--fov": options.fov is not None,
+        "--azimuths": options.azimuths is not None,
+        "--model": options.model is not None,
+        "--matting": options.matting is not None,
+        "--samples": options.samples > 1,
+    }
+    given = [name for name, is_given in of_generation.items() if is_given]
+    if given:
+        raise OptionsError(f"--capture brings its own pictures and cameras, so leave {', '.join(given)} out")
+    if options.output.resolve().is_relative_to(options.capture.resolve()):
+        raise OptionsError(f"{options.output}: lies inside --capture {options.capture}; choose another -o")
+
+
+def _azimuths(options: MeshOptions) -> tuple[float, ...]:
+    count = len(options.photos)
+    given = options.azimuths
+    if given is None:
+        if count > 1:
+            raise OptionsError(
+                f"{count} photos, but not where each was taken from, and no pose is guessed: add --azimuths with one "
+                "angle a photo (for four sides: --azimuths 0 90 180 270), or solve the cameras and use --capture"
+            )
+        return (0.0,) * count
+    if len(given) != count or not all(math.isfinite(angle) for angle in given):
+        raise OptionsError(f"--azimuths needs one angle for each of the {count} photos, found {len(given)}")
+    if given[0] != 0:
+        raise OptionsError(f"the first photo is the front: --azimuths begins with 0, found {given[0]:g}")
+    return tuple(float(angle) for angle in given)
+
+
+def _check_range(name: str, value: float | None, low: float, high: float) -> None:
+    if value is not None and not low <= value <= high:
+        raise OptionsError(f"{name} must lie between {low} and {high}, found {value:g}")
+
+
+def _device(asked: Literal["auto", "cpu", "cuda"]) -> Literal["cpu", "cuda"]:
+    if asked == "cpu":
+        return "cpu"
+    import torch
+
+    if torch.cuda.is_available():
+        return "cuda"
+    if asked == "cuda":
+        raise OptionsError(
+            "--device cuda: this PyTorch sees no CUDA device; check the driver and the PyTorch build, or use --device cpu"
+        )
+    return "cpu"

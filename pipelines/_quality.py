@@ -1,0 +1,74 @@
+"""Quality figures of a run's own: how well splats and mesh repeat the pictures they were made from.
+
+They say how faithful the reconstruction is to its input, not how right the invented sides are: nobody knows those.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from recon.capture import Camera, Capture, Frame, Source
+from recon.metrics.topology import component_count, is_watertight
+from recon.metrics.views import compare_views, resize_views
+from recon.splat.gaussians import Gaussians
+from recon.splat.rasterize import rasterize
+from recon.surface.mesh import Mesh
+from recon.surface.render import prepare_mesh, render_prepared
+
+SIZE = 128
+"""Pixels a side in which pictures are compared."""
+
+
+def splat_figures(gaussians: Gaussians, capture: Capture) -> dict[str, Any]:
+    """Number of Gaussians, and their renders against the frames."""
+    return {"gaussians": len(gaussians), **_against_frames(lambda camera: draw_splats(gaussians, camera), capture)}
+
+
+def mesh_figures(mesh: Mesh, capture: Capture) -> dict[str, Any]:
+    """Size and soundness of a mesh in the capture's world, and its renders against the frames."""
+    prepared = prepare_mesh(mesh)
+    return {
+        "vertices": len(mesh.vertices),
+        "faces": len(mesh.faces),
+        "watertight": is_watertight(mesh),
+        "components": component_count(mesh),
+        **_against_frames(lambda camera: render_prepared(prepared, camera).rgba, capture),
+    }
+
+
+def draw_splats(gaussians: Gaussians, camera: Camera) -> Tensor:
+    """(H, W, 4) straight-alpha picture of a scene."""
+    with torch.no_grad():
+        drawing = rasterize(gaussians, [camera])
+    alpha = drawing.alpha[0, ..., None].clamp(0, 1)
+    return torch.cat(((drawing.rgb[0] / alpha.clamp_min(1e-6)).clamp(0, 1) * (alpha > 0), alpha), dim=-1)
+
+
+def _against_frames(draw: Callable[[Camera], Tensor], capture: Capture) -> dict[str, Any]:
+    """Mean figures over the frames of each source: {"against_observed": {"masked_psnr": ...}, ...}."""
+    figures = {}
+    for source in Source:
+        frames = [frame for frame in capture if frame.source == source]
+        if frames:
+            figures[f"against_{source.value}"] = _compare(draw, frames)
+    return figures
+
+
+def _compare(draw: Callable[[Camera], Tensor], frames: Iterable[Frame]) -> dict[str, float]:
+    drawn, given = [], []
+    for frame in frames:
+        camera = square(frame.camera, SIZE)
+        drawn.append(draw(camera))
+        given.append(resize_views(frame.rgba()[None], SIZE)[0])
+    scores = compare_views(torch.stack(drawn), torch.stack(given), with_flip=False)
+    wanted = ("masked_psnr", "masked_ssim", "mask_iou")
+    return {name: round(float(values.mean()), 3) for name, values in scores.items() if name in wanted}
+
+
+def square(camera: Camera, size: int) -> Camera:
+    """The view squeezed into `size` by `size` pixels."""
+    return camera.resized(size, size)

@@ -1,0 +1,134 @@
+"""The last stages of a run: `preview.png` and `report.json`, and their counterparts for a run of variants."""
+
+from __future__ import annotations
+
+import functools
+import math
+import platform
+from collections.abc import Mapping, Sequence
+from importlib import metadata
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from pipelines._options import DEFAULT_ELEVATION, Settings
+from pipelines._run import Done, Stage, StageLog, write_json
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from recon.surface.mesh import Mesh
+
+PACKAGES = ("torch", "numpy", "scipy", "numba", "diffusers", "opencv-python-headless", "pillow", "av")
+"""Packages whose version may change a run's bytes."""
+_ROW = 8
+"""Pictures in a row of the preview."""
+
+
+def versions() -> dict[str, str]:
+    """Versions of the program, Python and the packages that compute; "absent" where one is not installed."""
+
+    def version(package: str) -> str:
+        try:
+            return metadata.version(package)
+        except metadata.PackageNotFoundError:
+            return "absent"
+
+    return {"python": platform.python_version(), **{name: version(name) for name in ("turnabout", *PACKAGES)}}
+
+
+def preview_stage(finished: Sequence[str], settings: Settings) -> Stage:
+    """`preview.png` of what the finished stages left."""
+    made = {"photo": "photo", "splat": "splat.ply", "mesh": "mesh.glb"}
+    inputs = ("capture", *(made[name] for name in finished if name in made))
+    elevation = DEFAULT_ELEVATION if settings.elevation is None else settings.elevation
+    work = functools.partial(_preview, inputs=inputs, elevation=math.radians(elevation))
+    return Stage("preview", inputs, ("preview.png",), {"elevation": elevation}, work)
+
+
+def report_stage(identity: Mapping[str, Any], done: Mapping[str, Done]) -> Stage:
+    """`report.json` of a run and its finished stages."""
+    report = {
+        **identity,
+        "quality": {name: marker.figures for name, marker in done.items() if marker.figures},
+        "warnings": [warning for marker in done.values() for warning in marker.warnings],
+        "outputs": {name: digest for marker in done.values() for name, digest in marker.outputs.items()},
+    }
+    return Stage("report", (), ("report.json",), report, functools.partial(_write_report, report=report))
+
+
+def samples_sheet_stage(names: Sequence[str]) -> Stage:
+    """`samples.png` of the run folders `names`, one row each."""
+    inputs = tuple(f"{name}/capture" for name in names)
+    return Stage("samples", inputs, ("samples.png",), {}, functools.partial(_samples, names=names))
+
+
+def samples_report_stage(identity: Mapping[str, Any], names: Sequence[str]) -> Stage:
+    """`report.json` of a run of variants, which points to theirs."""
+    report = {**identity, "variants": [f"{name}/report.json" for name in names]}
+    return Stage("report", (), ("report.json",), report, functools.partial(_write_report, report=report))
+
+
+def _write_report(run: Path, out: Path, log: StageLog, *, report: Mapping[str, Any]) -> None:
+    write_json(out / "report.json", report)
+
+
+def _preview(run: Path, out: Path, log: StageLog, *, inputs: Sequence[str], elevation: float) -> None:
+    from pipelines._pictures import TILE, evenly, orbit_order, write_sheet
+    from pipelines._quality import draw_splats
+    from recon.capture.io_nerfstudio import read_transforms
+    from recon.capture.orbit import orbit_cameras
+    from recon.splat.ply import read_ply
+    from recon.surface.render import Lights, prepare_mesh, render_prepared
+
+    capture = read_transforms(run / "capture")
+    rows: list[tuple[str, Sequence[Tensor]]] = []
+    if "photo" in inputs:
+        photos = read_transforms(run / "photo").frames
+        rows.append(("input, cut out and framed", [frame.rgba() for frame in photos[:_ROW]]))
+    shown = evenly(orbit_order(capture.frames), _ROW)
+    kinds = " and ".join(sorted({frame.source.value for frame in shown}, reverse=True))
+    rows.append((f"frames that were reconstructed ({kinds})", [frame.rgba() for frame in shown]))
+    around = orbit_cameras(_ROW, elevation, size=TILE)
+    if "splat.ply" in inputs:
+        gaussians = read_ply(run / "splat.ply")
+        rows.append((f"splats, every {360 // _ROW} degrees", [draw_splats(gaussians, camera) for camera in around]))
+    if "mesh.glb" in inputs:
+        mesh = prepare_mesh(read_placed(run / "mesh.glb"))
+        clay = prepare_mesh(_without_texture(read_placed(run / "mesh.glb")))
+        rows.append(("mesh, textured", [render_prepared(mesh, camera).rgba for camera in around]))
+        lights = Lights.studio()
+        rows.append(("mesh, shape only", [render_prepared(clay, camera, lights=lights).rgba for camera in around]))
+    write_sheet(rows, out / "preview.png")
+
+
+def read_placed(path: Path) -> Mesh:
+    """A run's mesh, moved back to the world of the run's capture."""
+    import torch
+
+    from recon.asset.gltf import read_glb
+
+    asset = read_glb(path)
+    back = asset.extras["to_capture"]
+    return asset.mesh.moved(back["scale"], torch.tensor(back["translation"]))
+
+
+def _without_texture(mesh: Mesh) -> Mesh:
+    import dataclasses
+
+    import torch
+
+    from recon.surface.mesh import Material
+
+    grey = Material(base_color=torch.tensor([0.72, 0.72, 0.72, 1.0]))
+    return dataclasses.replace(mesh, materials=(grey,), face_material=None, colors=None, uvs=None)
+
+
+def _samples(run: Path, out: Path, log: StageLog, *, names: Sequence[str]) -> None:
+    from pipelines._pictures import evenly, orbit_order, write_sheet
+    from recon.capture.io_nerfstudio import read_transforms
+
+    rows = []
+    for name in names:
+        frames = evenly(orbit_order(read_transforms(run / name / "capture").frames), _ROW)
+        rows.append((name.replace("_", " "), [frame.rgba() for frame in frames]))
+    write_sheet(rows, out / "samples.png")

@@ -1,0 +1,279 @@
+"""The stages of a run, each from files to files: photo, orbit, video, splat, mesh. What they compute is elsewhere.
+
+Heavy imports stay inside the functions, so that a stage that is kept costs nothing.
+"""
+
+from __future__ import annotations
+
+import functools
+import math
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from pipelines._options import DEFAULT_ELEVATION, Settings
+from pipelines._run import Stage, StageLog
+from pipelines._sources import Sources
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from recon.capture import Camera, Capture, Frame, Similarity
+    from recon.capture.photo import Photo
+    from recon.surface.mesh import Mesh
+
+
+def capture_stages(sources: Sources, settings: Settings) -> list[Stage]:
+    """The stages that end with `capture/` and its `orbit.mp4`: from photos through the generator, or from a capture."""
+    video = Stage("video", ("capture",), ("orbit.mp4",), {"by_azimuth": sources.cameras is None}, functools.partial(
+        _video, by_azimuth=sources.cameras is None
+    ))  # fmt: skip
+    if sources.capture is not None:
+        read = functools.partial(_capture, source=sources.capture.path)
+        return [Stage("capture", (), ("capture",), sources.as_json(), read), video]
+    prepared = ("elevation", "fov", "azimuths", "texture_size")
+    drawn = ("preset", "seed", "device", "frames", "num_inference_steps", "elevation", "azimuths")
+    given = sources.as_json()
+    return [
+        Stage(
+            "photo",
+            (),
+            ("photo",),
+            _only(settings, prepared) | {"photos": given["photos"], "matting": given.get("matting")},
+            functools.partial(_photo, sources=sources, settings=settings),
+        ),
+        Stage(
+            "orbit",
+            ("photo",),
+            ("capture",),
+            _only(settings, drawn) | {"model": given["model"], "cameras": given.get("cameras")},
+            functools.partial(_orbit, sources=sources, settings=settings),
+        ),
+        video,
+    ]
+
+
+def splat_stage(settings: Settings) -> Stage:
+    """`capture/` to `splat.ply`."""
+    work = functools.partial(_splat, settings=settings)
+    return Stage("splat", ("capture",), ("splat.ply",), _only(settings, ("preset", "seed")), work)
+
+
+def mesh_stage(sources: Sources, settings: Settings, name: str) -> Stage:
+    """`splat.ply` and `capture/` to `mesh.glb`."""
+    used = _only(settings, ("preset", "seed", "target_faces", "texture_size"))
+    extras = {"seed": settings.seed, "preset": settings.preset, "inputs": sources.as_json()}
+    work = functools.partial(_mesh, settings=settings, name=name, extras=extras)
+    return Stage("mesh", ("capture", "splat.ply"), ("mesh.glb",), used | {"name": name, "extras": extras}, work)
+
+
+def _only(settings: Settings, names: tuple[str, ...]) -> dict[str, Any]:
+    values = settings.as_json()
+    return {name: values[name] for name in names}
+
+
+def _photo(run: Path, out: Path, log: StageLog, *, sources: Sources, settings: Settings) -> None:
+    from recon.capture import Capture
+    from recon.capture.io_nerfstudio import write_transforms
+    from recon.capture.matting import find_foreground
+    from recon.capture.photo import read_photo, subject_fov
+
+    asked = None if settings.fov is None else math.radians(settings.fov)
+    frames, figures = [], []
+    for index, (source, azimuth) in enumerate(zip(sources.photos, settings.azimuths, strict=True)):
+        with log.step(f"foreground {source.name}"):
+            photo = read_photo(source.path)
+            alpha = find_foreground(photo, None if sources.matting is None else sources.matting.path)
+        with log.step("framing"):
+            frame = _framed(photo, alpha, settings, azimuth, f"photo_{index:03d}")
+            fov, fov_from = subject_fov(photo, alpha, asked)
+        frames.append(frame)
+        figures.append(
+            {
+                "file": source.name,
+                "pixels": [photo.rgb.shape[1], photo.rgb.shape[0]],
+                "framed_pixels": frame.camera.width,
+                "subject_share": round(float(alpha.mean()), 4),
+                "matte_from": "alpha" if photo.has_matte else "segmentation",
+                "fov_degrees": round(math.degrees(fov), 3),
+                "fov_from": fov_from,
+                "azimuth_degrees": azimuth,
+            }
+        )
+        if fov_from == "assumed":
+            log.warn(
+                f"{source.name}: the picture does not say its focal length; a field of view of "
+                f"{math.degrees(fov):.1f} degrees is assumed (--fov says otherwise)"
+            )
+    if settings.elevation is None:
+        log.warn(f"the camera is assumed {DEFAULT_ELEVATION:g} degrees above the horizon (--elevation says otherwise)")
+    log.figures["photos"] = figures
+    with log.step("writing"):
+        write_transforms(Capture(tuple(frames)), out / "photo")
+
+
+def _framed(photo: Photo, alpha: Tensor, settings: Settings, azimuth: float, name: str) -> Frame:
+    """The photo around its subject at its own resolution, or the texture's where that is less, at its azimuth."""
+    import dataclasses
+
+    from recon.capture.photo import frame_subject
+
+    elevation, fov = _elevation(settings), None if settings.fov is None else math.radians(settings.fov)
+    frame = frame_subject(photo, alpha, size=None, elevation=elevation, fov=fov)
+    if frame.camera.width > settings.texture_size:
+        frame = frame_subject(photo, alpha, size=settings.texture_size, elevation=elevation, fov=fov)
+    return dataclasses.replace(frame, name=name, camera=_turned(frame.camera, math.radians(azimuth)))
+
+
+def _turned(camera: Camera, azimuth: float) -> Camera:
+    """The camera moved on around the object by `azimuth` radians."""
+    import torch
+
+    c, s = math.cos(azimuth), math.sin(azimuth)
+    return camera.moved(torch.tensor([[c, 0.0, s], [0.0, 1.0, 0.0], [-s, 0.0, c]]), torch.zeros(3))
+
+
+def _elevation(settings: Settings) -> float:
+    return math.radians(DEFAULT_ELEVATION if settings.elevation is None else settings.elevation)
+
+
+def _orbit(run: Path, out: Path, log: StageLog, *, sources: Sources, settings: Settings) -> None:
+    import torch
+
+    from recon.capture.io_nerfstudio import read_transforms, write_transforms
+
+    assert sources.model is not None
+    with log.step("loading"):
+        pipe = _load_pipeline(sources.model.path, settings.device)
+        context = read_transforms(run / "photo")
+    targets = _targets(context, pipe.transformer.config.sample_size, sources, settings)
+    steps = settings.num_inference_steps
+
+    def show(_: Any, step: int, __: int, latents: dict[str, Tensor]) -> dict[str, Tensor]:
+        log.watcher.advanced(step + 1, steps)
+        return latents
+
+    with log.step("drawing"):
+        capture = pipe(
+            context.frames,
+            targets,
+            num_inference_steps=steps,
+            generator=torch.Generator().manual_seed(settings.seed),
+            callback_on_step_end=show,
+        )
+    with log.step("writing"):
+        write_transforms(capture, out / "capture")
+    log.figures.update(_frame_counts(capture))
+
+
+@functools.lru_cache(maxsize=1)
+def _load_pipeline(path: Path, device: str) -> Any:
+    """The generator; variants of one run share it."""
+    from gen.weights import load_pipeline
+
+    return load_pipeline(path, device)
+
+
+def _targets(context: Capture, size: int, sources: Sources, settings: Settings) -> list[Camera]:
+    """The cameras to draw: those of the file, or the orbit's that no photo was taken from."""
+    from recon.capture.orbit import orbit_cameras, read_camera_path
+
+    fov, elevation = context[0].camera.fov_y, _elevation(settings)
+    if sources.cameras is not None:
+        return list(read_camera_path(sources.cameras.path, size, elevation=elevation, fov=fov))
+    ring = orbit_cameras(settings.frames, elevation, fov, size)
+    spacing = 360 / settings.frames
+
+    def is_photographed(index: int) -> bool:
+        return any(abs((index * spacing - taken + 180) % 360 - 180) < spacing / 2 for taken in settings.azimuths)
+
+    return [camera for index, camera in enumerate(ring) if not is_photographed(index)]
+
+
+def _capture(run: Path, out: Path, log: StageLog, *, source: Path) -> None:
+    from recon.capture.io_nerfstudio import write_transforms
+    from recon.capture.normalise import normalise
+    from recon.capture.reading import read_capture
+
+    with log.step("reading"):
+        capture = normalise(read_capture(source))
+    with log.step("writing"):
+        write_transforms(capture, out / "capture")
+    log.figures.update(_frame_counts(capture))
+
+
+def _frame_counts(capture: Capture) -> dict[str, Any]:
+    counts: dict[str, int] = {}
+    for frame in capture:
+        counts[frame.source.value] = counts.get(frame.source.value, 0) + 1
+    return {"frames": counts}
+
+
+def _video(run: Path, out: Path, log: StageLog, *, by_azimuth: bool) -> None:
+    from pipelines._pictures import orbit_order, write_video
+    from recon.capture.io_nerfstudio import read_transforms
+
+    frames = read_transforms(run / "capture").frames
+    write_video(orbit_order(frames) if by_azimuth else frames, out / "orbit.mp4")
+
+
+def _splat(run: Path, out: Path, log: StageLog, *, settings: Settings) -> None:
+    from pipelines._quality import splat_figures
+    from recon.capture.io_nerfstudio import read_transforms
+    from recon.splat.fit import FIT_PRESETS, fit_gaussians
+    from recon.splat.ply import write_ply
+
+    capture = read_transforms(run / "capture")
+    with log.step("fitting"):
+        gaussians = fit_gaussians(
+            capture,
+            FIT_PRESETS[settings.preset],
+            seed=settings.seed,
+            progress=lambda done, total, _: log.watcher.advanced(done, total),
+        )
+    write_ply(gaussians, out / "splat.ply")
+    with log.step("measuring"):
+        log.figures.update(splat_figures(gaussians, capture))
+
+
+def _mesh(run: Path, out: Path, log: StageLog, *, settings: Settings, name: str, extras: dict[str, Any]) -> None:
+    from pipelines._quality import mesh_figures
+    from recon.asset.gltf import write_glb
+    from recon.capture.io_nerfstudio import read_transforms
+    from recon.splat.ply import read_ply
+    from recon.surface.decimate import decimate
+    from recon.surface.fusion import FUSION_PRESETS, fuse_depth
+    from recon.surface.texture import BakeOptions, bake
+    from recon.surface.uv import unwrap
+
+    capture, gaussians = read_transforms(run / "capture"), read_ply(run / "splat.ply")
+    with log.step("fusing"):
+        mesh = fuse_depth(gaussians, capture.cameras, FUSION_PRESETS[settings.preset], observed=capture.frames)
+    with log.step("decimating"):
+        mesh = decimate(mesh, settings.target_faces)
+    with log.step("unwrapping"):
+        mesh = unwrap(mesh, settings.texture_size)
+    with log.step("texturing"):
+        baked = bake(mesh, capture.frames, BakeOptions(texture_size=settings.texture_size))
+        mesh = baked.mesh
+    placement = _placement(mesh)
+    with log.step("writing"):
+        glb_extras = extras | {"to_capture": _similarity_json(placement.inverse())}
+        write_glb(mesh, out / "mesh.glb", name=name, extras=glb_extras)
+    with log.step("measuring"):
+        log.figures.update(mesh_figures(mesh, capture))
+    shares = {"observed": baked.observed, "generated": baked.generated, "filled": baked.filled}
+    log.figures["texels_from"] = {source: round(share, 4) for source, share in shares.items()}
+    log.figures["to_capture"] = _similarity_json(placement.inverse())
+
+
+def _placement(mesh: Mesh) -> Similarity:
+    """What `write_glb` does to the mesh: longest side 1, box centred."""
+    from recon.capture import Similarity
+
+    low, high = mesh.bounds()
+    scale = 1.0 / float((high - low).max())
+    return Similarity(translation=-scale * (low + high) / 2, scale=scale)
+
+
+def _similarity_json(similarity: Similarity) -> dict[str, Any]:
+    return {"scale": float(similarity.scale), "translation": [float(x) for x in similarity.translation]}
