@@ -212,6 +212,6 @@ def _device(asked: Literal["auto", "cpu", "cuda"]) -> Literal["cpu", "cuda"]:
         return "cuda"
     if asked == "cuda":
         raise OptionsError(
-            "--device cuda: this PyTorch sees no CUDA device; check the driver and the PyTorch build, or use --device cpu"
+            "--device cuda: this PyTorch sees no CUDA device; check the driver and PyTorch's build, or use --device cpu"
         )
     return "cpu"
