@@ -175,7 +175,8 @@ def reconstruct(capture: Capture, preset: str, target_faces: int, seed: int) -> 
     from recon.surface.fusion import FUSION_PRESETS, fuse_depth
 
     gaussians = fit_gaussians(capture, FIT_PRESETS[preset], seed=seed)
-    return decimate(fuse_depth(gaussians, options=FUSION_PRESETS[preset]), target_faces)
+    mesh = fuse_depth(gaussians, capture.cameras, FUSION_PRESETS[preset], observed=capture.frames)
+    return decimate(mesh, target_faces)
 
 
 def _attempt(method: MeshMethod, subject: Subject) -> tuple[Mesh, bool]:
