@@ -52,7 +52,7 @@ class OrbitPipeline(DiffusionPipeline):
         targets: Sequence[Camera],
         *,
         size: int | None = None,
-        num_inference_steps: int = 12,
+        num_inference_steps: int = 4,
         guidance_scale: float = 1.0,
         generator: torch.Generator | None = None,
         callback_on_step_end: Callable[[OrbitPipeline, int, int, dict[str, Tensor]], dict[str, Tensor]] | None = None,
