@@ -17,8 +17,13 @@ from recon.surface.render import render_mesh
 CLOSING_FOV = math.radians(30)
 
 
-def keep_one_solid(volume: SignedVolume) -> SignedVolume:
-    """Keeps the largest connected solid and fills the cavities inside of it, so that one closed surface remains.
+def keep_main_solids(volume: SignedVolume, least: float = 1.0) -> SignedVolume:
+    """Keeps the largest connected solid and fills its cavities, so that one closed surface remains.
+
+    Args:
+        volume: any solid.
+        least: other solids of at least this share of the largest one's volume stay too, each with a surface of its own:
+            what holds the parts of an object together can be thinner than the grid.
 
     Raises:
         ValueError: if nothing is inside.
@@ -29,8 +34,12 @@ def keep_one_solid(volume: SignedVolume) -> SignedVolume:
     solids, count = label(values < 0, NEIGHBOURS)
     if count == 0:
         raise ValueError("the volume is empty: no view shows a solid")
-    largest = 1 + int(np.bincount(solids.ravel())[1:].argmax())
-    crumbs = (solids > 0) & (solids != largest)
+    sizes = np.bincount(solids.ravel())
+    sizes[0] = 0
+    kept = sizes >= least * sizes.max()
+    if least >= 1:
+        kept[:] = np.arange(len(sizes)) == sizes.argmax()
+    crumbs = (solids > 0) & ~kept[solids]
     values[crumbs] = np.abs(values[crumbs]) + 1e-3 * volume.spacing
     holes, _ = label(values >= 0, NEIGHBOURS)
     border = holes[0, 0, 0]
@@ -85,4 +94,4 @@ def close_mesh(mesh: Mesh, resolution: int = 128, views: int = 64) -> Mesh:
     depths = [render_mesh(mesh, camera, supersample=1).depth for camera in cameras]
     hull = visual_hull(cameras, [(depth > 0).float() for depth in depths], resolution)
     volume = fuse_depth_views([DepthView(camera, depth) for camera, depth in zip(cameras, depths)], hull)
-    return extract_surface(keep_one_solid(volume))
+    return extract_surface(keep_main_solids(volume))

@@ -16,12 +16,12 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from recon.capture import Camera, Frame
+from recon.capture import Camera, Frame, Source
 from recon.splat.gaussians import Gaussians
 from recon.splat.initialise import within_observed
 from recon.splat.rasterize import Backend, rasterize
 from recon.splat.volume import DepthView, SignedVolume, fuse_depth_views, visual_hull
-from recon.surface.close import keep_one_solid, surrounding_cameras
+from recon.surface.close import keep_main_solids, surrounding_cameras
 from recon.surface.extract import extract_surface
 from recon.surface.mesh import Mesh
 from recon.surface.smooth import taubin_smooth
@@ -41,6 +41,10 @@ class FusionOptions:
     """Directions on the sphere of which those near a given camera are drawn too (all, if none is given)."""
     reach: float = 15.0
     """Degrees around the given cameras within which the splats can be believed."""
+    observed_reach: float = 35.0
+    """The same where no frame was generated: frames that agree leave fewer splats at wrong places."""
+    least_part: float = 0.1
+    """Separate parts stay if they have at least this share of the largest one's volume."""
     truncation: float = 3.0
     """Half the width of the band around the surface, in grid spacings."""
     occluded_weight: float = 0.1
@@ -75,24 +79,25 @@ def fuse_depth(
         cameras: the views that the scene was fitted to. It is looked at from these and from near them only: from
             elsewhere, splats that no frame has constrained would cut into the solid. None: from everywhere.
         options: resolution and smoothness.
-        observed: frames whose silhouettes nothing may stick out of; generated ones among them are ignored.
+        observed: the frames of those views. Nothing sticks out of the silhouettes of those that were not generated.
         backend: of the rasterizer.
 
     Raises:
         ValueError: if the Gaussians show no solid from these cameras.
     """
-    cameras = viewpoints(cameras, options)
+    genuine = len(observed) > 0 and all(frame.source is not Source.GENERATED for frame in observed)
+    cameras = viewpoints(cameras, options, options.observed_reach if genuine else options.reach)
     depths, alphas = _draw(gaussians.detach(), cameras, backend)
     hull = visual_hull(cameras, alphas, options.resolution)
     views = [DepthView(camera, depth) for camera, depth in zip(cameras, depths, strict=True)]
     volume = fuse_depth_views(views, hull, truncation=options.truncation, occluded_weight=options.occluded_weight)
-    solid = keep_one_solid(within_observed(_swollen(volume, options.swelling), observed))
+    solid = keep_main_solids(within_observed(_swollen(volume, options.swelling), observed), options.least_part)
     solid = smooth(solid, options.smoothing)
     return taubin_smooth(extract_surface(solid), options.polish)
 
 
-def viewpoints(seen: Sequence[Camera] | None, options: FusionOptions) -> tuple[Camera, ...]:
-    """The given cameras at the size of the fusion, and those of an even sphere that look from nearby."""
+def viewpoints(seen: Sequence[Camera] | None, options: FusionOptions, reach: float) -> tuple[Camera, ...]:
+    """The given cameras at the size of the fusion, and those of an even sphere within `reach` degrees of one."""
     around = surrounding_cameras(options.views, options.size)
     if seen is None:
         return around
@@ -102,7 +107,7 @@ def viewpoints(seen: Sequence[Camera] | None, options: FusionOptions) -> tuple[C
         resized.append(camera.resized(max(2, round(camera.width * scale)), max(2, round(camera.height * scale))))
     directions = torch.nn.functional.normalize(torch.stack([camera.centre for camera in seen]), dim=-1)
     nearest = torch.stack([(directions @ -camera.forward).max() for camera in around])
-    near = nearest > math.cos(math.radians(options.reach))
+    near = nearest > math.cos(math.radians(reach))
     return (*resized, *(camera for camera, trusted in zip(around, near.tolist()) if trusted))
 
 

@@ -2,7 +2,7 @@ import pytest
 import torch
 
 from recon.splat.volume import SignedVolume
-from recon.surface.close import close_mesh, is_watertight, keep_one_solid
+from recon.surface.close import close_mesh, is_watertight, keep_main_solids
 from recon.surface.extract import extract_surface
 from recon.surface.mesh import Mesh, face_normals
 
@@ -42,9 +42,20 @@ def test_one_solid_remains_without_its_cavity():
         shell = torch.maximum(ball([0.0, 0, 0], 0.3)(points), -ball([0.0, 0, 0], 0.15)(points))
         return torch.minimum(shell, ball([0.43, 0, 0], 0.08)(points))
 
-    mesh = extract_surface(keep_one_solid(volume(scene)))
+    mesh = extract_surface(keep_main_solids(volume(scene)))
     assert enclosed_volume(mesh) == pytest.approx(4 / 3 * torch.pi * 0.3**3, rel=0.02)
     assert mesh.vertices.norm(dim=-1).max() < 0.31
+
+
+def test_a_second_part_stays_when_it_is_large_enough():
+    def parts(least: float) -> Mesh:
+        big, small = ball([0, 0, -0.25], 0.2), ball([0, 0, 0.25], 0.12)
+        return extract_surface(keep_main_solids(volume(lambda p: torch.minimum(big(p), small(p))), least))
+
+    # The small ball has a fifth of the big one's volume.
+    assert is_watertight(parts(0.1))
+    assert parts(0.1).vertices[:, 2].max() > 0.3
+    assert parts(0.4).vertices[:, 2].max() < 0
 
 
 def test_solid_at_the_border_is_refused():
@@ -54,7 +65,7 @@ def test_solid_at_the_border_is_refused():
 
 def test_empty_volume_is_refused_when_a_solid_is_asked_for():
     with pytest.raises(ValueError, match="empty"):
-        keep_one_solid(SignedVolume(torch.ones(4, 4, 4), torch.zeros(3), 1.0))
+        keep_main_solids(SignedVolume(torch.ones(4, 4, 4), torch.zeros(3), 1.0))
 
 
 def test_an_open_mesh_is_not_watertight_and_becomes_so_when_closed():

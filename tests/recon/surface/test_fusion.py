@@ -40,10 +40,24 @@ def test_the_fitted_views_suffice_and_floaters_are_dropped():
 
 def test_only_directions_near_the_given_cameras_are_trusted():
     seen = ball_capture(4, 48).cameras
-    chosen = viewpoints(seen, QUICK)
+    chosen = viewpoints(seen, QUICK, 15.0)
     assert len(chosen) < 4 + QUICK.views
     for camera in chosen:
         assert max(float(camera.forward @ other.forward) for other in seen) > np.cos(np.radians(15.1))
+
+
+def test_parts_that_nothing_visible_joins_all_stay():
+    ball = ball_of_gaussians()
+
+    def beside(x: float) -> list[torch.Tensor]:
+        means = 0.4 * ball.means + torch.tensor([x, 0.0, 0.0])
+        return [means, ball.quats, ball.log_scales + np.log(0.4), ball.logit_opacities, ball.sh]
+
+    pair = Gaussians(*(torch.cat(both) for both in zip(beside(-0.25), beside(0.25), strict=True)))
+    mesh = fuse_depth(pair, options=QUICK)
+    assert is_watertight(mesh)
+    assert mesh.vertices[:, 0].min() < -0.3
+    assert mesh.vertices[:, 0].max() > 0.3
 
 
 def test_transparent_gaussians_are_refused():
