@@ -186,8 +186,8 @@ def open_run(
             )
         elif started:
             _refuse_other_identity(path, _read_json(record), json.loads(to_json(identity)))
-        for scratch in (path / STATE).glob("work-*"):
-            _remove(scratch)
+        for leftover in (*(path / STATE).glob("work-*"), *(path / STATE).glob("*.part"), *path.glob("*.json.part")):
+            _remove(leftover)
         if not record.exists():
             write_json(record, identity)
         yield RunFolder(path, identity)

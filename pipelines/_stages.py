@@ -250,6 +250,11 @@ def _mesh(run: Path, out: Path, log: StageLog, *, settings: Settings, name: str,
         mesh = fuse_depth(gaussians, capture.cameras, FUSION_PRESETS[settings.preset], observed=capture.frames)
     with log.step("decimating"):
         mesh = decimate(mesh, settings.target_faces)
+    if len(mesh.faces) > settings.target_faces:
+        log.warn(
+            f"the surface has too many holes and handles for {settings.target_faces} triangles; "
+            f"the mesh has {len(mesh.faces)}"
+        )
     with log.step("unwrapping"):
         mesh = unwrap(mesh, settings.texture_size)
     with log.step("texturing"):

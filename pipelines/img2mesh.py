@@ -25,7 +25,7 @@ def run(options: MeshOptions) -> None:
 
 def main(args: list[str] | None = None) -> int:
     """Parses `args` (the command line unless given); returns the exit code."""
-    options = tyro.cli(MeshOptions, args=args, prog="img2mesh")
+    options = tyro.cli(MeshOptions, args=args, prog="img2mesh", config=(tyro.conf.FlagCreatePairsOff,))
     return run_command(lambda: run(options))
 
 

@@ -13,7 +13,7 @@ from pipelines._options import OrbitOptions, as_mesh_options
 
 def main(args: list[str] | None = None) -> int:
     """Parses `args` (the command line unless given); returns the exit code."""
-    options = tyro.cli(OrbitOptions, args=args, prog="img2orbit")
+    options = tyro.cli(OrbitOptions, args=args, prog="img2orbit", config=(tyro.conf.FlagCreatePairsOff,))
     return run_command(lambda: img2mesh.run(as_mesh_options(options)))
 
 
