@@ -148,7 +148,8 @@ class RunFolder:
 
     def _note_time(self, name: str, seconds: float, steps: Mapping[str, float]) -> None:
         path = self.path / TIMINGS
-        timings = _read_json(path) or {}
+        read = _read_json(path)
+        timings = read if isinstance(read, dict) and isinstance(read.get("stages"), dict) else {}
         stages = timings.get("stages", {})
         stages[name] = {"seconds": round(seconds, 3), "steps": {k: round(v, 3) for k, v in steps.items()}}
         timings["stages"] = stages
@@ -173,11 +174,11 @@ def open_run(
     if path.exists() and not path.is_dir():
         raise RunFolderError(f"{path}: the output must be a folder, found a file; choose another -o")
     record = path / STATE / "run.json"
-    started = record.exists()
-    if not started and path.is_dir() and any(child.name != STATE for child in path.iterdir()):
+    if not record.exists() and path.is_dir() and any(child.name != STATE for child in path.iterdir()):
         raise RunFolderError(f"{path}: the folder has files that no run of ours made; choose another or an empty -o")
     (path / STATE).mkdir(parents=True, exist_ok=True)
     with _locked(path / STATE / "lock", path):
+        started = record.exists()
         if started and overwrite:
             _clear(path)
         elif started and not resume:
@@ -218,8 +219,11 @@ def to_json(value: Any) -> str:
 def write_json(path: Path, value: Any) -> None:
     """Write `value` atomically."""
     temporary = path.with_name(path.name + ".part")
-    temporary.write_text(to_json(value), encoding="utf-8")
-    os.replace(temporary, path)
+    try:
+        temporary.write_text(to_json(value), encoding="utf-8")
+        os.replace(temporary, path)
+    finally:
+        temporary.unlink(missing_ok=True)
 
 
 def peak_memory_mib() -> int | None:
@@ -283,15 +287,19 @@ def _flatten(value: Any, prefix: str = "") -> dict[str, Any]:
 
 
 def _clear(path: Path) -> None:
-    """Remove what earlier runs published here, and nothing else."""
+    """Remove what earlier runs published here, and nothing else; the sign that a run was here goes last."""
+    record, whole = path / STATE / "run.json", path.resolve()
     for marker in sorted((path / STATE).glob("*.json")):
         done = _read_marker(marker)
         for name in done.outputs if done else ():
-            if (path / name).resolve().is_relative_to(path.resolve()):
+            target = (path / name).resolve()
+            if whole in target.parents and STATE not in target.relative_to(whole).parts:
                 _remove(path / name)
-    for marker in (path / STATE).glob("*.json"):
-        marker.unlink()
     (path / TIMINGS).unlink(missing_ok=True)
+    for marker in (path / STATE).glob("*.json"):
+        if marker != record:
+            marker.unlink()
+    record.unlink()
 
 
 def _remove(path: Path) -> None:

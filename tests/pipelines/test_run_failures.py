@@ -1,0 +1,265 @@
+"""What goes wrong in a run folder: nothing half-written stays, what was finished stays, and the message is one line."""
+
+from __future__ import annotations
+
+import errno
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from pipelines._command import run_command
+from pipelines._run import STATE, RunFolderError, Stage, StageLog, open_run
+
+ROOT = Path(__file__).parents[2]
+
+
+class Quiet:
+    """Counts what was done and what was kept."""
+
+    def __init__(self):
+        self.done, self.kept = [], []
+
+    def stage_started(self, name): ...
+    def step_started(self, name): ...
+    def advanced(self, done, total): ...
+    def warned(self, message): ...
+
+    def stage_finished(self, name, seconds):
+        self.done.append(name)
+
+    def stage_kept(self, name):
+        self.kept.append(name)
+
+
+def carve(text: str = "wood"):
+    """A stage that writes a folder of two files."""
+
+    def work(run: Path, out: Path, log: StageLog) -> None:
+        (out / "parts").mkdir()
+        (out / "parts" / "seat").write_text(text)
+        (out / "parts" / "legs").write_text(text * 4)
+
+    return Stage("carve", (), ("parts",), {"text": text}, work)
+
+
+def glue(fault: BaseException | None = None, settings: str = "bone glue"):
+    """A stage that reads it and writes one file, or raises `fault` when half of it is written."""
+
+    def work(run: Path, out: Path, log: StageLog) -> None:
+        whole = (run / "parts" / "seat").read_text() + (run / "parts" / "legs").read_text() + settings
+        (out / "chair.txt").write_text(whole[:5])
+        if fault is not None:
+            raise fault
+        (out / "chair.txt").write_text(whole)
+
+    return Stage("glue", ("parts",), ("chair.txt",), {"glue": settings}, work)
+
+
+def run(path: Path, *stages: Stage, identity=None, **options) -> Quiet:
+    watcher = Quiet()
+    with open_run(path, identity or {"seed": 0}, **options) as folder:
+        for stage in stages:
+            folder.run(stage, watcher)
+    return watcher
+
+
+def files(folder: Path) -> dict[str, bytes]:
+    """What a user sees: everything but the hidden state and the times."""
+    seen = (f for f in folder.rglob("*") if f.is_file() and STATE not in f.parts and f.name != "timings.json")
+    return {f.relative_to(folder).as_posix(): f.read_bytes() for f in seen}
+
+
+def one_line(capsys) -> str:
+    printed = capsys.readouterr().err
+    assert "Traceback" not in printed
+    assert printed.count("\n") == 1
+    return printed
+
+
+def test_a_disk_that_is_full_is_a_message_and_resuming_goes_on(tmp_path, capsys):
+    full = OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), "chair.txt")
+    assert run_command(lambda: run(tmp_path / "run", carve(), glue(full)) and None) == 2
+    message = one_line(capsys)
+    assert "chair.txt: No space left on device" in message
+    assert "make room and add --resume" in message
+    assert set(files(tmp_path / "run")) == {"parts/seat", "parts/legs"}
+    again = run(tmp_path / "run", carve(), glue(), resume=True)
+    assert (again.kept, again.done) == (["carve"], ["glue"])
+
+
+def test_a_disk_that_fills_up_while_the_state_is_written_leaves_no_rubbish(tmp_path, monkeypatch):
+    write = Path.write_text
+
+    def fill(path, text, **rest):
+        if path.name == "glue.json.part":
+            write(path, text[:10], **rest)
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(path))
+        return write(path, text, **rest)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Path, "write_text", fill)
+        with pytest.raises(OSError, match="No space left"):
+            run(tmp_path, carve(), glue())
+    assert not [*tmp_path.rglob("work-*"), *tmp_path.rglob("*.part")]
+    again = run(tmp_path, carve(), glue(), resume=True)
+    assert (again.kept, again.done) == (["carve"], ["glue"])
+
+
+def test_ctrl_c_in_a_stage_keeps_the_finished_ones(tmp_path, capsys):
+    assert run_command(lambda: run(tmp_path / "run", carve(), glue(KeyboardInterrupt())) and None) == 130
+    assert "--resume" in one_line(capsys)
+    assert set(files(tmp_path / "run")) == {"parts/seat", "parts/legs"}
+    assert run(tmp_path / "run", carve(), glue(), resume=True).kept == ["carve"]
+
+
+def test_a_stage_that_fails_when_done_again_leaves_the_earlier_result(tmp_path):
+    run(tmp_path, carve(), glue())
+    before = files(tmp_path)
+    with pytest.raises(ValueError, match="dried out"):
+        run(tmp_path, carve(), glue(ValueError("dried out"), settings="resin"), resume=True)
+    assert files(tmp_path) == before
+    assert run(tmp_path, carve(), glue(), resume=True).kept == ["carve", "glue"]
+
+
+def test_a_changed_input_does_the_stages_again_that_read_it(tmp_path):
+    run(tmp_path, carve(), glue())
+    again = run(tmp_path, carve("oak"), glue(), resume=True)
+    assert again.done == ["carve", "glue"]
+    assert files(tmp_path)["chair.txt"] == b"oak" + b"oak" * 4 + b"bone glue"
+
+
+@pytest.mark.parametrize("harm", ["cut short", "removed", "more in the folder", "less in the folder"])
+def test_a_harmed_output_is_made_again_byte_for_byte(harm, tmp_path):
+    run(tmp_path, carve(), glue())
+    before = files(tmp_path)
+    if harm == "cut short":
+        (tmp_path / "chair.txt").write_text("woo")
+    elif harm == "removed":
+        (tmp_path / "chair.txt").unlink()
+    elif harm == "more in the folder":
+        (tmp_path / "parts" / "arm").write_text("of another chair")
+    else:
+        (tmp_path / "parts" / "legs").unlink()
+    assert len(run(tmp_path, carve(), glue(), resume=True).done) == 1
+    assert files(tmp_path) == before
+
+
+@pytest.mark.parametrize("content", ["", "{", "[]", "{}", '{"key": 1}', "\ufffd\x00"])
+def test_a_harmed_marker_does_its_stage_again(content, tmp_path):
+    run(tmp_path, carve(), glue())
+    before = files(tmp_path)
+    (tmp_path / STATE / "glue.json").write_text(content)
+    again = run(tmp_path, carve(), glue(), resume=True)
+    assert (again.kept, again.done) == (["carve"], ["glue"])
+    assert files(tmp_path) == before
+
+
+@pytest.mark.parametrize("content", ["", "{", "[]", "3", '{"stages": 3}'])
+def test_a_harmed_list_of_times_harms_nothing_else(content, tmp_path):
+    run(tmp_path, carve())
+    (tmp_path / "timings.json").write_text(content)
+    assert run(tmp_path, carve(), glue(), resume=True).done == ["glue"]
+
+
+def test_a_stage_that_does_not_keep_its_promise_is_named_and_publishes_nothing(tmp_path):
+    with pytest.raises(RunFolderError, match=r"chair\.txt: expected a file"):
+        run(tmp_path, Stage("box", (), ("chair.txt", "lid"), {}, lambda run, out, log: None))
+    assert files(tmp_path) == {}
+
+
+def test_a_stage_without_its_input_is_a_message(tmp_path):
+    with pytest.raises(RunFolderError, match=r"parts: expected a file or a folder, found nothing"):
+        run(tmp_path, glue())
+
+
+def test_overwriting_removes_what_the_run_published_and_nothing_else(tmp_path):
+    run(tmp_path, carve(), glue())
+    (tmp_path / "notes.txt").write_text("mine")
+    (tmp_path / "photos").mkdir()
+    (tmp_path / "photos" / "cup.jpg").write_text("mine too")
+    assert run(tmp_path, carve(), identity={"seed": 1}, overwrite=True).done == ["carve"]
+    assert set(files(tmp_path)) == {"parts/seat", "parts/legs", "notes.txt", "photos/cup.jpg"}
+    assert not (tmp_path / STATE / "glue.json").exists()
+
+
+def test_overwriting_cannot_be_talked_into_removing_other_folders(tmp_path):
+    run(tmp_path / "run", carve())
+    (tmp_path / "run" / "notes.txt").write_text("mine")
+    (tmp_path / "thesis.txt").write_text("mine too")
+    marker = tmp_path / "run" / STATE / "carve.json"
+    for name in ("../thesis.txt", str(tmp_path / "thesis.txt"), ".", "", "..", STATE, f"{STATE}/lock"):
+        marker.write_text(f'{{"key": "", "outputs": {{"{name}": ""}}, "figures": {{}}, "warnings": []}}')
+        run(tmp_path / "run", identity={"seed": 1}, overwrite=True)
+        assert (tmp_path / "thesis.txt").exists()
+        assert (tmp_path / "run" / STATE / "lock").exists()
+        assert (tmp_path / "run" / "notes.txt").exists()
+
+
+def test_overwriting_that_was_killed_can_be_repeated(tmp_path, monkeypatch):
+    """At every removal: the folder must never look like a stranger's."""
+    unlink = Path.unlink
+    for removals in range(20):
+        path = tmp_path / str(removals)
+        run(path, carve(), glue())
+        left = [removals]
+
+        def unlink_or_die(file, *, missing_ok=False, left=left):
+            if left[0] == 0:
+                raise KeyboardInterrupt
+            left[0] -= 1
+            unlink(file, missing_ok=missing_ok)
+
+        died = False
+        with monkeypatch.context() as patch:
+            patch.setattr(Path, "unlink", unlink_or_die)
+            try:
+                run(path, identity={"seed": 1}, overwrite=True)
+            except KeyboardInterrupt:
+                died = True
+        run(path, carve("oak"), glue(), identity={"seed": 2}, overwrite=True)
+        assert files(path)["chair.txt"].startswith(b"oak")
+        if not died:
+            break
+    assert removals >= 4
+
+
+def test_a_folder_that_another_process_uses_is_refused_until_it_dies(tmp_path):
+    code = (
+        "import sys; from pathlib import Path; from pipelines._run import open_run\n"
+        "with open_run(Path(sys.argv[1]), {'seed': 0}): print('mine', flush=True); sys.stdin.read()"
+    )
+    command = [sys.executable, "-c", code, str(tmp_path)]
+    with subprocess.Popen(
+        command, cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, env=os.environ | {"PYTHONPATH": str(ROOT)}
+    ) as other:
+        assert other.stdout.readline() == b"mine\n"
+        for options in ({"resume": True}, {"overwrite": True}):
+            with pytest.raises(RunFolderError, match="another run is using this folder"):
+                run(tmp_path, carve(), **options)
+        other.kill()
+    assert run(tmp_path, carve(), resume=True).done == ["carve"]
+
+
+def test_an_output_that_is_a_file_is_a_message_and_the_file_stays(tmp_path, capsys):
+    (tmp_path / "chair.glb").write_text("precious")
+    assert run_command(lambda: run(tmp_path / "chair.glb", carve(), overwrite=True) and None) == 2
+    assert "must be a folder, found a file" in one_line(capsys)
+    assert (tmp_path / "chair.glb").read_text() == "precious"
+
+
+@pytest.mark.skipif(not hasattr(os, "geteuid") or os.geteuid() == 0, reason="root may write anywhere")
+def test_a_folder_that_may_not_be_written_is_a_message(tmp_path, capsys):
+    (tmp_path / "theirs").mkdir(mode=0o555)
+    assert run_command(lambda: run(tmp_path / "theirs" / "run", carve()) and None) == 2
+    assert "choose a place that you may read and write" in one_line(capsys)
+
+
+@pytest.mark.parametrize("code", [errno.EACCES, errno.EROFS])
+def test_a_place_that_may_not_be_written_is_a_message(code, tmp_path, capsys):
+    denied = OSError(code, os.strerror(code), "chair.txt")
+    assert run_command(lambda: run(tmp_path / "run", carve(), glue(denied)) and None) == 2
+    assert "chair.txt: " in (message := one_line(capsys))
+    assert "choose a place that you may read and write" in message
