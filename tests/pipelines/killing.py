@@ -18,5 +18,5 @@ if __name__ == "__main__":
             os.kill(os.getpid(), signal.SIGKILL)
         rename(source, target)
 
-    os.replace = rename_or_die
+    os.replace = rename_or_die  # type: ignore[assignment]
     sys.exit(img2mesh.main(arguments))

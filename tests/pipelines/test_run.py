@@ -118,7 +118,7 @@ def _die_after(renames: int) -> None:
         left[0] -= 1
         rename(source, target)
 
-    os.replace = rename_or_die
+    os.replace = rename_or_die  # type: ignore[assignment]
 
 
 def test_a_folder_of_strangers_is_refused_and_left_alone(tmp_path):
