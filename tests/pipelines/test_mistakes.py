@@ -1,0 +1,138 @@
+"""Files and folders that are not what they should be: one clear line, exit code 2, nothing half-written."""
+
+from __future__ import annotations
+
+import io
+import json
+import shutil
+
+import pytest
+from PIL import Image, ImageDraw
+
+from pipelines import img2mesh, img2orbit
+from tests.pipelines.small import save_generator
+
+
+@pytest.fixture(scope="module")
+def generator(tmp_path_factory):
+    return save_generator(tmp_path_factory.mktemp("generator") / "tiny")
+
+
+def picture(alpha: int = 255, mode: str = "RGBA") -> Image.Image:
+    """A blue disc on nothing."""
+    drawn = Image.new("RGBA", (64, 64))
+    ImageDraw.Draw(drawn).ellipse((16, 16, 48, 48), fill=(30, 60, 200, alpha))
+    return drawn.convert(mode)
+
+
+def png(image: Image.Image) -> bytes:
+    buffer = io.BytesIO()
+    image.save(buffer, "PNG")
+    return buffer.getvalue()
+
+
+@pytest.fixture
+def photo(tmp_path):
+    (tmp_path / "disc.png").write_bytes(png(picture()))
+    return tmp_path / "disc.png"
+
+
+def refused(arguments, capsys, main=img2mesh.main) -> str:
+    """What the command says, once it has said it in one line and ended with 2."""
+    assert main([str(argument) for argument in arguments]) == 2
+    lines = [line for line in capsys.readouterr().err.splitlines() if line.startswith("error:")]
+    assert len(lines) == 1
+    return lines[0]
+
+
+BROKEN = {
+    "cut_short.png": (lambda: png(picture())[:120], "cut_short.png"),
+    "text.png": (lambda: b"Dear Sir or Madam,\nthis is no picture.\n", "text.png"),
+    "nothing.png": (lambda: b"", "nothing.png"),
+    "transparent.png": (lambda: png(picture(alpha=0)), "empty"),
+    "plain.png": (lambda: png(Image.new("RGB", (64, 64), (90, 90, 90))), "no subject"),
+    "dot.png": (lambda: png(Image.new("RGB", (1, 1))), "dot.png"),
+}
+
+
+@pytest.mark.parametrize("name", BROKEN)
+def test_a_photo_that_is_none_is_refused_by_name(name, generator, tmp_path, capsys):
+    content, said = BROKEN[name]
+    (tmp_path / name).write_bytes(content())
+    run = tmp_path / "run"
+    message = refused([tmp_path / name, "-o", run, "--model", generator, "--device", "cpu"], capsys)
+    assert name in message
+    assert said in message
+    assert [path.name for path in run.iterdir()] == [".turnabout"], "nothing is published"
+
+
+def test_after_a_broken_photo_the_same_folder_takes_a_good_one(generator, photo, tmp_path, capsys):
+    (tmp_path / "broken.png").write_bytes(b"no picture")
+    command = ["-o", tmp_path / "run", "--model", generator, "--preset", "fast", "--frames", "2", "--device", "cpu"]
+    refused([tmp_path / "broken.png", *command], capsys, img2orbit.main)
+    again = [str(argument) for argument in (photo, *command, "--overwrite")]
+    assert img2orbit.main(again) == 0
+    assert (tmp_path / "run" / "orbit.mp4").exists()
+
+
+def test_an_output_that_is_a_file_is_refused_and_stays(generator, photo, tmp_path, capsys):
+    (tmp_path / "disc.glb").write_text("precious")
+    message = refused([photo, "-o", tmp_path / "disc.glb", "--model", generator, "--device", "cpu"], capsys)
+    assert "must be a folder, found a file" in message
+    assert (tmp_path / "disc.glb").read_text() == "precious"
+
+
+def test_an_output_folder_of_strangers_is_refused_and_stays(generator, photo, tmp_path, capsys):
+    (tmp_path / "album").mkdir()
+    (tmp_path / "album" / "holiday.jpg").write_text("precious")
+    command = [photo, "-o", tmp_path / "album", "--model", generator, "--device", "cpu"]
+    for flags in ([], ["--resume"], ["--overwrite"]):
+        assert "another or an empty -o" in refused([*command, *flags], capsys)
+    assert [path.name for path in (tmp_path / "album").iterdir()] == ["holiday.jpg"]
+
+
+@pytest.mark.parametrize(
+    "content", ["", "no json", "[]", "{}", '[{"azimuth": "left"}]', '[{"azimuth": 0, "fov": 200}]']
+)
+def test_cameras_that_are_none_are_refused_by_name(content, generator, photo, tmp_path, capsys):
+    (tmp_path / "path.json").write_text(content)
+    command = [photo, "-o", tmp_path / "run", "--model", generator, "--device", "cpu"]
+    assert "path.json" in refused([*command, "--cameras", tmp_path / "path.json"], capsys)
+
+
+@pytest.mark.parametrize("what", ["index", "config", "weights cut short", "weights absent", "weights empty"])
+def test_a_generator_that_is_broken_is_refused_by_name(what, generator, photo, tmp_path, capsys):
+    folder = shutil.copytree(generator, tmp_path / "broken-generator")
+    (weights,) = folder.rglob("*.safetensors")
+    if what == "index":
+        (folder / "model_index.json").write_text("{")
+    elif what == "config":
+        (weights.parent / "config.json").write_text(json.dumps({"_class_name": "OrbitModel", "width": "broad"}))
+    elif what == "weights cut short":
+        weights.write_bytes(weights.read_bytes()[:1000])
+    elif what == "weights absent":
+        weights.unlink()
+    else:
+        weights.write_bytes(b"")
+    message = refused([photo, "-o", tmp_path / "run", "--model", folder, "--device", "cpu"], capsys)
+    assert "broken-generator" in message
+
+
+@pytest.mark.parametrize("content", [None, {}, {"transforms.json": "{"}, {"transforms.json": '{"frames": []}'}])
+def test_a_capture_that_is_none_is_refused_by_name(content, tmp_path, capsys):
+    if content is not None:
+        (tmp_path / "pictures").mkdir()
+        for name, text in content.items():
+            (tmp_path / "pictures" / name).write_text(text)
+    assert "pictures" in refused(["--capture", tmp_path / "pictures", "-o", tmp_path / "run"], capsys)
+
+
+def test_resuming_with_other_options_names_the_change(generator, photo, tmp_path, capsys):
+    command = [photo, "-o", tmp_path / "run", "--model", generator, "--preset", "fast", "--device", "cpu"]
+    assert img2orbit.main([str(argument) for argument in (*command, "--frames", "2")]) == 0
+    capsys.readouterr()
+    other = refused([*command, "--frames", "3", "--resume"], capsys, img2orbit.main)
+    assert "options.frames: the run has 2, asked for 3" in other
+    Image.new("RGBA", (64, 64)).save(photo)
+    other = refused([*command, "--frames", "2", "--resume"], capsys, img2orbit.main)
+    assert "sha256" in other
