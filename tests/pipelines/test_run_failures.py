@@ -66,6 +66,15 @@ def run(path: Path, *stages: Stage, identity=None, **options) -> Quiet:
     return watcher
 
 
+def exit_code(path: Path, *stages: Stage, **options) -> int:
+    """What a command ends with that runs the stages."""
+
+    def command() -> None:
+        run(path, *stages, **options)
+
+    return run_command(command)
+
+
 def files(folder: Path) -> dict[str, bytes]:
     """What a user sees: everything but the hidden state and the times."""
     seen = (f for f in folder.rglob("*") if f.is_file() and STATE not in f.parts and f.name != "timings.json")
@@ -81,7 +90,7 @@ def one_line(capsys) -> str:
 
 def test_a_disk_that_is_full_is_a_message_and_resuming_goes_on(tmp_path, capsys):
     full = OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), "chair.txt")
-    assert run_command(lambda: run(tmp_path / "run", carve(), glue(full)) and None) == 2
+    assert exit_code(tmp_path / "run", carve(), glue(full)) == 2
     message = one_line(capsys)
     assert "chair.txt: No space left on device" in message
     assert "make room and add --resume" in message
@@ -109,7 +118,7 @@ def test_a_disk_that_fills_up_while_the_state_is_written_leaves_no_rubbish(tmp_p
 
 
 def test_ctrl_c_in_a_stage_keeps_the_finished_ones(tmp_path, capsys):
-    assert run_command(lambda: run(tmp_path / "run", carve(), glue(KeyboardInterrupt())) and None) == 130
+    assert exit_code(tmp_path / "run", carve(), glue(KeyboardInterrupt())) == 130
     assert "--resume" in one_line(capsys)
     assert set(files(tmp_path / "run")) == {"parts/seat", "parts/legs"}
     assert run(tmp_path / "run", carve(), glue(), resume=True).kept == ["carve"]
@@ -245,7 +254,7 @@ def test_a_folder_that_another_process_uses_is_refused_until_it_dies(tmp_path):
 
 def test_an_output_that_is_a_file_is_a_message_and_the_file_stays(tmp_path, capsys):
     (tmp_path / "chair.glb").write_text("precious")
-    assert run_command(lambda: run(tmp_path / "chair.glb", carve(), overwrite=True) and None) == 2
+    assert exit_code(tmp_path / "chair.glb", carve(), overwrite=True) == 2
     assert "must be a folder, found a file" in one_line(capsys)
     assert (tmp_path / "chair.glb").read_text() == "precious"
 
@@ -253,13 +262,13 @@ def test_an_output_that_is_a_file_is_a_message_and_the_file_stays(tmp_path, caps
 @pytest.mark.skipif(not hasattr(os, "geteuid") or os.geteuid() == 0, reason="root may write anywhere")
 def test_a_folder_that_may_not_be_written_is_a_message(tmp_path, capsys):
     (tmp_path / "theirs").mkdir(mode=0o555)
-    assert run_command(lambda: run(tmp_path / "theirs" / "run", carve()) and None) == 2
+    assert exit_code(tmp_path / "theirs" / "run", carve()) == 2
     assert "choose a place that you may read and write" in one_line(capsys)
 
 
 @pytest.mark.parametrize("code", [errno.EACCES, errno.EROFS])
 def test_a_place_that_may_not_be_written_is_a_message(code, tmp_path, capsys):
     denied = OSError(code, os.strerror(code), "chair.txt")
-    assert run_command(lambda: run(tmp_path / "run", carve(), glue(denied)) and None) == 2
+    assert exit_code(tmp_path / "run", carve(), glue(denied)) == 2
     assert "chair.txt: " in (message := one_line(capsys))
     assert "choose a place that you may read and write" in message
