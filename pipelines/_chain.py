@@ -69,11 +69,12 @@ def _run_samples(options: MeshOptions, settings: Settings, sources: Sources, one
     """A run folder of run folders, one a seed, and a sheet of them."""
     identity = _identity(settings, sources)
     with open_run(options.output, identity, resume=options.resume, overwrite=options.overwrite) as run:
-        names = []
-        for seed in range(settings.seed, settings.seed + settings.samples):
-            names.append(f"seed_{seed}")
+        seeds = range(settings.seed, settings.seed + settings.samples)
+        names = [f"seed_{seed}" for seed in seeds]
+        run.announce(names)
+        for seed, name in zip(seeds, names):
             display.said(f"variant of seed {seed}")
-            one(run.path / names[-1], dataclasses.replace(settings, seed=seed, samples=1), display)
+            one(run.path / name, dataclasses.replace(settings, seed=seed, samples=1), display)
         run.run(samples_sheet_stage(tuple(names)), display)
         run.run(samples_report_stage(identity, tuple(names)), display)
         display.said(str(run.path / "samples.png"))

@@ -14,7 +14,7 @@ import os
 import shutil
 import sys
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
@@ -22,6 +22,8 @@ from typing import Any, Protocol
 STATE = ".turnabout"
 """Hidden folder inside a run folder: `run.json`, one marker per finished stage, scratch space, the lock."""
 TIMINGS = "timings.json"
+RUNS = "runs.json"
+"""In the hidden folder: names of the run folders that a run of variants made."""
 
 
 class RunFolderError(ValueError):
@@ -141,6 +143,10 @@ class RunFolder:
         watcher.stage_finished(stage.name, seconds)
         return done
 
+    def announce(self, names: Sequence[str]) -> None:
+        """Notes that the folders `names` in here are runs of their own, made by this one and overwritten with it."""
+        write_json(self.path / STATE / RUNS, {"runs": list(names)})
+
     def _key(self, stage: Stage) -> str:
         inputs = {name: content_hash(self.path / name) for name in stage.inputs}
         parts = {"stage": stage.name, "settings": stage.settings, "inputs": inputs}
@@ -189,7 +195,7 @@ def open_run(
             _refuse_other_identity(path, _read_json(record), json.loads(to_json(identity)))
         for leftover in (*(path / STATE).glob("work-*"), *(path / STATE).glob("*.part"), *path.glob("*.json.part")):
             _remove(leftover)
-        if not record.exists():
+        if overwrite or not started:
             write_json(record, identity)
         yield RunFolder(path, identity)
 
@@ -287,19 +293,28 @@ def _flatten(value: Any, prefix: str = "") -> dict[str, Any]:
 
 
 def _clear(path: Path) -> None:
-    """Remove what earlier runs published here, and nothing else; the sign that a run was here goes last."""
-    record, whole = path / STATE / "run.json", path.resolve()
-    for marker in sorted((path / STATE).glob("*.json")):
+    """Remove what earlier runs published here, and nothing else. `run.json`, the sign of a run, stays."""
+    state = path / STATE
+    for name in (_read_json(state / RUNS) or {}).get("runs", ()):
+        if _is_inside(path, name) and (path / name / STATE / "run.json").exists():
+            _clear(path / name)
+            if all(child.name == STATE for child in (path / name).iterdir()):
+                _remove(path / name)
+    for marker in state.glob("*.json"):
         done = _read_marker(marker)
         for name in done.outputs if done else ():
-            target = (path / name).resolve()
-            if whole in target.parents and STATE not in target.relative_to(whole).parts:
+            if _is_inside(path, name):
                 _remove(path / name)
     (path / TIMINGS).unlink(missing_ok=True)
-    for marker in (path / STATE).glob("*.json"):
-        if marker != record:
+    for marker in state.glob("*.json"):
+        if marker.name != "run.json":
             marker.unlink()
-    record.unlink()
+
+
+def _is_inside(path: Path, name: str) -> bool:
+    """Whether a state file's `name` is something that a run may have published in `path`."""
+    whole, target = path.resolve(), (path / name).resolve()
+    return whole in target.parents and STATE not in target.relative_to(whole).parts
 
 
 def _remove(path: Path) -> None:

@@ -19,7 +19,7 @@ from pipelines._run import STATE
 from tests.pipelines.small import content, save_generator, save_photo
 
 ROOT = Path(__file__).parents[2]
-SMALL = ["--preset", "fast", "--frames", "4", "--target-faces", "300", "--texture-size", "128", "--device", "cpu"]
+SMALL = ["--preset", "fast", "--frames", "4", "--target-faces", "300", "--texture-size", "256", "--device", "cpu"]
 
 
 @pytest.fixture(scope="module")
@@ -79,7 +79,7 @@ def test_the_mesh_opens_elsewhere_watertight_and_of_size_1(whole):
     mesh = trimesh.load(whole / "mesh.glb", force="mesh")
     assert mesh.extents.max() == pytest.approx(1, abs=1e-4)
     assert abs(mesh.bounds.mean(axis=0)).max() < 1e-4
-    assert mesh.visual.material.baseColorTexture.size == (128, 128)
+    assert mesh.visual.material.baseColorTexture.size == (256, 256)
     mesh.merge_vertices(merge_tex=True, merge_norm=True)
     assert mesh.is_watertight
 

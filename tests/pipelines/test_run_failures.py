@@ -207,12 +207,25 @@ def test_overwriting_cannot_be_talked_into_removing_other_folders(tmp_path):
         assert (tmp_path / "run" / "notes.txt").exists()
 
 
+def test_overwriting_removes_the_runs_that_a_run_announced(tmp_path):
+    with open_run(tmp_path, {}) as folder:
+        folder.announce(["seed_0", "seed_1", "..", "never"])
+    for name in ("seed_0", "seed_1", "other"):
+        run(tmp_path / name, carve())
+    (tmp_path / "seed_1" / "notes.txt").write_text("mine")
+    run(tmp_path, carve("oak"), overwrite=True)
+    assert {path.name for path in tmp_path.iterdir()} == {STATE, "parts", "timings.json", "other", "seed_1"}
+    assert set(files(tmp_path / "seed_1")) == {"notes.txt"}
+    assert set(files(tmp_path / "other")) == {"parts/seat", "parts/legs"}
+
+
 def test_overwriting_that_was_killed_can_be_repeated(tmp_path, monkeypatch):
     """At every removal: the folder must never look like a stranger's."""
     unlink = Path.unlink
     for removals in range(20):
         path = tmp_path / str(removals)
         run(path, carve(), glue())
+        (path / "notes.txt").write_text("mine")
         left = [removals]
 
         def unlink_or_die(file, *, missing_ok=False, left=left):
@@ -230,6 +243,7 @@ def test_overwriting_that_was_killed_can_be_repeated(tmp_path, monkeypatch):
                 died = True
         run(path, carve("oak"), glue(), identity={"seed": 2}, overwrite=True)
         assert files(path)["chair.txt"].startswith(b"oak")
+        assert files(path)["notes.txt"] == b"mine"
         if not died:
             break
     assert removals >= 4
