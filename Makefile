@@ -6,7 +6,7 @@
 # make clean        everything that these targets made
 
 PYTHON ?= python3
-PHOTO  ?= assets/photos/teapot.png
+PHOTO  ?= assets/photos/toadstool.png
 
 VENV     := .venv
 BIN      := $(VENV)/bin
