@@ -44,8 +44,7 @@ class FusionOptions:
     observed_reach: float = 35.0
     """The same where no frame was generated: frames that agree leave fewer splats at wrong places."""
     least_part: float = 0.1
-    """Separate parts stay if they have at least this share of the largest one's volume. Where frames were generated,
-    only the largest stays."""
+    """Separate parts stay if they have at least this share of the largest one's volume."""
     truncation: float = 3.0
     """Half the width of the band around the surface, in grid spacings."""
     occluded_weight: float = 0.1
@@ -86,15 +85,14 @@ def fuse_depth(
     Raises:
         ValueError: if the Gaussians show no solid from these cameras.
     """
-    imagined = any(frame.source is Source.GENERATED for frame in observed)
-    genuine = len(observed) > 0 and not imagined
+    genuine = len(observed) > 0 and all(frame.source is not Source.GENERATED for frame in observed)
     cameras = viewpoints(cameras, options, options.observed_reach if genuine else options.reach)
     depths, alphas = _draw(gaussians.detach(), cameras, backend)
     hull = visual_hull(cameras, alphas, options.resolution)
     views = [DepthView(camera, depth) for camera, depth in zip(cameras, depths, strict=True)]
     volume = fuse_depth_views(views, hull, truncation=options.truncation, occluded_weight=options.occluded_weight)
     solid = within_observed(_swollen(volume, options.swelling), observed)
-    solid = keep_main_solids(solid, 1.0 if imagined else options.least_part)
+    solid = keep_main_solids(solid, options.least_part)
     solid = smooth(solid, options.smoothing)
     return taubin_smooth(extract_surface(solid), options.polish)
 
