@@ -98,6 +98,15 @@ def groups_of(item: ObjectInfo) -> tuple[str, ...]:
     return (f"tier {item.tier}", "scan") if item.kind == "scan" else (f"tier {item.tier}",)
 
 
+def grouped(objects: Sequence[ObjectInfo]) -> dict[str, list[str]]:
+    """Ids of the objects of every group that has any, groups by name."""
+    groups: dict[str, list[str]] = {}
+    for item in objects:
+        for group in groups_of(item):
+            groups.setdefault(group, []).append(item.id)
+    return dict(sorted(groups.items()))
+
+
 def object_seed(object_id: str) -> int:
     """The one seed that everything random about an object follows."""
     return int.from_bytes(_digest("seed", object_id)[:4], "big") & 0x7FFFFFFF

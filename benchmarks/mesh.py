@@ -26,7 +26,7 @@ from benchmarks._protocol import (
     PathName,
     TestSet,
     draw_views,
-    groups_of,
+    grouped,
     object_seed,
     open_test_set,
     path_cameras,
@@ -131,10 +131,6 @@ def run(options: MeshBenchmarkOptions) -> Results:
     """
     test_set = open_test_set(options.objects)
     objects = stratified(test_set.objects, options.count)
-    groups: dict[str, list[str]] = {}
-    for item in objects:
-        for group in groups_of(item):
-            groups.setdefault(group, []).append(item.id)
     protocol = {
         "benchmark": "mesh",
         "path": options.path,
@@ -142,7 +138,7 @@ def run(options: MeshBenchmarkOptions) -> Results:
         "views": VIEWS,
         "objects": [item.id for item in objects],
     }
-    results = Results.resumed(options.output, protocol, dict(sorted(groups.items())))
+    results = Results.resumed(options.output, protocol, grouped(objects))
     cameras = path_cameras(options.path, options.size)
     methods = {name: _method(name, options, test_set) for name in options.methods}
     scores: dict[str, dict[str, dict[str, Any]]] = {name: {} for name in methods}
@@ -218,10 +214,9 @@ def _method(name: MethodName, options: MeshBenchmarkOptions, test_set: TestSet) 
 def _generated(options: MeshBenchmarkOptions) -> MeshMethod:
     if options.model is None:
         raise BenchmarkError('the "generated" row needs weights: give --model DIR')
-    from gen.pipeline import OrbitPipeline
+    from gen.weights import load_pipeline
 
-    pipe = OrbitPipeline.from_pretrained(options.model)
-    pipe.set_progress_bar_config(disable=True)
+    pipe = load_pipeline(options.model)
 
     def generated(subject: Subject) -> Mesh:
         capture = pipe(

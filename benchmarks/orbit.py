@@ -25,7 +25,7 @@ from benchmarks._protocol import (
     PathName,
     TestSet,
     draw_views,
-    groups_of,
+    grouped,
     object_seed,
     open_test_set,
     path_cameras,
@@ -92,10 +92,6 @@ def run(options: OrbitBenchmarkOptions) -> Results:
     """
     test_set = open_test_set(options.objects)
     objects = test_set.objects if options.count is None else stratified(test_set.objects, options.count)
-    groups: dict[str, list[str]] = {}
-    for item in objects:
-        for group in groups_of(item):
-            groups.setdefault(group, []).append(item.id)
     protocol = {
         "benchmark": "orbit",
         "path": options.path,
@@ -103,7 +99,7 @@ def run(options: OrbitBenchmarkOptions) -> Results:
         "views": VIEWS,
         "objects": [item.id for item in objects],
     }
-    results = Results.resumed(options.output, protocol, dict(sorted(groups.items())))
+    results = Results.resumed(options.output, protocol, grouped(objects))
     cameras = path_cameras(options.path, options.size)
     methods = {name: _method(name, options, test_set) for name in options.methods}
     for name, method in methods.items():
@@ -220,10 +216,9 @@ def _nearest(views: TrainingViews, test_set: TestSet) -> ViewMethod:
 def _generator(options: OrbitBenchmarkOptions) -> ViewMethod:
     if options.model is None:
         raise BenchmarkError("the generator rows need weights: give --model DIR")
-    from gen.pipeline import OrbitPipeline
+    from gen.weights import load_pipeline
 
-    pipe = OrbitPipeline.from_pretrained(options.model)
-    pipe.set_progress_bar_config(disable=True)
+    pipe = load_pipeline(options.model)
 
     def answer(
         truth: Tensor, cameras: Sequence[Camera], context: Sequence[int], targets: Sequence[int], seed: int

@@ -10,6 +10,8 @@ from typing import Annotated
 
 import tyro
 
+from pipelines._command import run_command
+
 
 @dataclass(frozen=True)
 class RenderDatasetOptions:
@@ -65,14 +67,7 @@ def render(options: RenderDatasetOptions) -> None:
 def main(args: list[str] | None = None) -> int:
     """Parses `args` (the command line unless given); returns the exit code."""
     options = tyro.cli(RenderDatasetOptions, args=args)
-    try:
-        render(options)
-    except (ValueError, OSError) as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
-    except KeyboardInterrupt:
-        return 130
-    return 0
+    return run_command(lambda: render(options), again="give the same command again")
 
 
 if __name__ == "__main__":

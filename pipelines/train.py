@@ -10,6 +10,7 @@ from typing import Annotated
 import tyro
 
 from gen.options import TrainOptions
+from pipelines._command import run_command
 
 
 @dataclass(frozen=True)
@@ -62,14 +63,7 @@ def run(command: TrainCommand) -> None:
 def main(args: list[str] | None = None) -> int:
     """Parses `args` (the command line unless given); returns the exit code."""
     command = tyro.cli(TrainCommand, args=args, prog="train")
-    try:
-        run(command)
-    except (ValueError, OSError) as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
-    except KeyboardInterrupt:
-        return 130
-    return 0
+    return run_command(lambda: run(command), again="give the same command again")
 
 
 if __name__ == "__main__":
