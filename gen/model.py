@@ -135,8 +135,19 @@ class Block(nn.Module):
         qkv = self.qkv(x.flatten(1, 2)).unflatten(-1, (3, self.heads, -1))  # (B, F * N, 3, heads, D / heads)
         q, k, v = qkv.permute(2, 0, 3, 1, 4)
         q, k = rotate(F.rms_norm(q, q.shape[-1:]), rotary), rotate(F.rms_norm(k, k.shape[-1:]), rotary)
-        attended = F.scaled_dot_product_attention(q.to(v), k.to(v), v)
+        attended = attention(q.to(v), k.to(v), v)
         return self.proj(attended.transpose(1, 2).flatten(-2)).view_as(x)
+
+
+def attention(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
+    """Softmax attention over (B, heads, T, D).
+
+    On CPUs the backward pass of PyTorch's fused kernel is slower than plain products for the few tokens of a training
+    scene: they make a step in bfloat16 a quarter faster (64 tokens, two cores).
+    """
+    if q.device.type == "cpu" and q.requires_grad:
+        return (q * q.shape[-1] ** -0.5 @ k.transpose(-1, -2)).softmax(dim=-1).to(v) @ v
+    return F.scaled_dot_product_attention(q, k, v)
 
 
 class FourierFeatures(nn.Module):

@@ -44,6 +44,8 @@ class TrainOptions:
     """Last share of the steps over which the learning rate falls to zero."""
     ema: float = 0.999
     """Decay of the averaged weights, reached gradually."""
+    init: str | None = None
+    """Folder of another run whose averaged weights this one starts from: trained on smaller pictures, say."""
     seed: int = 0
     """Seed of everything random."""
     device: str = "auto"

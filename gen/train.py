@@ -49,11 +49,13 @@ def train(
         report: called with (step, loss) after every step.
 
     Raises:
-        ValueError: if the folder holds a run with other options.
+        ValueError: if the folder holds a run with other options, or `options.init` no such network.
     """
     device, dtype = _pick_device(options)
     torch.manual_seed(options.seed)
     network = OrbitTransformer(options.model).to(device)
+    if options.init is not None:
+        _initialise(network, Path(options.init))
     average = OrbitTransformer(options.model).to(device).requires_grad_(False)
     average.load_state_dict(network.state_dict())
     optimisers = make_optimisers(network, options.lr, dtype)
@@ -69,8 +71,7 @@ def train(
         for optimiser in optimisers:
             for group in optimiser.param_groups:
                 group["lr"] = options.lr * factor
-        with torch.autocast(device.type, dtype=dtype, enabled=dtype != torch.float32):
-            loss = flow_loss(forward, batch, rng)
+        loss = flow_loss(forward, batch, rng, dtype)
         loss.backward()
         torch.nn.utils.clip_grad_norm_(network.parameters(), 1.0)
         for optimiser in optimisers:
@@ -88,11 +89,13 @@ def train(
             losses = []
 
 
-def flow_loss(network: Callable[..., Tensor], batch: Batch, rng: np.random.Generator) -> Tensor:
+def flow_loss(
+    network: Callable[..., Tensor], batch: Batch, rng: np.random.Generator, dtype: torch.dtype = torch.float32
+) -> Tensor:
     """Weighted error of the predicted clean frames, over targets and over the geometry of the context.
 
     Flow matching (arXiv:2210.02747): `x_t = (1 - t) x + t noise`. The weight 1 / t^2, capped, turns the error of `x`
-    into that of the velocity.
+    into that of the velocity. Only the network computes in `dtype`: rays rounded to bfloat16 would miss their pixels.
     """
     scenes, count, height, width, _ = batch.premultiplied.shape
     gauge = make_gauge(batch.c2w, batch.intrinsics, height, width)
@@ -102,7 +105,8 @@ def flow_loss(network: Callable[..., Tensor], batch: Batch, rng: np.random.Gener
     noise = torch.from_numpy(rng.standard_normal(clean.shape, dtype=np.float32)).to(clean)
     per_channel = levels.repeat_interleave(GEOMETRY.start, dim=-1)[:, :, None, None]  # (B, F, 1, 1, 8)
     noised = torch.lerp(clean, noise, per_channel)
-    predicted = network(noised, levels, gauge.rays, batch.times, known)
+    with torch.autocast(clean.device.type, dtype=dtype, enabled=dtype != torch.float32):
+        predicted = network(noised, levels, gauge.rays, batch.times, known)
     weight = torch.where(per_channel > 0, (1 / per_channel.clamp_min(1e-3) ** 2).clamp_max(CLEAN_WEIGHT), 0)
     error = (predicted.float() - clean).square() * weight
     return error[..., APPEARANCE].mean() + error[..., GEOMETRY].mean()
@@ -188,6 +192,17 @@ def _resume(
             known.setdefault(int(index), {})[name] = value
         optimiser.load_state_dict({"state": known, "param_groups": optimiser.state_dict()["param_groups"]})
     return int(tensors["step"])
+
+
+def _initialise(network: OrbitTransformer, run: Path) -> None:
+    """Weights of another run, the averaged ones."""
+    path = run / "ema.safetensors"
+    if not path.is_file():
+        raise ValueError(f"{run}: expected a training run with ema.safetensors in it to start from")
+    try:
+        network.load_state_dict(load_file(path))
+    except RuntimeError as error:
+        raise ValueError(f"{path}: its network has another shape than the one to train ({error})") from error
 
 
 def _cut_log(path: Path, step: int) -> None:

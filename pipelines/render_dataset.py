@@ -24,7 +24,9 @@ class RenderDatasetOptions:
     size: int = 64
     """Side of the pictures in pixels."""
     views: int = 24
-    """Pictures of each object."""
+    """Pictures of each object, or of each of its variants."""
+    variants: int = 1
+    """How often each object is drawn, each time in another light and, but for the first, stretched along its axes."""
     exclude: str | None = None
     """File of object ids that must not be rendered, one a line; "none" renders everything, never to be trained on.
     Left out, the never_train.txt beside the input is used."""
@@ -52,7 +54,12 @@ def render(options: RenderDatasetOptions) -> None:
     from gen.data.scenes import SceneOptions
 
     scene = SceneOptions(
-        size=options.size, views=options.views, elevation=options.elevation, fov=options.fov, seed=options.seed
+        size=options.size,
+        views=options.views,
+        elevation=options.elevation,
+        fov=options.fov,
+        variants=options.variants,
+        seed=options.seed,
     )
     plan = plan_dataset(options.input, scene, exclude=options.exclude, only=options.only)
     columns = (TextColumn("objects"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
@@ -61,7 +68,7 @@ def render(options: RenderDatasetOptions) -> None:
         render_dataset(
             plan, options.output, workers=options.workers, progress=lambda done, _: bar.update(task, completed=done)
         )
-    print(f"{options.output}: {len(plan.objects)} objects, {options.views} views each, {options.size} px")
+    print(f"{options.output}: {len(plan.objects)} drawn objects, {options.views} views each, {options.size} px")
 
 
 def main(args: list[str] | None = None) -> int:

@@ -13,7 +13,7 @@ import signal
 from collections import OrderedDict
 from collections.abc import Callable, Iterable
 from concurrent.futures import ProcessPoolExecutor
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
@@ -25,8 +25,9 @@ from torch import Tensor
 from gen.data import format as files
 from gen.data._coding_kernels import encode_view
 from gen.data.format import DatasetError
-from gen.data.scenes import SceneCameras, SceneOptions, random_cameras, random_lights
+from gen.data.scenes import SceneCameras, SceneOptions, random_cameras, random_lights, stretched
 from gen.data.sources import NEVER_TRAIN, FolderSource, ObjectInfo, PackSource, open_source, read_ids
+from recon.surface.mesh import Mesh
 from recon.surface.render import (
     Lights,
     PreparedMesh,
@@ -105,7 +106,7 @@ def plan_dataset(
         objects = [o for o in objects if o.id in wanted]
         if missing := sorted(wanted - {o.id for o in objects}):
             raise DatasetError(f"{only}: {len(missing)} ids are not in {source.name}: {', '.join(missing[:5])}")
-    kept = tuple(o for o in objects if o.id not in excluded)
+    kept = tuple(replace(o, variant=v) for o in objects if o.id not in excluded for v in range(options.variants))
     if not kept:
         raise DatasetError(f"{source}: no object is left to render; check --only and --exclude")
     return DatasetPlan(source, options, kept, "none" if exclude == "none" else "list", tuple(sorted(excluded)))
@@ -215,6 +216,7 @@ class _Worker:
         self._source: PackSource | FolderSource = open_source(source)
         self._options, self._folder = options, folder
         self._pyramids = PyramidCache()
+        self._loaded: tuple[str, Mesh] | None = None
 
     def render_shard(self, shard: int, objects: tuple[ObjectInfo, ...], first: int) -> int:
         size, views = self._options.size, self._options.views
@@ -231,15 +233,21 @@ class _Worker:
             for kind in kinds
         }
         for row, info in enumerate(objects):
-            cameras = random_cameras(self._options, info.id)
-            lights = random_lights(self._options, info.id, keep_colours=info.tier == "A")
-            prepared = prepare_mesh(self._source.mesh(info.id), pyramid=self._pyramids)
+            cameras = random_cameras(self._options, info.scene)
+            lights = random_lights(self._options, info.scene, keep_colours=info.tier == "A")
+            prepared = prepare_mesh(self._mesh(info), pyramid=self._pyramids)
             for kind, value in render_views(prepared, cameras, lights, size, first + row).items():
                 arrays[kind][row] = value
         for kind in kinds:  # the cameras come last: where they are, the shard is whole
             arrays.pop(kind).flush()
             os.replace(drafts[kind], paths[kind])
         return shard
+
+    def _mesh(self, info: ObjectInfo) -> Mesh:
+        if self._loaded is None or self._loaded[0] != info.id:  # the variants of an object follow each other
+            self._loaded = info.id, self._source.mesh(info.id)
+        mesh = self._loaded[1]
+        return stretched(self._options, info.scene, mesh) if info.variant else mesh
 
 
 _worker: _Worker | None = None

@@ -1,16 +1,18 @@
-"""Random cameras and lights of training scenes. Every number follows from the seed and the object's id alone."""
+"""Random cameras and lights of training scenes. Every number follows from the seed and the scene's name alone."""
 
 from __future__ import annotations
 
 import hashlib
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
 from recon.capture import FRAME_MARGIN, OBJECT_RADIUS
+from recon.surface.loading import normalised
+from recon.surface.mesh import Mesh
 from recon.surface.render import Lights
 
 
@@ -27,6 +29,9 @@ class SceneOptions:
         roll: standard deviation of the camera's roll.
         roll_share: share of views that are rolled.
         recolour_share: share of objects, real scans apart, whose hue is turned.
+        variants: how often each object is drawn, each time with other cameras and light.
+        stretch: standard deviation of the logarithm by which every variant but the first is stretched along each axis:
+            the same few objects then show more shapes.
         seed: of everything random.
     """
 
@@ -38,20 +43,24 @@ class SceneOptions:
     roll: float = 5.0
     roll_share: float = 0.2
     recolour_share: float = 0.25
+    variants: int = 1
+    stretch: float = 0.2
     seed: int = 0
 
     def __post_init__(self) -> None:
         if self.size < 8 or self.size > 2048 or not 1 <= self.views <= 4096:
             raise ValueError(f"size must be 8..2048 and views 1..4096, got {self.size} and {self.views}")
+        if not 1 <= self.variants <= 256 or not 0 <= self.stretch <= 1:
+            raise ValueError(f"variants must be 1..256 and stretch 0..1, got {self.variants} and {self.stretch:g}")
         for name, low, high in (("elevation", -89.0, 89.0), ("fov", 1.0, 120.0), ("distance", 0.5, 10.0)):
             first, last = getattr(self, name)
             if not low <= first <= last <= high:
                 raise ValueError(f"{name} must be a rising range within {low:g}..{high:g}, got {first:g} {last:g}")
 
 
-def scene_rng(seed: int, object_id: str, subject: str) -> np.random.Generator:
-    """The random stream of one object, independent of the order in which objects are drawn."""
-    digest = hashlib.sha256(f"{seed}\0{subject}\0{object_id}".encode()).digest()
+def scene_rng(seed: int, scene: str, subject: str) -> np.random.Generator:
+    """The random stream of one scene, independent of the order in which scenes are drawn."""
+    digest = hashlib.sha256(f"{seed}\0{subject}\0{scene}".encode()).digest()
     return np.random.default_rng(np.frombuffer(digest, np.uint32))
 
 
@@ -70,9 +79,9 @@ class SceneCameras:
     distance: NDArray[np.float64]
 
 
-def random_cameras(options: SceneOptions, object_id: str) -> SceneCameras:
+def random_cameras(options: SceneOptions, scene: str) -> SceneCameras:
     """Cameras of one object: azimuths spread evenly and jittered, elevations even over their band of the sphere."""
-    rng = scene_rng(options.seed, object_id, "cameras")
+    rng = scene_rng(options.seed, scene, "cameras")
     count = options.views
     azimuth = 2 * math.pi * (rng.permutation(count) + rng.random(count)) / count
     low, high = (math.sin(math.radians(e)) for e in options.elevation)
@@ -105,14 +114,22 @@ def orbit_poses(
     return c2w
 
 
-def random_lights(options: SceneOptions, object_id: str, *, keep_colours: bool) -> Lights:
+def stretched(options: SceneOptions, scene: str, mesh: Mesh) -> Mesh:
+    """The object longer along some axes and shorter along others, brought back into its sphere."""
+    rng = scene_rng(options.seed, scene, "stretch")
+    factors = _tensor(np.exp(options.stretch * rng.standard_normal(3).clip(-2, 2)))
+    normals = None if mesh.normals is None else torch.nn.functional.normalize(mesh.normals / factors, dim=-1)
+    return normalised(replace(mesh, vertices=mesh.vertices * factors, normals=normals))
+
+
+def random_lights(options: SceneOptions, scene: str, *, keep_colours: bool) -> Lights:
     """One object's light: soft light from the sky and ground, one to three lamps, all slightly tinted, bright as
     photographs are (a white surface facing the key light ends near white); sometimes flat light alone.
 
     Args:
         keep_colours: never turn the object's hue (real scans).
     """
-    rng = scene_rng(options.seed, object_id, "lights")
+    rng = scene_rng(options.seed, scene, "lights")
     exposure = rng.uniform(0.75, 1.1)
     softness = 1.0 if rng.random() < 0.1 else rng.uniform(0.3, 0.75)
     sky = softness * _tint(rng, 0.06)

@@ -25,6 +25,7 @@ class ObjectInfo:
         group: its family; relatives never lie on both sides of a split.
         licence, author: as its source states them, "" when unknown.
         kind: of what sort it is ("scan" for real things), "" when unknown.
+        variant: which drawing of the object in a dataset, 0 the first.
     """
 
     id: str
@@ -33,6 +34,12 @@ class ObjectInfo:
     licence: str = ""
     author: str = ""
     kind: str = ""
+    variant: int = 0
+
+    @property
+    def scene(self) -> str:
+        """Names the drawing."""
+        return f"{self.id}#{self.variant}" if self.variant else self.id
 
 
 class ObjectSource(Protocol):

@@ -47,6 +47,31 @@ def test_a_folder_with_another_run_is_refused(dataset, tmp_path):
         train(dataset, tmp_path, replace(OPTIONS, lr=1e-4))
 
 
+def test_training_in_bf16_on_a_processor_lowers_the_loss(dataset, tmp_path):
+    losses = []
+    train(dataset, tmp_path, replace(OPTIONS, precision="bf16", steps=60), lambda step, loss: losses.append(loss))
+    assert np.mean(losses[-10:]) < 0.7 * np.mean(losses[:5])
+
+
+def test_a_run_goes_on_from_the_averaged_weights_of_another_at_another_size(dataset, tmp_path):
+    coarse, fine = tmp_path / "coarse", tmp_path / "fine"
+    train(dataset, coarse, replace(OPTIONS, size=8, steps=60))
+    fresh, grown = [], []
+    train(dataset, tmp_path / "fresh", replace(OPTIONS, steps=3), lambda step, loss: fresh.append(loss))
+    train(dataset, fine, replace(OPTIONS, steps=3, init=str(coarse)), lambda step, loss: grown.append(loss))
+    assert grown[0] < fresh[0]
+    train(dataset, fine, replace(OPTIONS, steps=6, init=str(coarse)))  # goes on with its own weights
+    assert len((fine / "loss.csv").read_text().splitlines()) == 6
+
+
+def test_a_run_does_not_start_from_something_else(dataset, tmp_path):
+    train(dataset, tmp_path / "other", replace(OPTIONS, model=replace(CONFIG, width=48), steps=1))
+    with pytest.raises(ValueError, match="another shape"):
+        train(dataset, tmp_path / "a", replace(OPTIONS, init=str(tmp_path / "other")))
+    with pytest.raises(ValueError, match="training run"):
+        train(dataset, tmp_path / "b", replace(OPTIONS, init=str(tmp_path / "nothing")))
+
+
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
 def test_training_runs_in_bf16_on_a_gpu(dataset, tmp_path):
     losses = []

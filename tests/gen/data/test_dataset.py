@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -128,6 +129,20 @@ def test_the_same_options_give_the_same_bytes_on_any_number_of_processes(models,
 def test_another_seed_gives_other_pictures(models, rendered, tmp_path):
     render_dataset(plan_dataset(models, SceneOptions(size=32, views=6, seed=2)), tmp_path)
     assert contents(tmp_path)["rgba-0000.npy"] != contents(rendered)["rgba-0000.npy"]
+
+
+def test_variants_show_an_object_stretched_and_its_first_one_as_it_is(models, rendered, tmp_path):
+    render_dataset(plan_dataset(models, replace(OPTIONS, variants=3)), tmp_path)
+    dataset, plain = OrbitDataset(tmp_path), OrbitDataset(rendered)
+    assert dataset.ids == tuple(name for name in plain.ids for _ in range(3))
+    every = np.arange(6)[None]
+    assert torch.equal(dataset.read(np.array([3]), every).rgba, plain.read(np.array([1]), every).rgba)
+    ball, stretched = (dataset.read(np.array([i]), every) for i in (0, 1))
+    points = stretched.c2w[..., None, None, :3, 3] + stretched.depth[..., None] * _rays(stretched)
+    radius = points[stretched.rgba[..., 3] == 1].norm(dim=-1)
+    assert radius.max() == pytest.approx(0.5, abs=0.02)  # still fills its sphere
+    assert radius.min() < 0.45  # and is a ball no longer
+    assert not torch.equal(ball.c2w, stretched.c2w)
 
 
 def test_a_killed_run_is_finished_by_the_same_command_with_the_same_bytes(models, tmp_path, monkeypatch):
