@@ -64,8 +64,7 @@ def within_observed(volume: SignedVolume, frames: Sequence[Frame]) -> SignedVolu
 
 def _observed_cover(volume: SignedVolume, frames: Sequence[Frame]) -> float:
     """The least share of a silhouette, over the frames that were not generated, that the volume's solid lies behind."""
-    inside = volume.values < 0
-    points = volume.origin + volume.spacing * inside.nonzero().float()
+    points = volume.points(volume.values < 0)
     shares = [1.0]
     for frame in frames:
         if frame.source is Source.GENERATED:

@@ -42,6 +42,10 @@ class SignedVolume:
     def with_values(self, values: Tensor) -> SignedVolume:
         return replace(self, values=values)
 
+    def points(self, chosen: Tensor) -> Tensor:
+        """World positions (N, 3) of the grid's points where `chosen` (X, Y, Z) is True."""
+        return self.origin + self.spacing * chosen.nonzero().float()
+
     def crossings(self) -> tuple[Tensor, Tensor]:
         """Points (N, 3) where a grid edge crosses the surface, and outward unit normals (N, 3) there."""
         gradient = torch.stack(torch.gradient(self.values), dim=-1)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 
 import numpy as np
 import torch
@@ -15,15 +16,21 @@ from recon.surface.mesh import Mesh
 from recon.surface.render import render_mesh
 
 CLOSING_FOV = math.radians(30)
+_CRUMB = 8
+"""Grid points below which a separate solid is never asked about."""
 
 
-def keep_main_solids(volume: SignedVolume, least: float = 1.0) -> SignedVolume:
+def keep_main_solids(
+    volume: SignedVolume, least: float = 1.0, needed: Callable[[Tensor, Tensor], bool] | None = None
+) -> SignedVolume:
     """Keeps the largest connected solid and fills its cavities, so that one closed surface remains.
 
     Args:
         volume: any solid.
         least: other solids of at least this share of the largest one's volume stay too, each with a surface of its own:
             what holds the parts of an object together can be thinner than the grid.
+        needed: asked of every smaller solid, large ones first, with its grid points (N, 3) and those of all that stay
+            (M, 3): True keeps it.
 
     Raises:
         ValueError: if nothing is inside.
@@ -39,6 +46,11 @@ def keep_main_solids(volume: SignedVolume, least: float = 1.0) -> SignedVolume:
     kept = sizes >= least * sizes.max()
     if least >= 1:
         kept[:] = np.arange(len(sizes)) == sizes.argmax()
+    if needed is not None:
+        for index in np.argsort(-sizes, kind="stable"):
+            if sizes[index] >= _CRUMB and not kept[index]:
+                staying = volume.points(torch.from_numpy((solids > 0) & kept[solids]))
+                kept[index] = needed(volume.points(torch.from_numpy(solids == index)), staying)
     crumbs = (solids > 0) & ~kept[solids]
     values[crumbs] = np.abs(values[crumbs]) + 1e-3 * volume.spacing
     holes, _ = label(values >= 0, NEIGHBOURS)

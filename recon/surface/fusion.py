@@ -24,6 +24,7 @@ from recon.splat.volume import DepthView, SignedVolume, fuse_depth_views, visual
 from recon.surface.close import keep_main_solids, surrounding_cameras
 from recon.surface.extract import extract_surface
 from recon.surface.mesh import Mesh
+from recon.surface.silhouettes import restore_observed, shown_alone
 from recon.surface.smooth import taubin_smooth
 
 _BATCH = 8
@@ -79,7 +80,8 @@ def fuse_depth(
         cameras: the views that the scene was fitted to. It is looked at from these and from near them only: from
             elsewhere, splats that no frame has constrained would cut into the solid. None: from everywhere.
         options: resolution and smoothness.
-        observed: the frames of those views. Nothing sticks out of the silhouettes of those that were not generated.
+        observed: the frames of those views. Nothing sticks out of the silhouettes of those that were not generated, and
+            no part that they show is missing.
         backend: of the rasterizer.
 
     Raises:
@@ -91,8 +93,8 @@ def fuse_depth(
     hull = visual_hull(cameras, alphas, options.resolution)
     views = [DepthView(camera, depth) for camera, depth in zip(cameras, depths, strict=True)]
     volume = fuse_depth_views(views, hull, truncation=options.truncation, occluded_weight=options.occluded_weight)
-    solid = within_observed(_swollen(volume, options.swelling), observed)
-    solid = keep_main_solids(solid, options.least_part)
+    solid = restore_observed(within_observed(_swollen(volume, options.swelling), observed), observed)
+    solid = keep_main_solids(solid, options.least_part, shown_alone(observed, options.resolution))
     solid = smooth(solid, options.smoothing)
     return taubin_smooth(extract_surface(solid), options.polish)
 
