@@ -3,7 +3,7 @@
 # make acceptance   our files in other people's programs, and the wheel in an empty environment (up to an hour)
 # make lint         the first three of `make test` only
 # make format       rewrite the sources in the house layout
-# make clean        everything that these targets made
+# make clean        everything that these targets made, caches included
 
 PYTHON ?= python3
 PHOTO  ?= assets/photos/toadstool.png
@@ -13,13 +13,13 @@ BIN      := $(VENV)/bin
 PIP      := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
 CORE     := $(VENV)/.core-installed
 DEV      := $(VENV)/.dev-installed
-RUN      := out/$(basename $(notdir $(PHOTO)))
+RUN      := out/$(shell basename "$(PHOTO)" | sed 's/\.[^.]*$$//')
 
 .DELETE_ON_ERROR:
 .PHONY: demo test acceptance lint format install dev clean
 
 demo: $(CORE)
-	$(BIN)/python -m pipelines.img2mesh $(PHOTO) -o $(RUN) --preset fast --overwrite
+	$(BIN)/python -m pipelines.img2mesh "$(PHOTO)" -o "$(RUN)" --preset fast --overwrite
 	@echo "Look at $(RUN)/preview.png; the asset is $(RUN)/mesh.glb"
 
 install: $(CORE)
@@ -44,7 +44,8 @@ format: $(DEV)
 	$(BIN)/ruff format .
 
 clean:
-	rm -rf $(VENV) .tools out dist
+	rm -rf $(VENV) .tools out dist .pytest_cache .ruff_cache .mypy_cache .hypothesis .import_linter_cache
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 # Torch comes first and alone, so that its build is the one that the pin names and no other package decides.
 # Wheels only: nothing here may start a compiler.
@@ -54,7 +55,7 @@ $(CORE): pyproject.toml constraints.txt
 	@echo "Installing wheels into $(VENV); about 2.3 GB, so the first time takes minutes."
 	$(PIP) --only-binary :all: torch hatchling editables
 	$(PIP) --only-binary :all: --no-build-isolation --editable .
-	$(BIN)/python -m pipelines._preflight
+	$(BIN)/python -m pipelines.check
 	@touch $@
 
 $(DEV): $(CORE)

@@ -6,7 +6,6 @@ import json
 import math
 import os
 import platform
-import resource
 import subprocess
 import sys
 from collections.abc import Mapping, Sequence
@@ -16,6 +15,7 @@ from statistics import fmean
 from typing import Any
 
 from benchmarks._protocol import BenchmarkError
+from pipelines._run import peak_memory_mib
 from recon.metrics.bootstrap import Interval, bootstrap_interval
 
 ObjectScores = dict[str, dict[str, Any]]
@@ -60,7 +60,7 @@ class Results:
             "commit": _commit(),
             "settings": dict(settings),
             "seconds": round(seconds, 3),
-            "peak_memory_mb": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024,
+            "peak_memory_mb": peak_memory_mib(),
             "objects": {key: {m: _rounded(v) for m, v in scores.items()} for key, scores in objects.items()},
         }
 

@@ -34,6 +34,7 @@ from benchmarks._protocol import (
 )
 from benchmarks._results import Results, show, table
 from benchmarks._training_views import DEFAULT_CACHE, training_views
+from pipelines._command import run_command
 from recon.capture import Camera, Capture, Frame, Source, frame_from_tensors
 from recon.metrics.alignment import compare_aligned
 from recon.metrics.meshes import TrueShape, compare_meshes
@@ -285,16 +286,11 @@ def _mean(results: Results, method: str, measure: str) -> float:
     return sum(values) / len(values)
 
 
-def main() -> None:
-    """Entry point of `python -m benchmarks.mesh`."""
-    options = tyro.cli(MeshBenchmarkOptions, prog="python -m benchmarks.mesh")
-    try:
-        results = run(options)
-    except (ValueError, OSError) as error:
-        print(f"error: {error}", file=sys.stderr)
-        raise SystemExit(2) from None
-    print(markdown(results))
+def main(args: list[str] | None = None) -> int:
+    """Parses `args` (the command line unless given); returns the exit code."""
+    options = tyro.cli(MeshBenchmarkOptions, args=args, prog="python -m benchmarks.mesh")
+    return run_command(lambda: print(markdown(run(options))), again="give the same command again")
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())

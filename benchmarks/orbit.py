@@ -34,6 +34,7 @@ from benchmarks._protocol import (
 from benchmarks._results import Results, show, table
 from benchmarks._training_views import DEFAULT_CACHE, training_views
 from gen.baselines import TrainingViews, copy_input
+from pipelines._command import run_command
 from recon.capture import Camera, Source, frame_from_tensors
 from recon.metrics.views import compare_views, resize_views
 
@@ -239,16 +240,11 @@ def _generator(options: OrbitBenchmarkOptions) -> ViewMethod:
     return answer
 
 
-def main() -> None:
-    """Entry point of `python -m benchmarks.orbit`."""
-    options = tyro.cli(OrbitBenchmarkOptions, prog="python -m benchmarks.orbit")
-    try:
-        results = run(options)
-    except (ValueError, OSError) as error:
-        print(f"error: {error}", file=sys.stderr)
-        raise SystemExit(2) from None
-    print(markdown(results))
+def main(args: list[str] | None = None) -> int:
+    """Parses `args` (the command line unless given); returns the exit code."""
+    options = tyro.cli(OrbitBenchmarkOptions, args=args, prog="python -m benchmarks.orbit")
+    return run_command(lambda: print(markdown(run(options))), again="give the same command again")
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())

@@ -21,6 +21,7 @@ from recon.capture import orbit_camera
 from recon.surface.mesh import Mesh
 from recon.surface.render import Lights, render_mesh
 
+FOLDER = Path(__file__).resolve().parent.parent / "assets" / "photos"
 SIZE = 512
 FOV = math.radians(33.8)
 ELEVATION = math.radians(10)  # both are what the program assumes of a photo that does not say
@@ -177,4 +178,4 @@ def main(folder: Path) -> None:
 
 
 if __name__ == "__main__":
-    main(Path(sys.argv[1]) if len(sys.argv) > 1 else Path("assets/photos"))
+    main(Path(sys.argv[1]) if len(sys.argv) > 1 else FOLDER)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, field
+from typing import Literal
 
 
 @dataclass(frozen=True)
@@ -10,11 +12,15 @@ class OrbitConfig:
     """Size of the network.
 
     Attributes:
-        sample_size: side in pixels of the pictures it was trained on; others work, less well.
+        sample_size: side in pixels of the pictures that it draws unless told otherwise: those that it was trained on
+            (saving a trained network sets it to `TrainOptions.size`). Others work, less well.
         patch_size: side of a patch in pixels.
         width: features per token.
         depth: number of blocks, odd or even; the middle one of an odd number has no skip.
         heads: attention heads; `width / heads` must divide by 4.
+
+    Raises:
+        ValueError: if one of them is not positive.
     """
 
     sample_size: int = 64
@@ -23,10 +29,19 @@ class OrbitConfig:
     depth: int = 8
     heads: int = 3
 
+    def __post_init__(self) -> None:
+        for name, value in vars(self).items():
+            if value < 1:
+                raise ValueError(f"the network's {name.replace('_', '-')} must be at least 1, found {value}")
+
 
 @dataclass(frozen=True)
 class TrainOptions:
-    """What to train and how."""
+    """What to train and how.
+
+    Raises:
+        ValueError: if a number is out of its range, or pictures do not divide into patches.
+    """
 
     model: OrbitConfig = field(default_factory=OrbitConfig)
     """Size of the network."""
@@ -48,11 +63,32 @@ class TrainOptions:
     """Folder of another run whose averaged weights this one starts from: trained on smaller pictures, say."""
     seed: int = 0
     """Seed of everything random."""
-    device: str = "auto"
-    """auto, cpu or cuda."""
-    precision: str = "auto"
-    """auto (bf16 on GPUs, fp32 on CPUs), bf16 or fp32: the arithmetic of the network; weights stay fp32."""
+    device: Literal["auto", "cpu", "cuda"] = "auto"
+    """Where to compute; auto takes a GPU if there is one."""
+    precision: Literal["auto", "bf16", "fp32"] = "auto"
+    """Arithmetic of the network; auto is bf16 on GPUs and fp32 on CPUs. Weights stay fp32."""
     compile: bool = False
     """Compile the network with torch.compile (needs a C++ compiler on CPUs)."""
     save_every: int = 500
     """Steps between checkpoints."""
+
+    def __post_init__(self) -> None:
+        ranges = {
+            "size": (1, math.inf),
+            "steps": (1, math.inf),
+            "frames_per_step": (1, math.inf),
+            "lr": (1e-9, 1.0),
+            "warmup": (0, math.inf),
+            "decay": (0.0, 1.0),
+            "ema": (0.0, 1.0),
+            "seed": (0, 2**63 - 1),
+            "save_every": (1, math.inf),
+        }
+        for name, (low, high) in ranges.items():
+            if not low <= getattr(self, name) <= high:
+                expected = f"at least {low:g}" if high == math.inf else f"between {low:g} and {high:g}"
+                raise ValueError(f"--{name.replace('_', '-')} must be {expected}, found {getattr(self, name):g}")
+        if self.size % self.model.patch_size:
+            raise ValueError(
+                f"--size {self.size} is not a multiple of --model.patch-size {self.model.patch_size}; change either"
+            )

@@ -12,12 +12,14 @@ from typing import Any
 import torch
 from diffusers import ConfigMixin, DiffusionPipeline, FlowMatchEulerDiscreteScheduler, ModelMixin
 from diffusers.configuration_utils import register_to_config
+from diffusers.utils.torch_utils import randn_tensor
 from torch import Tensor
 from torch.nn.functional import interpolate, normalize
 
 from gen.gauge import APPEARANCE, CHANNELS, decode, encode_appearance, make_gauge, stack_cameras
 from gen.model import OrbitConfig, OrbitTransformer
 from recon.capture import Camera, Capture, Frame, Source, frame_from_tensors
+from recon.capture.files import unique_names
 
 
 class OrbitModel(ModelMixin, ConfigMixin):
@@ -39,7 +41,6 @@ class OrbitPipeline(DiffusionPipeline):
     """Draws the target views of an object of which some frames are known."""
 
     model_cpu_offload_seq = "transformer"
-    _callback_tensor_inputs = ("latents",)
 
     def __init__(self, transformer: OrbitModel, scheduler: FlowMatchEulerDiscreteScheduler) -> None:
         super().__init__()
@@ -54,7 +55,7 @@ class OrbitPipeline(DiffusionPipeline):
         size: int | None = None,
         num_inference_steps: int = 4,
         guidance_scale: float = 1.0,
-        generator: torch.Generator | None = None,
+        generator: torch.Generator | list[torch.Generator] | None = None,
         callback_on_step_end: Callable[[OrbitPipeline, int, int, dict[str, Tensor]], dict[str, Tensor]] | None = None,
     ) -> Capture:
         """Completes a capture.
@@ -65,18 +66,23 @@ class OrbitPipeline(DiffusionPipeline):
             size: side in pixels of the generated frames, square; the size that the model was trained on unless given.
             num_inference_steps: evaluations of the network (times two with guidance); 1 gives the blurred mean.
             guidance_scale: above 1, pushes away from what would be drawn without the context.
-            generator: source of noise, for repeatable results.
+            generator: source of noise, for repeatable results; on the CPU or on the model's device, alone or as a list
+                of one, as there is one scene.
             callback_on_step_end: as in diffusers; may change `latents` (1, F, H, W, 8), the noised channels.
 
         Returns:
             The context frames as given, now with depth and normals of the context at the drawn size, then the
-            generated frames with depth and normals, in the order of `targets`. Names are unique.
+            generated frames with depth and normals, in the order of `targets`. The names of the
+            generated ones differ from all others.
 
         Raises:
-            ValueError: if context or targets are missing, or the size does not divide into patches.
+            ValueError: if context or targets are missing, context names are not unique, the size does not divide into
+                patches, or there is more than one generator.
         """
         if not context or not targets:
             raise ValueError("the orbit needs at least one context frame and one target camera")
+        if isinstance(generator, list) and len(generator) != 1:
+            raise ValueError(f"expected one generator, as one scene is drawn, found {len(generator)}")
         config = self.transformer.config
         size = config.sample_size if size is None else size
         if size % config.patch_size:
@@ -87,7 +93,8 @@ class OrbitPipeline(DiffusionPipeline):
         c2w, intrinsics = stack_cameras(cameras)
         gauge = make_gauge(c2w[None].to(device), intrinsics[None].to(device), size, size)
         pictures = torch.stack([_resize(frame.premultiplied(), size, size) for frame in context])[None].to(device)
-        noise = torch.randn((1, len(cameras), size, size, CHANNELS), generator=generator).to(device)
+        shape = (1, len(cameras), size, size, CHANNELS)
+        noise = randn_tensor(shape, generator=generator, device=device, dtype=torch.float32)
         latents = noise.clone()
         latents[:, :known, ..., APPEARANCE] = encode_appearance(pictures)
         times = torch.zeros(1, len(cameras), device=device)
@@ -109,12 +116,13 @@ class OrbitPipeline(DiffusionPipeline):
 
         premultiplied, depth, normal = (x[0].cpu() for x in decode(latents, gauge))
         observed = [_with_geometry(frame, depth[i], normal[i]) for i, frame in enumerate(context)]
+        names = unique_names([f.name for f in context] + [f"generated_{i:03d}" for i in range(len(targets))])
         drawn = [
             frame_from_tensors(
                 cameras[i],
                 _straight(premultiplied[i]),
                 source=Source.GENERATED,
-                name=f"generated_{i - known:03d}",
+                name=names[i],
                 depth=depth[i],
                 normal=normal[i],
             )
@@ -125,7 +133,10 @@ class OrbitPipeline(DiffusionPipeline):
     def _predict(self, latents: Tensor, level: float, rays: Tensor, times: Tensor, known: int) -> Tensor:
         levels = torch.full((*latents.shape[:2], 2), level, device=latents.device)
         levels[:, :known, 0] = 0
-        return self.transformer(latents, levels, rays, times)
+        dtype = self.transformer.dtype
+        # As in training, only the network computes in another dtype: rays rounded to it would miss their pixels.
+        with torch.autocast(latents.device.type, dtype=dtype, enabled=dtype != torch.float32):
+            return self.transformer(latents, levels, rays, times).to(latents)
 
 
 def _resize(picture: Tensor, height: int, width: int) -> Tensor:

@@ -9,9 +9,11 @@ from __future__ import annotations
 import json
 import math
 import os
+import re
 from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -45,13 +47,22 @@ def train(
         dataset: rendered objects.
         folder: receives `checkpoint.safetensors` (everything needed to go on), `ema.safetensors` (the averaged
             weights), `config.json` and `loss.csv`.
-        options: must equal those of the checkpoint, except `steps`, `decay`, `device`, `compile` and `save_every`.
+        options: must equal those of the checkpoint, except `steps`, `decay`, `device`, `compile` and `save_every`; so
+            must the dataset.
         report: called with (step, loss) after every step.
 
     Raises:
-        ValueError: if the folder holds a run with other options, or `options.init` no such network.
+        ValueError: if the dataset has too few views, the folder holds a run with other options or another dataset, or
+            something that is no run, the device is not there, or `options.init` holds no such network.
     """
+    if dataset.views < max(FRAME_COUNTS):
+        raise ValueError(
+            f"{dataset.folder}: has {dataset.views} views of each object, training draws up to {max(FRAME_COUNTS)}; "
+            f"render it again with --views {max(FRAME_COUNTS)} or more"
+        )
     device, dtype = _pick_device(options)
+    folder.mkdir(parents=True, exist_ok=True)
+    _refuse_other_run(folder, options, dataset)
     torch.manual_seed(options.seed)
     network = OrbitTransformer(options.model).to(device)
     if options.init is not None:
@@ -59,8 +70,8 @@ def train(
     average = OrbitTransformer(options.model).to(device).requires_grad_(False)
     average.load_state_dict(network.state_dict())
     optimisers = make_optimisers(network, options.lr, dtype)
-    folder.mkdir(parents=True, exist_ok=True)
-    first = _resume(folder, options, network, average, optimisers)
+    first = _resume(folder, network, average, optimisers)
+    _cut_log(folder / "loss.csv", first)
     forward = torch.compile(network, dynamic=False) if options.compile else network
 
     losses: list[tuple[int, float]] = []
@@ -85,7 +96,7 @@ def train(
         if report is not None:
             report(step, losses[-1][1])
         if (step + 1) % options.save_every == 0 or step + 1 == options.steps:
-            _save(folder, options, step + 1, network, average, optimisers, losses)
+            _save(folder, _identity(options, dataset), step + 1, network, average, optimisers, losses)
             losses = []
 
 
@@ -157,6 +168,10 @@ def _pick(rng: np.random.Generator, shares: dict[int, float]) -> int:
 
 def _pick_device(options: TrainOptions) -> tuple[torch.device, torch.dtype]:
     name = options.device if options.device != "auto" else "cuda" if torch.cuda.is_available() else "cpu"
+    if name == "cuda" and not torch.cuda.is_available():
+        raise ValueError(
+            "--device cuda: this PyTorch sees no CUDA device; check the driver and PyTorch's build, or use --device cpu"
+        )
     bf16 = options.precision == "bf16" or (options.precision == "auto" and name == "cuda")
     return torch.device(name), torch.bfloat16 if bf16 else torch.float32
 
@@ -164,13 +179,39 @@ def _pick_device(options: TrainOptions) -> tuple[torch.device, torch.dtype]:
 _MAY_DIFFER = ("steps", "decay", "device", "compile", "save_every")
 
 
-def _fixed(options: TrainOptions) -> dict:
-    return {k: v for k, v in asdict(options).items() if k not in _MAY_DIFFER}
+def _identity(options: TrainOptions, dataset: OrbitDataset) -> dict[str, Any]:
+    """What `config.json` says: everything that the steps depend on."""
+    fixed = {k: v for k, v in asdict(options).items() if k not in _MAY_DIFFER}
+    return {"options": fixed, "dataset": dataset.sha256}
+
+
+def _refuse_other_run(folder: Path, options: TrainOptions, dataset: OrbitDataset) -> None:
+    """Raises unless `folder` is empty or holds a run of the same options and the same dataset."""
+    path = folder / "config.json"
+    if not path.exists():
+        if foreign := sorted(p.name for p in folder.iterdir() if p.suffix != ".partial"):
+            raise ValueError(
+                f"{folder}: holds {foreign[0]!r}, but no config.json of a training run; choose another folder"
+            )
+        return
+    try:
+        found = json.loads(path.read_text(encoding="utf-8"))
+        before = dict(found["options"])
+    except (ValueError, KeyError, TypeError) as error:
+        raise ValueError(f"{path}: is not that of a training run; choose another folder") from error
+    asked = _identity(options, dataset)
+    if changes := [
+        f"{key}: the run has {before.get(key)!r}, asked for {value!r}"
+        for key, value in asked["options"].items()
+        if before.get(key) != value
+    ]:
+        raise ValueError(f"{folder} holds a run with other options ({'; '.join(changes)}); choose another folder")
+    if found.get("dataset", asked["dataset"]) != asked["dataset"]:  # runs of the first version do not say
+        raise ValueError(f"{folder} holds a run on another dataset than {dataset.folder}; choose another folder")
 
 
 def _resume(
     folder: Path,
-    options: TrainOptions,
     network: OrbitTransformer,
     average: OrbitTransformer,
     optimisers: list[torch.optim.Optimizer],
@@ -178,11 +219,7 @@ def _resume(
     path = folder / "checkpoint.safetensors"
     if not path.exists():
         return 0
-    state = json.loads((folder / "config.json").read_text())
-    if state["options"] != _fixed(options):
-        raise ValueError(f"{folder} holds a run with other options: {state['options']}; choose another folder")
     tensors = load_file(path)
-    _cut_log(folder / "loss.csv", int(tensors["step"]))
     network.load_state_dict(_below(tensors, "network."))
     average.load_state_dict(_below(tensors, "average."))
     for i, optimiser in enumerate(optimisers):
@@ -206,9 +243,11 @@ def _initialise(network: OrbitTransformer, run: Path) -> None:
 
 
 def _cut_log(path: Path, step: int) -> None:
-    """Drops the lines of steps that will be taken again."""
-    lines = path.read_text().splitlines(keepends=True) if path.exists() else []
-    path.write_text("".join(line for line in lines if int(line.split(",")[0]) < step))
+    """Drops the lines of steps that will be taken again, and what a kill left of a line."""
+    if not path.exists():
+        return
+    lines = re.findall(r"^(\d+)(,[^,\n]+\n)", path.read_text(encoding="utf-8", errors="replace"), re.MULTILINE)
+    _replace_text(path, "".join(number + rest for number, rest in lines if int(number) < step))
 
 
 def _below(tensors: dict[str, Tensor], prefix: str) -> dict[str, Tensor]:
@@ -217,7 +256,7 @@ def _below(tensors: dict[str, Tensor], prefix: str) -> dict[str, Tensor]:
 
 def _save(
     folder: Path,
-    options: TrainOptions,
+    identity: dict[str, Any],
     step: int,
     network: OrbitTransformer,
     average: OrbitTransformer,
@@ -232,11 +271,18 @@ def _save(
             tensors |= {f"optimiser{i}.{index}.{k}": torch.as_tensor(v) for k, v in state.items()}
     if not math.isfinite(losses[-1][1]):
         raise ValueError(f"the loss is {losses[-1][1]} at step {step}; the last checkpoint in {folder} is kept")
-    (folder / "config.json").write_text(json.dumps({"options": _fixed(options)}, indent=1))
+    if not (folder / "config.json").exists():
+        _replace_text(folder / "config.json", json.dumps(identity, indent=1))
     with open(folder / "loss.csv", "a") as log:
         log.writelines(f"{k},{value:.6f}\n" for k, value in losses)
     _replace(folder / "ema.safetensors", {k: v.contiguous().cpu() for k, v in average.state_dict().items()})
     _replace(folder / "checkpoint.safetensors", {k: v.contiguous().cpu() for k, v in tensors.items()})
+
+
+def _replace_text(path: Path, text: str) -> None:
+    partial = path.with_suffix(".partial")
+    partial.write_text(text, encoding="utf-8")
+    os.replace(partial, path)
 
 
 def _replace(path: Path, tensors: dict[str, Tensor]) -> None:

@@ -55,7 +55,7 @@ def load_pipeline(source: str | Path | None = None, device: str = "cpu") -> Orbi
         pipeline = OrbitPipeline.from_pretrained(
             str(source), use_safetensors=True, low_cpu_mem_usage=False, dtype=torch.float32
         )
-    except (OSError, KeyError, TypeError, RuntimeError, AttributeError) as error:
+    except (OSError, KeyError, TypeError, ValueError, RuntimeError, AttributeError) as error:
         raise WeightsError(f"{source}: cannot be loaded as an orbit pipeline ({_first_line(error)})") from error
     pipeline.set_progress_bar_config(disable=True)
     return pipeline.to(device)
@@ -63,6 +63,8 @@ def load_pipeline(source: str | Path | None = None, device: str = "cpu") -> Orbi
 
 def save_pipeline(run: Path, folder: Path) -> None:
     """Turns a training run's averaged weights, in float16, into a pipeline folder that `from_pretrained` reads.
+
+    The pipeline draws at the size of the pictures that the run was trained on, unless told otherwise.
 
     Raises:
         WeightsError: if `run` is not a training run.
@@ -74,8 +76,8 @@ def save_pipeline(run: Path, folder: Path) -> None:
 
     if not (run / "ema.safetensors").is_file():
         raise WeightsError(f"{run}: expected a training run with ema.safetensors in it")
-    config = json.loads((run / "config.json").read_text(encoding="utf-8"))["options"]["model"]
-    model = OrbitModel(**config)
+    options = json.loads((run / "config.json").read_text(encoding="utf-8"))["options"]
+    model = OrbitModel(**options["model"] | {"sample_size": options["size"]})
     model.net.load_state_dict(load_file(run / "ema.safetensors"))
     OrbitPipeline(model.half(), FlowMatchEulerDiscreteScheduler()).save_pretrained(folder)
 

@@ -11,7 +11,7 @@ COMMANDS = {
     "img2orbit": ("pipelines.img2orbit", "photos to orbits of pictures with cameras"),
     "render_dataset": ("pipelines.render_dataset", "3D models to training pictures"),
     "train": ("pipelines.train", "train the orbit generator"),
-    "check": ("pipelines._preflight", "is everything here that the commands need?"),
+    "check": ("pipelines.check", "is everything here that the commands need?"),
 }
 
 
@@ -30,7 +30,6 @@ def main(argv: Sequence[str] | None = None) -> int:
     if name not in COMMANDS:
         print(f"turnabout: there is no command {name!r}\n\n{_usage()}", file=sys.stderr)
         return 2
-    sys.argv = [f"turnabout {name}", *rest]  # what the command's --help calls itself
     return importlib.import_module(COMMANDS[name][0]).main(rest)
 
 

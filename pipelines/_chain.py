@@ -88,5 +88,5 @@ def _identity(settings: Settings, sources: Sources) -> dict[str, Any]:
 def _name(sources: Sources) -> str:
     """What the asset is called in other programs."""
     if sources.capture is not None:
-        return sources.capture.path.resolve().name
+        return sources.capture.name
     return sources.photos[0].path.stem

@@ -7,13 +7,18 @@ import os
 import sys
 import traceback
 from collections.abc import Callable
+from concurrent.futures import BrokenExecutor
 
 TRACEBACK = "TURNABOUT_TRACEBACK"
 """Environment variable; when set, errors come with the place in the code."""
+_OURS = ("benchmarks", "gen", "pipelines", "recon")
 
 
 def run_command(command: Callable[[], None], again: str = "add --resume") -> int:
-    """Runs `command`; 0 when done, 2 with a message on stderr for `ValueError` and `OSError`, 130 for Ctrl-C.
+    """Runs `command`; 0 when done, 2 with a message on stderr for what a user can mend, 130 for Ctrl-C.
+
+    A user can mend `ValueError` and `OSError`, a package that is missing, a lack of memory, and a worker process that
+    was ended from outside. Everything else is a mistake of ours and keeps its traceback.
 
     `again` says how the user goes on with what an interrupted run has finished.
     """
@@ -22,21 +27,50 @@ def run_command(command: Callable[[], None], again: str = "add --resume") -> int
     except KeyboardInterrupt:
         print(f"stopped; what is finished is kept: to go on, {again}", file=sys.stderr)
         return 130
-    except (ValueError, OSError) as error:
+    except Exception as error:
+        message = _explain(error, again)
+        if message is None:
+            raise
         if os.environ.get(TRACEBACK):
             traceback.print_exc()
-        print(f"error: {_explain(error, again)}", file=sys.stderr)
+        print(f"error: {message}", file=sys.stderr)
         return 2
     return 0
 
 
-def _explain(error: ValueError | OSError, again: str) -> str:
-    if not isinstance(error, OSError) or error.errno is None:
+def _explain(error: Exception, again: str) -> str | None:
+    """What to tell the user; None if only a programmer can mend it."""
+    if isinstance(error, OSError) and error.errno is not None:
+        return _explain_system(error, again)
+    if isinstance(error, (ValueError, OSError)):
         return str(error) or type(error).__name__
+    if isinstance(error, ImportError):
+        package = (error.name or "").split(".")[0]
+        if not package or package in _OURS:
+            return None
+        return f"the package {package!r} is missing or does not load ({error}); run `turnabout check`"
+    if isinstance(error, BrokenExecutor):
+        return f"a worker process was killed, mostly for want of memory; take fewer --workers and {again}"
+    if _is_lack_of_memory(error):
+        return f"out of memory ({str(error).splitlines()[0] if str(error) else 'no details'}); ask for less and {again}"
+    return None
+
+
+def _explain_system(error: OSError, again: str) -> str:
     where = f"{error.filename}: " if error.filename is not None else ""
-    text = f"{where}{os.strerror(error.errno)}"
+    text = f"{where}{os.strerror(error.errno)}"  # type: ignore[arg-type]
     if error.errno in (errno.ENOSPC, errno.EDQUOT):
         return f"{text}; what is finished is kept: make room and {again}"
     if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
         return f"{text}; choose a place that you may read and write"
     return text
+
+
+def _is_lack_of_memory(error: Exception) -> bool:
+    """Python's and NumPy's error, and PyTorch's: one of its own on GPUs, a plain `RuntimeError` on CPUs."""
+    torch = sys.modules.get("torch")  # whoever has not imported it cannot have its error
+    return (
+        isinstance(error, MemoryError)
+        or (torch is not None and isinstance(error, torch.OutOfMemoryError))
+        or (isinstance(error, RuntimeError) and "can't allocate memory" in str(error))
+    )

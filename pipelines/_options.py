@@ -6,7 +6,7 @@ Imports nothing heavy: `--help` shows these classes.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -60,17 +60,19 @@ class OrbitOptions:
     device: Literal["auto", "cpu", "cuda"] = "auto"
     """Where the generator computes; auto takes a GPU if there is one."""
     frames: int | None = None
-    """Pictures on the orbit, the first photo included."""
+    """Pictures on the orbit, the photos included."""
     elevation: float | None = None
     """Degrees above the horizon that the photos were taken from, and the orbit's."""
     fov: float | None = None
     """Field of view of the square around the subject in degrees. Left out, EXIF is asked, then 33.8 assumed."""
     azimuths: tuple[float, ...] | None = None
     """Degrees around the object, counter-clockwise seen from above, at which each photo was taken: as many as photos,
-    the first 0."""
+    all different, the first 0."""
     cameras: Path | None = None
-    """Cameras to draw instead of the orbit: a nerfstudio transforms.json, or a JSON list of {azimuth, elevation, fov,
-    distance, roll} in degrees, relative to the first photo."""
+    """Cameras to draw instead of the orbit, at most 256. A JSON list of {azimuth, elevation, fov, distance, roll} in
+    degrees and object diameters, relative to the first photo. Or a nerfstudio transforms.json, taken as it is: the
+    object is the sphere of diameter 1 around the origin, +Y is up, and the first photo is at azimuth 0, on +Z (in
+    nerfstudio's own world, where +Z is up: on -Y)."""
     samples: int = 1
     """Variants, of seeds --seed, --seed + 1 and so on, each in a folder of its own, shown together in samples.png."""
     model: str | None = None
@@ -92,7 +94,8 @@ class MeshOptions(OrbitOptions):
     texture_size: int | None = None
     """Side of the texture in texels."""
     capture: Path | None = None
-    """Pictures with cameras (nerfstudio, NeRF-synthetic or Middlebury) to reconstruct; nothing is generated."""
+    """Pictures with cameras (nerfstudio, NeRF-synthetic or Middlebury) to reconstruct; nothing is generated. Pictures
+    without transparency are cut out first."""
     stop_after: StopAfter | None = None
     """Leave the later stages out; --resume goes on from there."""
 
@@ -143,19 +146,46 @@ def resolve(options: MeshOptions) -> Settings:
     if options.resume and options.overwrite:
         raise OptionsError("--resume keeps what is there and --overwrite removes it; give one of them")
     preset = PRESETS[options.preset]
+    frames, azimuths = preset.frames if options.frames is None else options.frames, _azimuths(options)
+    _check_views(options, frames, azimuths)
     return Settings(
         preset=options.preset,
         seed=options.seed,
         device=_device(options.device),
-        frames=preset.frames if options.frames is None else options.frames,
+        frames=frames,
         num_inference_steps=preset.num_inference_steps,
         elevation=options.elevation,
         fov=options.fov,
-        azimuths=_azimuths(options),
+        azimuths=azimuths,
         samples=options.samples,
         target_faces=preset.target_faces if options.target_faces is None else options.target_faces,
         texture_size=preset.texture_size if options.texture_size is None else options.texture_size,
     )
+
+
+def views_to_draw(frames: int, azimuths: Sequence[float]) -> list[int]:
+    """Which of an orbit's `frames` views, numbered from azimuth 0 on, no photo was taken from: those with no photo
+    within half of their spacing. `azimuths` are the photos', in degrees."""
+    spacing = 360 / frames
+
+    def is_photographed(index: int) -> bool:
+        return any(abs((index * spacing - taken + 180) % 360 - 180) < spacing / 2 for taken in azimuths)
+
+    return [index for index in range(frames) if not is_photographed(index)]
+
+
+def _check_views(options: MeshOptions, frames: int, azimuths: Sequence[float]) -> None:
+    if options.capture is not None:
+        return
+    if options.cameras is not None:
+        if options.frames is not None:
+            raise OptionsError("--cameras names every view to draw and --frames how many; give one of them")
+        return
+    if not views_to_draw(frames, azimuths):
+        raise OptionsError(
+            f"{frames} frames on the orbit and a photo at each of them leave nothing to draw; "
+            f"ask for more with --frames, or name other views with --cameras"
+        )
 
 
 def _check_inputs(options: MeshOptions) -> None:
@@ -177,7 +207,8 @@ def _check_inputs(options: MeshOptions) -> None:
     given = [name for name, is_given in of_generation.items() if is_given]
     if given:
         raise OptionsError(f"--capture brings its own pictures and cameras, so leave {', '.join(given)} out")
-    if options.output.resolve().is_relative_to(options.capture.resolve()):
+    folder = options.capture.parent if options.capture.is_file() else options.capture
+    if options.output.resolve().is_relative_to(folder.resolve()):
         raise OptionsError(f"{options.output}: lies inside --capture {options.capture}; choose another -o")
 
 
@@ -195,6 +226,11 @@ def _azimuths(options: MeshOptions) -> tuple[float, ...]:
         raise OptionsError(f"--azimuths needs one angle for each of the {count} photos, found {len(given)}")
     if given[0] != 0:
         raise OptionsError(f"the first photo is the front: --azimuths begins with 0, found {given[0]:g}")
+    for index, angle in enumerate(given):
+        if any(math.isclose((angle - other + 180) % 360, 180, abs_tol=1e-6) for other in given[:index]):
+            raise OptionsError(
+                f"--azimuths {angle:g}: two photos cannot be taken from one angle; leave the worse one out"
+            )
     return tuple(float(angle) for angle in given)
 
 

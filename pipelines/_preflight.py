@@ -1,17 +1,20 @@
-"""`turnabout check`: is this machine ready, and if not, what to install. The set-up of `make demo` ends with it."""
+"""What `turnabout check` looks at: is this machine ready, and if not, what to install."""
 
 from __future__ import annotations
 
 import importlib
-import importlib.util
 import os
 import platform
 import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-COMPILED = ("torch", "numpy", "scipy", "numba", "PIL", "cv2", "skimage", "av", "safetensors")
-"""Packages with compiled parts: the ones that can be installed and still not load."""
+PACKAGES = (
+    "torch", "numpy", "scipy", "numba", "PIL", "cv2", "skimage", "av", "safetensors", "kornia", "diffusers",
+    "huggingface_hub", "trimesh", "tyro", "rich",
+)  # fmt: skip
+"""What the commands import; Open3D, which may need help, apart. Imported, because compiled ones can be installed and
+still not load."""
 
 MINIMUM_MEMORY = 2 * 2**30
 """Bytes; the `fast` preset was seen to need 0.8 GiB."""
@@ -42,7 +45,7 @@ def inspect() -> list[Finding]:
     return findings
 
 
-def main(argv: Sequence[str] | None = None) -> int:
+def main() -> int:
     """Prints the findings; 0 if the commands can run, 1 if something is missing."""
     findings = inspect()
     width = max(len(finding.subject) for finding in findings)
@@ -60,11 +63,11 @@ def _python() -> Finding:
 
 def _packages() -> list[Finding]:
     findings = []
-    for name in COMPILED:
+    for name in PACKAGES:
         try:
             module = importlib.import_module(name)
         except ImportError as error:
-            findings.append(Finding(name, "missing", f"{error}; install with: pip install turnabout"))
+            findings.append(Finding(name, "missing", f"{error}; in the checkout: pip install -c constraints.txt ."))
         except OSError as error:
             findings.append(Finding(name, "missing", f"installed, but a system library does not load: {error}"))
         else:
@@ -91,10 +94,7 @@ def _device() -> Finding:
         return Finding("device", "missing", "needs torch")
     if not torch.cuda.is_available():
         return Finding("device", "ok", f"CPU, {os.cpu_count()} cores (no CUDA device that this torch can use)")
-    name = torch.cuda.get_device_name()
-    if importlib.util.find_spec("gsplat") is None:
-        return Finding("device", "note", f"{name}; splats are fitted on the CPU until: pip install gsplat")
-    return Finding("device", "ok", name)
+    return Finding("device", "ok", f"{torch.cuda.get_device_name()}, for the generator; splats are fitted on the CPU")
 
 
 def _memory() -> Finding:
@@ -105,7 +105,3 @@ def _memory() -> Finding:
         detail = f"{found / 2**30:.1f} GiB; {MINIMUM_MEMORY / 2**30:.0f} GiB are recommended"
         return Finding("memory", "note", detail)
     return Finding("memory", "ok", f"{found / 2**30:.0f} GiB")
-
-
-if __name__ == "__main__":
-    sys.exit(main())

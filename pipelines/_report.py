@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import math
 import platform
@@ -18,22 +19,22 @@ if TYPE_CHECKING:
 
     from recon.surface.mesh import Mesh
 
-PACKAGES = ("torch", "numpy", "scipy", "numba", "diffusers", "opencv-python-headless", "pillow", "av")
+PACKAGES = (
+    "torch", "numpy", "scipy", "numba", "llvmlite", "diffusers", "kornia", "opencv-python-headless", "scikit-image",
+    "pillow", "av", "open3d", "open3d-cpu", "onnxruntime",
+)  # fmt: skip
 """Packages whose version may change a run's bytes."""
 _ROW = 8
 """Pictures in a row of the preview."""
 
 
 def versions() -> dict[str, str]:
-    """Versions of the program, Python and the packages that compute; "absent" where one is not installed."""
-
-    def version(package: str) -> str:
-        try:
-            return metadata.version(package)
-        except metadata.PackageNotFoundError:
-            return "absent"
-
-    return {"python": platform.python_version(), **{name: version(name) for name in ("turnabout", *PACKAGES)}}
+    """Versions of the program, Python and the packages that compute, as far as they are installed."""
+    found = {"python": platform.python_version()}
+    for name in ("turnabout", *PACKAGES):
+        with contextlib.suppress(metadata.PackageNotFoundError):
+            found[name] = metadata.version(name)
+    return found
 
 
 def preview_stage(finished: Sequence[str], settings: Settings) -> Stage:

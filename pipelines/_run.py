@@ -1,8 +1,9 @@
 """The run folder: named stages that read their inputs from disk and publish their outputs atomically.
 
-A stage works in a scratch folder inside the run folder, then every output is renamed into place, then a marker with
-the outputs' hashes is written. Whatever kills the process, a finished stage has a marker that matches its files and
-everything else is done again, so that a resumed run ends with the bytes of an unbroken one (but `timings.json`).
+A stage works in a scratch folder inside the run folder, then the names of its outputs are noted, then every output is
+renamed into place, then a marker with the outputs' hashes is written. Whatever kills the process, a finished stage has
+a marker that matches its files, everything else is done again, and what an unfinished stage had published is known, so
+that a resumed run ends with the bytes of an unbroken one (but `timings.json`).
 """
 
 from __future__ import annotations
@@ -24,6 +25,8 @@ STATE = ".turnabout"
 TIMINGS = "timings.json"
 RUNS = "runs.json"
 """In the hidden folder: names of the run folders that a run of variants made."""
+PUBLISHING = "publishing.json"
+"""In the hidden folder: what a stage is renaming into place, for as long as no marker says so."""
 
 
 class RunFolderError(ValueError):
@@ -132,10 +135,13 @@ class RunFolder:
         try:
             stage.work(self.path, scratch, log)
             done = Done(key, {name: content_hash(scratch / name) for name in stage.outputs}, log.figures, log.warnings)
+            publishing = self.path / STATE / PUBLISHING
+            write_json(publishing, {"stage": stage.name, "outputs": list(stage.outputs)})
             (self.path / STATE / f"{stage.name}.json").unlink(missing_ok=True)
             for name in stage.outputs:
                 _publish(scratch / name, self.path / name)
             write_json(self.path / STATE / f"{stage.name}.json", vars(done))
+            publishing.unlink()
         finally:
             _remove(scratch)
         seconds = time.perf_counter() - start
@@ -193,6 +199,7 @@ def open_run(
             )
         elif started:
             _refuse_other_identity(path, _read_json(record), json.loads(to_json(identity)))
+            _withdraw_unmarked(path)
         for leftover in (*(path / STATE).glob("work-*"), *(path / STATE).glob("*.part"), *path.glob("*.json.part")):
             _remove(leftover)
         if overwrite or not started:
@@ -209,7 +216,8 @@ def content_hash(path: Path) -> str:
     if path.is_dir():
         digest = hashlib.sha256()
         for file in sorted((f for f in path.rglob("*") if f.is_file()), key=lambda f: f.relative_to(path).as_posix()):
-            digest.update(f"{file.relative_to(path).as_posix()}\0{content_hash(file)}\n".encode())
+            line = f"{file.relative_to(path).as_posix()}\0{content_hash(file)}\n"
+            digest.update(line.encode("utf-8", "surrogateescape"))  # file names may be any bytes
         return digest.hexdigest()
     if not path.is_file():
         raise RunFolderError(f"{path}: expected a file or a folder, found nothing; start the run anew")
@@ -295,6 +303,7 @@ def _flatten(value: Any, prefix: str = "") -> dict[str, Any]:
 def _clear(path: Path) -> None:
     """Remove what earlier runs published here, and nothing else. `run.json`, the sign of a run, stays."""
     state = path / STATE
+    _withdraw_unmarked(path)
     for name in (_read_json(state / RUNS) or {}).get("runs", ()):
         if _is_inside(path, name) and (path / name / STATE / "run.json").exists():
             _clear(path / name)
@@ -309,6 +318,17 @@ def _clear(path: Path) -> None:
     for marker in state.glob("*.json"):
         if marker.name != "run.json":
             marker.unlink()
+
+
+def _withdraw_unmarked(path: Path) -> None:
+    """Remove what a stage had published when it was killed, before its marker was written."""
+    record = path / STATE / PUBLISHING
+    found = _read_json(record)
+    if isinstance(found, dict) and not (path / STATE / f"{found.get('stage')}.json").exists():
+        for name in found.get("outputs", ()):
+            if _is_inside(path, name):
+                _remove(path / name)
+    record.unlink(missing_ok=True)
 
 
 def _is_inside(path: Path, name: str) -> bool:

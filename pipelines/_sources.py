@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -23,11 +24,13 @@ class Source:
         """Hashes what is at `path`.
 
         Raises:
-            OptionsError: if there is nothing.
+            OptionsError: if there is nothing, or its name cannot be written into the report.
         """
         if not path.exists():
             raise OptionsError(f"{path}: no such file or folder")
-        return cls(path, name or path.resolve().name, content_hash(path))
+        name = name or path.resolve().name
+        _refuse_unprintable(path, path.name, name)
+        return cls(path, name, content_hash(path))
 
     def as_json(self) -> dict[str, str]:
         return {"name": self.name, "sha256": self.sha256}
@@ -58,13 +61,27 @@ def find_sources(options: MeshOptions) -> Sources:
         OSError: if something cannot be read.
     """
     if options.capture is not None:
-        return Sources(capture=Source.of(options.capture))
+        return Sources(capture=find_capture(options.capture))
     return Sources(
         photos=tuple(Source.of(_file(path)) for path in options.photos),
         model=find_model(options.model),
         cameras=None if options.cameras is None else Source.of(_file(options.cameras)),
         matting=None if options.matting is None else Source.of(_file(options.matting)),
     )
+
+
+def find_capture(path: Path) -> Source:
+    """The capture in a folder, or that one of a folder's listings describes: then its pictures count, too.
+
+    Raises:
+        OptionsError: if there is nothing, or its name cannot be written into the report.
+    """
+    if not path.is_file():
+        return Source.of(path)
+    _refuse_unprintable(path, path.name)
+    folder = Source.of(path.parent)
+    digest = hashlib.sha256(f"{path.name}\0{folder.sha256}".encode()).hexdigest()
+    return Source(path, folder.name, digest)
 
 
 def find_model(asked: str | None) -> Source:
@@ -102,6 +119,14 @@ def _model_folder(path: Path, name: str | None) -> Source:
             "name one with --model"
         )
     return Source.of(path, name)
+
+
+def _refuse_unprintable(path: Path, *names: str) -> None:
+    for name in names:
+        try:
+            name.encode()
+        except UnicodeEncodeError as error:
+            raise OptionsError(f"{str(path)!r}: the name {name!r} is not UTF-8; rename it") from error
 
 
 def _file(path: Path) -> Path:

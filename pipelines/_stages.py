@@ -10,7 +10,7 @@ import math
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from pipelines._options import DEFAULT_ELEVATION, Settings
+from pipelines._options import DEFAULT_ELEVATION, Settings, views_to_draw
 from pipelines._run import Stage, StageLog
 from pipelines._sources import Sources
 
@@ -19,7 +19,6 @@ if TYPE_CHECKING:
 
     from recon.capture import Camera, Capture, Frame, Similarity
     from recon.capture.photo import Photo
-    from recon.surface.mesh import Mesh
 
 
 def capture_stages(sources: Sources, settings: Settings) -> list[Stage]:
@@ -74,18 +73,24 @@ def _only(settings: Settings, names: tuple[str, ...]) -> dict[str, Any]:
 def _photo(run: Path, out: Path, log: StageLog, *, sources: Sources, settings: Settings) -> None:
     from recon.capture import Capture
     from recon.capture.io_nerfstudio import write_transforms
-    from recon.capture.matting import find_foreground
-    from recon.capture.photo import read_photo, subject_fov
+    from recon.capture.matting import count_subjects, find_foreground
+    from recon.capture.photo import common_sides, read_photo, subject_fov
 
     asked = None if settings.fov is None else math.radians(settings.fov)
-    frames, figures = [], []
-    for index, (source, azimuth) in enumerate(zip(sources.photos, settings.azimuths, strict=True)):
+    matted_by = "GrabCut" if sources.matting is None else "network"
+    photos, alphas = [], []
+    for source in sources.photos:
         with log.step(f"foreground {source.name}"):
-            photo = read_photo(source.path)
-            alpha = find_foreground(photo, None if sources.matting is None else sources.matting.path)
+            photos.append(read_photo(source.path))
+            alphas.append(find_foreground(photos[-1], None if sources.matting is None else sources.matting.path))
+    frames, figures = [], []
+    sides = common_sides(photos, alphas, _elevation(settings))
+    for index, (source, photo, alpha, side, azimuth) in enumerate(
+        zip(sources.photos, photos, alphas, sides, settings.azimuths, strict=True)
+    ):
         with log.step("framing"):
-            frame = _framed(photo, alpha, settings, azimuth, f"photo_{index:03d}")
-            fov, fov_from = subject_fov(photo, alpha, asked)
+            frame = _framed(photo, alpha, side, settings, azimuth, f"photo_{index:03d}")
+            fov, fov_from = subject_fov(photo, alpha, asked, side=side)
         frames.append(frame)
         figures.append(
             {
@@ -93,17 +98,13 @@ def _photo(run: Path, out: Path, log: StageLog, *, sources: Sources, settings: S
                 "pixels": [photo.rgb.shape[1], photo.rgb.shape[0]],
                 "framed_pixels": frame.camera.width,
                 "subject_share": round(float(alpha.mean()), 4),
-                "matte_from": "alpha" if photo.has_matte else "segmentation",
+                "matte_from": "alpha" if photo.has_matte else matted_by,
                 "fov_degrees": round(math.degrees(fov), 3),
                 "fov_from": fov_from,
                 "azimuth_degrees": azimuth,
             }
         )
-        if fov_from == "assumed":
-            log.warn(
-                f"{source.name}: the picture does not say its focal length; a field of view of "
-                f"{math.degrees(fov):.1f} degrees is assumed (--fov says otherwise)"
-            )
+        _warn_of_photo(log, source.name, math.degrees(fov), fov_from, count_subjects(alpha > 0.5))
     if settings.elevation is None:
         log.warn(f"the camera is assumed {DEFAULT_ELEVATION:g} degrees above the horizon (--elevation says otherwise)")
     log.figures["photos"] = figures
@@ -111,16 +112,32 @@ def _photo(run: Path, out: Path, log: StageLog, *, sources: Sources, settings: S
         write_transforms(Capture(tuple(frames)), out / "photo")
 
 
-def _framed(photo: Photo, alpha: Tensor, settings: Settings, azimuth: float, name: str) -> Frame:
-    """The photo around its subject at its own resolution, or the texture's where that is less, at its azimuth."""
+def _warn_of_photo(log: StageLog, name: str, fov: float, fov_from: str, subjects: int) -> None:
+    if fov_from == "assumed":
+        log.warn(
+            f"{name}: the picture does not say its focal length; a field of view of {fov:.1f} degrees is assumed "
+            "(--fov says otherwise)"
+        )
+    elif fov_from == "exif, limited":
+        log.warn(
+            f"{name}: EXIF's field of view around the subject is outside of what the generator knows; {fov:.1f} "
+            "degrees is used (--fov says otherwise)"
+        )
+    if subjects > 1:
+        log.warn(f"{name}: its alpha shows {subjects} separate parts of like size; one object is expected")
+
+
+def _framed(photo: Photo, alpha: Tensor, side: int, settings: Settings, azimuth: float, name: str) -> Frame:
+    """The photo's square of `side` pixels around its subject at its own resolution, or the texture's where that is
+    less, at its azimuth."""
     import dataclasses
 
     from recon.capture.photo import frame_subject
 
     elevation, fov = _elevation(settings), None if settings.fov is None else math.radians(settings.fov)
-    frame = frame_subject(photo, alpha, size=None, elevation=elevation, fov=fov)
+    frame = frame_subject(photo, alpha, size=None, elevation=elevation, fov=fov, side=side)
     if frame.camera.width > settings.texture_size:
-        frame = frame_subject(photo, alpha, size=settings.texture_size, elevation=elevation, fov=fov)
+        frame = frame_subject(photo, alpha, size=settings.texture_size, elevation=elevation, fov=fov, side=side)
     return dataclasses.replace(frame, name=name, camera=_turned(frame.camera, math.radians(azimuth)))
 
 
@@ -139,7 +156,9 @@ def _elevation(settings: Settings) -> float:
 def _orbit(run: Path, out: Path, log: StageLog, *, sources: Sources, settings: Settings) -> None:
     import torch
 
+    from recon.capture import Capture
     from recon.capture.io_nerfstudio import read_transforms, write_transforms
+    from recon.capture.squares import cut_back, square_around
 
     assert sources.model is not None
     with log.step("loading"):
@@ -153,13 +172,15 @@ def _orbit(run: Path, out: Path, log: StageLog, *, sources: Sources, settings: S
         return latents
 
     with log.step("drawing"):
-        capture = pipe(
+        drawn = pipe(
             context.frames,
-            targets,
+            [square_around(camera) for camera in targets],
             num_inference_steps=steps,
             generator=torch.Generator().manual_seed(settings.seed),
             callback_on_step_end=show,
-        )
+        ).frames
+    observed, squares = drawn[: len(context)], drawn[len(context) :]
+    capture = Capture((*observed, *map(cut_back, squares, targets)))
     with log.step("writing"):
         write_transforms(capture, out / "capture")
     log.figures.update(_frame_counts(capture))
@@ -181,24 +202,31 @@ def _targets(context: Capture, size: int, sources: Sources, settings: Settings) 
     if sources.cameras is not None:
         return list(read_camera_path(sources.cameras.path, size, elevation=elevation, fov=fov))
     ring = orbit_cameras(settings.frames, elevation, fov, size)
-    spacing = 360 / settings.frames
-
-    def is_photographed(index: int) -> bool:
-        return any(abs((index * spacing - taken + 180) % 360 - 180) < spacing / 2 for taken in settings.azimuths)
-
-    return [camera for index, camera in enumerate(ring) if not is_photographed(index)]
+    return [ring[index] for index in views_to_draw(settings.frames, settings.azimuths)]
 
 
 def _capture(run: Path, out: Path, log: StageLog, *, source: Path) -> None:
+    from recon.capture.cutouts import cut_out
     from recon.capture.io_nerfstudio import write_transforms
     from recon.capture.normalise import normalise
     from recon.capture.reading import read_capture
 
     with log.step("reading"):
-        capture = normalise(read_capture(source))
+        given = read_capture(source)
+    with log.step("cutting out"):
+        cut = cut_out(given, log.watcher.advanced)
+    for name, reason in cut.refused.items():
+        log.warn(f"picture {name} is left out: {reason}")
+    if cut.found:
+        log.warn(
+            f"{len(cut.found)} of {len(given)} pictures have no transparency; their subject was found by GrabCut "
+            f"(capture/images shows how well; RGBA pictures are taken as they are)"
+        )
+    with log.step("placing"):
+        capture = normalise(cut.capture)
     with log.step("writing"):
         write_transforms(capture, out / "capture")
-    log.figures.update(_frame_counts(capture))
+    log.figures.update(_frame_counts(capture) | {"mattes_found": len(cut.found), "left_out": len(cut.refused)})
 
 
 def _frame_counts(capture: Capture) -> dict[str, Any]:
@@ -238,6 +266,7 @@ def _splat(run: Path, out: Path, log: StageLog, *, settings: Settings) -> None:
 def _mesh(run: Path, out: Path, log: StageLog, *, settings: Settings, name: str, extras: dict[str, Any]) -> None:
     from pipelines._quality import mesh_figures
     from recon.asset.gltf import write_glb
+    from recon.asset.placing import placement
     from recon.capture.io_nerfstudio import read_transforms
     from recon.splat.ply import read_ply
     from recon.surface.decimate import decimate
@@ -260,24 +289,14 @@ def _mesh(run: Path, out: Path, log: StageLog, *, settings: Settings, name: str,
     with log.step("texturing"):
         baked = bake(mesh, capture.frames, BakeOptions(texture_size=settings.texture_size))
         mesh = baked.mesh
-    placement = _placement(mesh)
+    to_capture = _similarity_json(placement(mesh).inverse())
     with log.step("writing"):
-        glb_extras = extras | {"to_capture": _similarity_json(placement.inverse())}
-        write_glb(mesh, out / "mesh.glb", name=name, extras=glb_extras)
+        write_glb(mesh, out / "mesh.glb", name=name, extras=extras | {"to_capture": to_capture})
     with log.step("measuring"):
         log.figures.update(mesh_figures(mesh, capture))
     shares = {"observed": baked.observed, "generated": baked.generated, "filled": baked.filled}
     log.figures["texels_from"] = {source: round(share, 4) for source, share in shares.items()}
-    log.figures["to_capture"] = _similarity_json(placement.inverse())
-
-
-def _placement(mesh: Mesh) -> Similarity:
-    """What `write_glb` does to the mesh: longest side 1, box centred."""
-    from recon.capture import Similarity
-
-    low, high = mesh.bounds()
-    scale = 1.0 / float((high - low).max())
-    return Similarity(translation=-scale * (low + high) / 2, scale=scale)
+    log.figures["to_capture"] = to_capture
 
 
 def _similarity_json(similarity: Similarity) -> dict[str, Any]:

@@ -28,10 +28,10 @@ class RenderDatasetOptions:
     variants: int = 1
     """How often each object is drawn, each time in another light and, but for the first, stretched along its axes."""
     exclude: str | None = None
-    """File of object ids that must not be rendered, one a line; "none" renders everything, never to be trained on.
-    Left out, the never_train.txt beside the input is used."""
+    """File of object ids or file names, with or without suffix, that must not be rendered, one a line; "none" renders
+    everything, never to be trained on. Left out, the never_train.txt beside the input is used."""
     only: Path | None = None
-    """File of object ids; nothing else is rendered."""
+    """File of object ids, with or without suffix; nothing else is rendered."""
     seed: int = 0
     """Of cameras, lights and colours."""
     elevation: tuple[float, float] = (-10.0, 60.0)
@@ -52,6 +52,7 @@ def render(options: RenderDatasetOptions) -> None:
 
     from gen.data.render import plan_dataset, render_dataset
     from gen.data.scenes import SceneOptions
+    from gen.data.sources import NEVER_TRAIN
 
     scene = SceneOptions(
         size=options.size,
@@ -62,6 +63,9 @@ def render(options: RenderDatasetOptions) -> None:
         seed=options.seed,
     )
     plan = plan_dataset(options.input, scene, exclude=options.exclude, only=options.only)
+    if plan.exclusion == "list":
+        listing = NEVER_TRAIN if options.exclude is None else Path(options.exclude).name
+        print(f"{listing}: {len(plan.excluded)} ids, {len(plan.found)} of them found here and left out")
     columns = (TextColumn("objects"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
     with Progress(*columns) as bar:
         task = bar.add_task("objects", total=len(plan.objects))
@@ -73,7 +77,7 @@ def render(options: RenderDatasetOptions) -> None:
 
 def main(args: list[str] | None = None) -> int:
     """Parses `args` (the command line unless given); returns the exit code."""
-    options = tyro.cli(RenderDatasetOptions, args=args)
+    options = tyro.cli(RenderDatasetOptions, args=args, prog="render_dataset")
     return run_command(lambda: render(options), again="give the same command again")
 
 

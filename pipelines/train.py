@@ -62,8 +62,10 @@ def run(command: TrainCommand) -> None:
 
 def main(args: list[str] | None = None) -> int:
     """Parses `args` (the command line unless given); returns the exit code."""
-    command = tyro.cli(TrainCommand, args=args, prog="train")
-    return run_command(lambda: run(command), again="give the same command again")
+    # The options check themselves, so parsing can fail with a message, too.
+    return run_command(
+        lambda: run(tyro.cli(TrainCommand, args=args, prog="train")), again="give the same command again"
+    )
 
 
 if __name__ == "__main__":

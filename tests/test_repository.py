@@ -13,6 +13,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.gen.small import render_solids
 from tests.shared_data import ROOT
 
 PACKAGES = ("gen", "recon", "pipelines")
@@ -111,21 +112,35 @@ def test_no_tracked_text_names_a_path_of_somebody_s_machine():
     assert not found
 
 
-def test_model_and_training_import_on_a_bare_pytorch_machine():
+def test_the_model_trains_on_a_bare_pytorch_machine(tmp_path: Path):
+    data = render_solids(tmp_path, size=16, views=12).folder
     code = """
 import sys
+from pathlib import Path
 
 class Blocked:
     def find_spec(self, name, path=None, target=None):
         if name.split(".")[0] in BLOCKED:
             raise ModuleNotFoundError(f"{name} is not on a bare machine", name=name)
 
-BLOCKED = {"open3d", "viser", "rich", "tyro", "cv2", "trimesh", "xatlas", "kornia", "skimage", "av", "numba"}
+BLOCKED = {
+    "open3d", "viser", "rich", "tyro", "cv2", "trimesh", "xatlas", "kornia", "skimage", "av", "numba", "llvmlite",
+    "diffusers", "huggingface_hub", "scipy", "PIL", "transformers", "accelerate",
+}
 sys.meta_path.insert(0, Blocked())
-import gen.model, gen.train
+from gen.data.dataset import OrbitDataset
+from gen.options import OrbitConfig, TrainOptions
+from gen.train import train
+
+model = OrbitConfig(sample_size=16, patch_size=4, width=24, depth=2, heads=2)
+options = TrainOptions(model=model, size=16, steps=1, frames_per_step=12, device="cpu")
+train(OrbitDataset(Path(sys.argv[1])), Path(sys.argv[2]), options)
+assert not BLOCKED & sys.modules.keys(), BLOCKED & sys.modules.keys()
 """
-    result = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True)
+    command = [sys.executable, "-c", code, str(data), str(tmp_path / "run")]
+    result = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
     assert result.returncode == 0, result.stderr
+    assert (tmp_path / "run" / "ema.safetensors").exists()
 
 
 def test_weights_stay_within_their_budget_over_the_whole_history():

@@ -5,10 +5,11 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-from numba import njit
+
+from recon._jit import compiled
 
 
-@njit(cache=True, nogil=True)
+@compiled()
 def encode_view(
     rgba: Any,
     depth: Any,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,6 +15,7 @@ from torch import Tensor
 
 from gen.data import format as files
 from gen.data.format import DatasetError
+from gen.data.names import find_excluded
 
 TIER_SHARES = {"A": 0.60, "B": 0.35, "C": 0.05}
 """How often an object of each tier is drawn: A textured and realistic, B several colours, C near one colour."""
@@ -47,6 +49,7 @@ class OrbitDataset:
         ids: object ids; their order is that of all object indices here.
         tiers: tier of each object.
         size: side of the pictures; views: pictures per object.
+        sha256: of `dataset.json`, which names the objects, the options and the seed that all pictures follow from.
         exclusion: how the objects that no training may see were kept out: `"list"`, or `"none"` when they were not.
 
     Raises:
@@ -56,7 +59,7 @@ class OrbitDataset:
 
     def __init__(self, folder: Path) -> None:
         self.folder = Path(folder)
-        index = _read_index(self.folder)
+        index, self.sha256 = _read_index(self.folder)
         try:
             self.ids: tuple[str, ...] = tuple(str(o["id"]) for o in index["objects"])
             self.tiers: tuple[str, ...] = tuple(str(o["tier"]) for o in index["objects"])
@@ -68,7 +71,7 @@ class OrbitDataset:
             raise DatasetError(
                 f"{self.folder / files.INDEX_NAME}: misses or misstates {error}; render it again"
             ) from error
-        if forbidden := sorted(excluded & set(self.ids)):
+        if forbidden := sorted(find_excluded(self.ids, excluded)):
             raise DatasetError(f"{self.folder}: holds objects that its own list excludes: {', '.join(forbidden[:5])}")
         if sum(counts) != len(self.ids) or not self.ids:
             raise DatasetError(
@@ -142,14 +145,16 @@ class OrbitDataset:
         return array
 
 
-def _read_index(folder: Path) -> dict[str, Any]:
+def _read_index(folder: Path) -> tuple[dict[str, Any], str]:
+    """What `dataset.json` says, and its SHA-256."""
     path = folder / files.INDEX_NAME
     if not path.is_file():
         raise DatasetError(f"{folder}: expected a finished dataset ({files.INDEX_NAME}); run pipelines.render_dataset")
     try:
-        index = json.loads(path.read_text(encoding="utf-8"))
+        content = path.read_bytes()
+        index = json.loads(content)
     except ValueError as error:
         raise DatasetError(f"{path}: is not JSON ({error})") from error
     if not isinstance(index, dict) or index.get("format") != files.FORMAT:
         raise DatasetError(f"{path}: expected format {files.FORMAT!r}; render the dataset again")
-    return index
+    return index, hashlib.sha256(content).hexdigest()

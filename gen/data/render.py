@@ -25,6 +25,7 @@ from torch import Tensor
 from gen.data import format as files
 from gen.data._coding_kernels import encode_view
 from gen.data.format import DatasetError
+from gen.data.names import find_excluded, without_suffix
 from gen.data.scenes import SceneCameras, SceneOptions, random_cameras, random_lights, stretched
 from gen.data.sources import NEVER_TRAIN, FolderSource, ObjectInfo, PackSource, open_source, read_ids
 from recon.surface.mesh import Mesh
@@ -46,13 +47,20 @@ SUPERSAMPLE = 2
 
 @dataclass(frozen=True)
 class DatasetPlan:
-    """Which objects, how, and what was kept out."""
+    """Which objects, how, and what was kept out.
+
+    Attributes:
+        exclusion: "list", or "none" when nothing was kept out.
+        excluded: everything that the list names.
+        found: those of `excluded` that the source has.
+    """
 
     source: Path
     options: SceneOptions
     objects: tuple[ObjectInfo, ...]
     exclusion: str
     excluded: tuple[str, ...]
+    found: tuple[str, ...]
 
     @property
     def shards(self) -> tuple[tuple[ObjectInfo, ...], ...]:
@@ -83,7 +91,7 @@ def plan_dataset(
         source: a pack or a folder of meshes.
         exclude: a file of ids that must not be rendered, "none" to render everything (never train on the result), or
             None for the `never_train.txt` beside the source.
-        only: a file of ids; nothing else is rendered.
+        only: a file of ids, with or without their suffixes; nothing else is rendered.
 
     Raises:
         DatasetError: if there is no list and no "none", a list is unreadable, or nothing is left.
@@ -101,15 +109,23 @@ def plan_dataset(
             "give one with --exclude FILE, or --exclude none if there are none"
         )
     objects: Iterable[ObjectInfo] = open_source(source).objects
+    forbidden = find_excluded((o.id for o in objects), excluded)
     if only is not None:
         wanted = read_ids(only)
-        objects = [o for o in objects if o.id in wanted]
-        if missing := sorted(wanted - {o.id for o in objects}):
+        if missing := sorted(wanted - {name for o in objects for name in (o.id, without_suffix(o.id))}):
             raise DatasetError(f"{only}: {len(missing)} ids are not in {source.name}: {', '.join(missing[:5])}")
-    kept = tuple(replace(o, variant=v) for o in objects if o.id not in excluded for v in range(options.variants))
+        objects = [o for o in objects if o.id in wanted or without_suffix(o.id) in wanted]
+    kept = tuple(replace(o, variant=v) for o in objects if o.id not in forbidden for v in range(options.variants))
     if not kept:
         raise DatasetError(f"{source}: no object is left to render; check --only and --exclude")
-    return DatasetPlan(source, options, kept, "none" if exclude == "none" else "list", tuple(sorted(excluded)))
+    return DatasetPlan(
+        source,
+        options,
+        kept,
+        exclusion="none" if exclude == "none" else "list",
+        excluded=tuple(sorted(excluded)),
+        found=tuple(sorted({entry for entries in forbidden.values() for entry in entries})),
+    )
 
 
 def render_dataset(

@@ -5,14 +5,14 @@ from __future__ import annotations
 import json
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
 from gen.data.format import DatasetError
+from gen.data.names import MESH_SUFFIXES
 from gen.data.pack import ObjectPack
 from recon.surface.mesh import Mesh
 
 NEVER_TRAIN = "never_train.txt"
-MESH_SUFFIXES = (".glb", ".gltf", ".obj")
 
 
 @dataclass(frozen=True)
@@ -63,7 +63,11 @@ class PackSource:
 
 
 class FolderSource:
-    """All GLB, glTF and OBJ files under a folder; an object's id is its path without the suffix."""
+    """All GLB, glTF and OBJ files under a folder; an object's id is its path inside it, suffix included.
+
+    Raises:
+        DatasetError: if there are none, or a path is not valid Unicode.
+    """
 
     def __init__(self, folder: Path) -> None:
         self._paths = {
@@ -73,6 +77,11 @@ class FolderSource:
         }
         if not self._paths:
             raise DatasetError(f"{folder}: expected {', '.join(MESH_SUFFIXES)} files in the folder, found none")
+        for name in self._paths:
+            try:
+                name.encode()
+            except UnicodeEncodeError as error:
+                raise DatasetError(f"{folder}: the file name {name!r} is not UTF-8; rename the file") from error
         known = _read_manifests(folder)
         self.objects = tuple(known.get(i, ObjectInfo(i)) for i in self._paths)
 
@@ -107,7 +116,7 @@ def read_ids(path: Path) -> frozenset[str]:
         DatasetError: if the file is missing, not text, or empty.
     """
     try:
-        lines = path.read_text(encoding="utf-8").splitlines()
+        lines = path.read_text(encoding="utf-8-sig").splitlines()  # -sig: Windows editors mark the first line
     except (OSError, UnicodeDecodeError) as error:
         raise DatasetError(f"{path}: cannot be read as a list of object ids ({error})") from error
     ids = frozenset(line.strip() for line in lines if line.strip() and not line.lstrip().startswith("#"))
@@ -122,7 +131,9 @@ def _read_manifests(folder: Path) -> dict[str, ObjectInfo]:
         for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), start=1):
             try:
                 entry = json.loads(line)
-                fields = {key: str(entry.get(key, "")) for key in ("group", "licence", "author", "kind")}
+                fields: dict[str, Any] = {
+                    key: str(entry.get(key, "")) for key in ("group", "licence", "author", "kind")
+                }
                 info = ObjectInfo(id=str(entry["id"]), tier=str(entry.get("tier", "B")), **fields)
             except (ValueError, KeyError, AttributeError, TypeError) as error:
                 raise DatasetError(f"{path}, line {number}: expected a JSON object with an id") from error

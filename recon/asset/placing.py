@@ -6,6 +6,7 @@ from typing import Literal
 
 import torch
 
+from recon.capture import Similarity
 from recon.surface.mesh import Mesh
 
 Origin = Literal["centre", "base", "keep"]
@@ -16,7 +17,15 @@ class AssetError(ValueError):
 
 
 def place_mesh(mesh: Mesh, *, size: float | None = 1.0, origin: Origin = "centre") -> Mesh:
-    """The mesh scaled so that its longest side is `size` metres, moved so that its origin is where it is wanted.
+    """The mesh after its `placement`, of which arguments and errors are the same."""
+    similarity = placement(mesh, size=size, origin=origin)
+    return mesh.moved(similarity.scale, similarity.translation)
+
+
+def placement(mesh: Mesh, *, size: float | None = 1.0, origin: Origin = "centre") -> Similarity:
+    """What scales the mesh so that its longest side is `size` metres, and moves its origin to where it is wanted.
+
+    All writers place meshes by this, with the same defaults; its inverse leads from a file back to the mesh's world.
 
     Args:
         size: length of the bounding box's longest side, or None to keep the scale.
@@ -42,4 +51,4 @@ def place_mesh(mesh: Mesh, *, size: float | None = 1.0, origin: Origin = "centre
         pivot = (low + high) / 2
         if origin == "base":
             pivot[1] = low[1]
-    return mesh.moved(scale, -pivot * scale)
+    return Similarity(translation=-pivot * scale, scale=scale)

@@ -179,7 +179,11 @@ def orbit_camera(
 
     `eye = distance * (cos e sin a, sin e, cos e cos a)`: azimuth 0 looks from +Z and grows toward +X.
     `distance` defaults to the one that frames the unit-diameter sphere.
+
+    Raises:
+        ValueError: if `fov` is not strictly between 0 and pi.
     """
+    intrinsics = intrinsics_from_fov(fov, width, height)
     distance = orbit_distance(fov) if distance is None else distance
     eye = distance * torch.tensor(
         [
@@ -189,4 +193,4 @@ def orbit_camera(
         ],
         dtype=torch.float64,
     )
-    return Camera(look_at(eye, roll=roll), intrinsics_from_fov(fov, width, height), width, height)
+    return Camera(look_at(eye, roll=roll), intrinsics, width, height)

@@ -12,6 +12,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from tokenize import TokenError
+from zipfile import BadZipFile
 
 import numpy as np
 import torch
@@ -197,8 +199,9 @@ def read_array(path: Path) -> Tensor:
     remedy = "Write it with numpy.save(path, depth.astype('float32'))."
     try:
         array = np.load(path, mmap_mode="r", allow_pickle=False)
-    except (OSError, ValueError, EOFError) as cause:
-        raise CaptureError(path, found=_first_line(cause), expected=expected, remedy=remedy) from cause
+    except (*_DAMAGE, TokenError, BadZipFile) as cause:  # numpy parses a header as Python, and opens zip archives
+        found = f"no array that can be read ({_first_line(cause)})"
+        raise CaptureError(path, found=found, expected=expected, remedy=remedy) from cause
     if not isinstance(array, np.ndarray):
         array.close()
         raise CaptureError(path, found="an archive of arrays", expected=expected, remedy=remedy)

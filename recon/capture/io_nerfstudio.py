@@ -277,20 +277,40 @@ def _read_similarity(listing: Path, entry: Any) -> Similarity:
         raise CaptureError(listing, found="a senseless to_source", expected="an object", remedy="Remove it.")
     rotation = matrix(listing, entry.get("rotation"), "to_source.rotation", ((3, 3),))
     translation = matrix(listing, [entry.get("translation")], "to_source.translation", ((1, 3),))
-    scale = number(listing, entry.get("scale", 1.0), "to_source.scale")
+    scale = _positive(listing, entry.get("scale", 1.0), "to_source.scale")
+    if not _is_rotation(rotation):
+        raise CaptureError(
+            listing,
+            found="a to_source.rotation with scale, shear or mirror",
+            expected="a rotation",
+            remedy="Put the scale into to_source.scale, or remove to_source.",
+        )
     return Similarity(rotation.float(), translation[0].float(), scale)
 
 
 def _applied(listing: Path, meta: dict[str, Any]) -> Similarity:
     """What nerfstudio did to the original world before it wrote the file."""
-    scale = number(listing, meta.get("applied_scale", 1.0), "applied_scale")
+    scale = _positive(listing, meta.get("applied_scale", 1.0), "applied_scale")
     if meta.get("applied_transform") is None:
         return Similarity(scale=scale)
     applied = matrix(listing, meta["applied_transform"], "applied_transform")
     rotation = applied[:3, :3]
-    if scale <= 0 or (rotation @ rotation.T - torch.eye(3).double()).abs().max() > 1e-3 or torch.det(rotation) < 0:
+    if not _is_rotation(rotation):
         return Similarity()
     return Similarity(rotation.float(), scale * applied[:3, 3].float(), scale)
+
+
+def _positive(listing: Path, value: Any, what: str) -> float:
+    scale = number(listing, value, what)
+    if scale < 1e-9:
+        found = f"{what} = {scale:g}"
+        raise CaptureError(listing, found=found, expected="a positive scale", remedy="Correct or remove that entry.")
+    return scale
+
+
+def _is_rotation(matrix3: Tensor) -> bool:
+    off = (matrix3 @ matrix3.T - torch.eye(3, dtype=matrix3.dtype)).abs().max()
+    return bool(off <= 1e-3 and torch.det(matrix3) > 0)
 
 
 def _intrinsics_entry(camera: Camera) -> dict[str, Any]:

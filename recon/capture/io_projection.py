@@ -21,6 +21,8 @@ from recon.capture.types import Capture, Frame
 
 _PAR_LINE = "picture name, 9 numbers of K, 9 of R, 3 of t on each line"
 _REMEDY = "Correct that line."
+_OFF_CENTRE = 0.2
+"""Of the picture's side: principal points of real cameras lie nearer to its middle."""
 
 
 def read_middlebury(path: Path) -> Capture:
@@ -58,14 +60,15 @@ def read_middlebury(path: Path) -> Capture:
     return _capture(files, cameras)
 
 
-def read_projections(folder: Path, size: tuple[int, int]) -> Capture:
+def read_projections(folder: Path, size: tuple[int, int] | None = None) -> Capture:
     """Read pictures `NAME.*` with cameras `NAME_P.txt`, three rows of four numbers each.
 
     Args:
-        size: (width, height) that the matrices were made for; stored pictures may be scaled copies of it.
+        size: (width, height) that the matrices were made for; stored pictures may be scaled copies of it. None takes
+            them to be of their pictures' own size, and refuses matrices whose principal point contradicts that.
 
     Raises:
-        CaptureError: if a matrix is malformed or no picture has one.
+        CaptureError: if a matrix is malformed or made for another size, or no picture has one.
     """
     folder = Path(folder)
     files, cameras = [], []
@@ -74,17 +77,33 @@ def read_projections(folder: Path, size: tuple[int, int]) -> Capture:
         if file.suffix.lower() not in (".png", ".jpg", ".jpeg", ".webp") or not matrix_file.is_file():
             continue
         values = _numbers(matrix_file, _text(matrix_file).split(), 12, "three rows of four numbers")
+        stored = picture_size(file)
         try:
-            camera = camera_from_projection(values.reshape(3, 4), *size)
+            camera = camera_from_projection(values.reshape(3, 4), *(size or stored))
         except ValueError as cause:
             raise CaptureError(matrix_file, found=str(cause), expected="a 3x4 camera", remedy="Correct it.") from cause
+        if size is None:
+            _check_centred(matrix_file, camera)
         files.append(file)
-        cameras.append(camera.resized(*picture_size(file)))
+        cameras.append(camera.resized(*stored))
     if not files:
         raise CaptureError(
             folder, found="no picture with a _P.txt", expected="NAME.jpg beside NAME_P.txt", remedy="Check the folder."
         )
     return _capture(files, cameras)
+
+
+def _check_centred(matrix_file: Path, camera: Camera) -> None:
+    """The format does not say for which size of picture a matrix was made; its principal point lies near the middle."""
+    x, y = float(camera.intrinsics[0, 2]), float(camera.intrinsics[1, 2])
+    if abs(x / camera.width - 0.5) > _OFF_CENTRE or abs(y / camera.height - 0.5) > _OFF_CENTRE:
+        raise CaptureError(
+            matrix_file,
+            found=f"a camera with its principal point at ({x:.0f}, {y:.0f}), as of pictures of about "
+            f"{2 * x:.0f}x{2 * y:.0f} pixels, beside one of {camera.width}x{camera.height}",
+            expected="a matrix made for the picture as it is stored",
+            remedy="Use the pictures in that size, or write a nerfstudio transforms.json.",
+        )
 
 
 def _capture(files: list[Path], cameras: list[Camera]) -> Capture:

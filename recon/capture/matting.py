@@ -29,7 +29,8 @@ _IMAGENET = (np.array([0.485, 0.456, 0.406], np.float32), np.array([0.229, 0.224
 def find_foreground(photo: Photo, weights: Path | None = None) -> Tensor:
     """(H, W) float32 alpha of the photo's subject.
 
-    The file's own alpha wins where it says anything. Otherwise `weights`, an ONNX file of a segmentation network
+    The file's own alpha wins where it says anything, and is taken to be meant: it may show several parts
+    (`count_subjects`). Otherwise `weights`, an ONNX file of a segmentation network
     (ISNet, U2-Net), is used when given; otherwise the backdrop model and GrabCut. The same photo always gives the
     same matte.
 
@@ -48,8 +49,23 @@ def find_foreground(photo: Photo, weights: Path | None = None) -> Tensor:
     else:
         matte = _classical_matte(photo.path, rgb)
     _check_size(photo.path, matte > 0.5, _SUPPLY)
-    _check_single(photo.path, matte > 0.5)
+    count = count_subjects(torch.from_numpy(matte) > 0.5)
+    if count > 1:
+        raise PhotoError(
+            photo.path, found=f"{count} separate subjects of like size", expected="one subject", remedy=_SUPPLY
+        )
     return torch.from_numpy(matte)
+
+
+def count_subjects(mask: Tensor) -> int:
+    """How many separate parts of a (H, W) bool silhouette are at least 0.6 times as large as the largest."""
+    import cv2
+
+    small = cv2.resize(mask.numpy().astype(np.float32), (256, 256), interpolation=cv2.INTER_AREA) > 0.5
+    joined = cv2.morphologyEx(small.astype(np.uint8), cv2.MORPH_CLOSE, np.ones((5, 5), np.uint8))
+    _, _, stats, _ = cv2.connectedComponentsWithStats(joined, connectivity=8)
+    areas = stats[1:, cv2.CC_STAT_AREA]
+    return int((areas > 0.6 * areas.max(initial=0)).sum())
 
 
 def _classical_matte(path: Path, rgb: np.ndarray) -> np.ndarray:
@@ -97,7 +113,11 @@ def _colours_shared(rgb: np.ndarray, mask: np.ndarray) -> float:
 
 
 def _network_matte(rgb: np.ndarray, weights: Path) -> np.ndarray:
-    """Run an ONNX segmentation network: one (1, 3, S, S) input, a first output with the matte, of any scale."""
+    """Run an ONNX segmentation network: one (1, 3, S, S) input, a first output with the matte in [0, 1].
+
+    Other programs stretch the answer to that range, which makes a subject out of the noise of an empty answer; a
+    network that ends in a sigmoid, as ISNet and U2-Net do, needs no stretching.
+    """
     import cv2
 
     weights = Path(weights)
@@ -110,7 +130,7 @@ def _network_matte(rgb: np.ndarray, weights: Path) -> np.ndarray:
             weights,
             found="weights but no onnxruntime to run them",
             expected="the optional matting packages",
-            remedy='Install them with: pip install "turnabout[matting]"',
+            remedy='Install them with: pip install ".[matting]" (in the checkout)',
         ) from cause
     try:
         session: Any = onnxruntime.InferenceSession(str(weights), providers=["CPUExecutionProvider"])
@@ -132,7 +152,13 @@ def _network_matte(rgb: np.ndarray, weights: Path) -> np.ndarray:
         raise PhotoError(
             weights, found=f"an output of shape {output.shape}", expected="(1, 1, S, S)", remedy="Use other weights."
         )
-    matte = (matte - matte.min()) / max(float(np.ptp(matte)), 1e-6)
+    if matte.min() < -0.01 or matte.max() > 1.01:
+        raise PhotoError(
+            weights,
+            found=f"a matte with values from {matte.min():.3g} to {matte.max():.3g}",
+            expected="values from 0 to 1, as of a network that ends in a sigmoid",
+            remedy="Export the network with its last activation, or use other weights.",
+        )
     return np.clip(cv2.resize(matte, (rgb.shape[1], rgb.shape[0]), interpolation=cv2.INTER_LINEAR), 0, 1)
 
 
@@ -149,18 +175,6 @@ def _check_size(path: Path, mask: np.ndarray, remedy: str) -> None:
             expected="a subject with background around it",
             remedy="Take the picture from farther away. " + remedy,
         )
-
-
-def _check_single(path: Path, mask: np.ndarray) -> None:
-    import cv2
-
-    small = cv2.resize(mask.astype(np.float32), (256, 256), interpolation=cv2.INTER_AREA) > 0.5
-    joined = cv2.morphologyEx(small.astype(np.uint8), cv2.MORPH_CLOSE, np.ones((5, 5), np.uint8))
-    _, _, stats, _ = cv2.connectedComponentsWithStats(joined, connectivity=8)
-    areas = np.sort(stats[1:, cv2.CC_STAT_AREA])[::-1]
-    if len(areas) > 1 and areas[1] > 0.6 * areas[0]:
-        count = int((areas > 0.6 * areas[0]).sum())
-        raise PhotoError(path, found=f"{count} separate subjects of like size", expected="one subject", remedy=_SUPPLY)
 
 
 def _shrink(rgb: np.ndarray, side: int) -> np.ndarray:

@@ -7,13 +7,15 @@ from pathlib import Path
 from typing import Any
 
 from recon.capture.camera import Camera, orbit_camera
-from recon.capture.conversions import Z_UP_TO_Y_UP
+from recon.capture.conversions import Z_UP_TO_Y_UP, without_distortion
 from recon.capture.errors import CaptureError
 from recon.capture.files import list_of_frames, number, read_json
 from recon.capture.io_nerfstudio import read_camera
 
 DEFAULT_FOV = math.radians(33.8)
 """Field of view where nothing better is known; also the evaluation protocol's."""
+MAX_CAMERAS = 256
+"""More cameras in one path are refused: all views are drawn at once."""
 _EXPECTED = "a nerfstudio transforms.json or a list of {azimuth, elevation, fov, distance, roll} in degrees"
 
 
@@ -43,48 +45,48 @@ def wave_cameras(
     return tuple(orbit_camera(a, elevation + amplitude * math.sin(a), fov, size, size) for a in azimuths)
 
 
-def sphere_cameras(views: int, fov: float = DEFAULT_FOV, size: int = 256) -> tuple[Camera, ...]:
-    """`views` square cameras spread evenly over the whole sphere (Fibonacci lattice), top first.
-
-    Raises:
-        ValueError: if `views` is not positive.
-    """
-    if views < 1:
-        raise ValueError(f"a sphere of cameras needs at least one view, got {views}")
-    golden = math.pi * (3 - math.sqrt(5))
-    return tuple(
-        orbit_camera((i * golden) % (2 * math.pi), math.asin(1 - (2 * i + 1) / views), fov, size, size)
-        for i in range(views)
-    )
-
-
 def read_camera_path(file: Path, size: int, *, elevation: float = 0.0, fov: float = DEFAULT_FOV) -> tuple[Camera, ...]:
-    """Cameras from a file, each made to fit `size` pixels on its longer side.
+    """Pinhole cameras from a file, each made to fit `size` pixels on its longer side.
 
     Two forms are understood. A JSON list of objects with any of `azimuth`, `elevation`, `fov`, `roll` (degrees) and
     `distance` (in object diameters; the framing distance when absent), relative to the input view's azimuth. Or a
-    nerfstudio `transforms.json`, whose pictures need not exist.
+    nerfstudio `transforms.json`, whose pictures need not exist: its poses stay where they are around the object, the
+    unit-diameter sphere at the origin; a world with Z up is turned to ours. What is to be drawn has no lens, so
+    distortion is dropped.
 
     Args:
         elevation, fov: radians, used where the list does not say.
 
     Raises:
-        CaptureError: if the file is neither, or a camera is unusable.
+        CaptureError: if the file is neither, has no or more than `MAX_CAMERAS` cameras, or one that is unusable.
     """
     file = Path(file)
     meta = read_json(file, _EXPECTED)
     if isinstance(meta, list):
-        if not meta or len(meta) > 10_000 or not all(isinstance(entry, dict) for entry in meta):
-            raise CaptureError(file, found="no list of 1 to 10000 objects", expected=_EXPECTED, remedy="Correct it.")
+        if not meta or not all(isinstance(entry, dict) for entry in meta):
+            raise CaptureError(file, found="no list of objects", expected=_EXPECTED, remedy="Correct it.")
+        _check_count(file, len(meta))
         return tuple(_listed(file, entry, size, elevation, fov) for entry in meta)
     move = (Z_UP_TO_Y_UP.rotation, Z_UP_TO_Y_UP.translation)
     cameras = []
-    for entry in list_of_frames(file, meta):
-        camera = read_camera(file, meta, entry, None)
+    entries = list_of_frames(file, meta)
+    _check_count(file, len(entries))
+    for entry in entries:
+        camera = without_distortion(read_camera(file, meta, entry, None))
         scale = size / max(camera.width, camera.height)
         camera = camera.resized(max(1, round(camera.width * scale)), max(1, round(camera.height * scale)))
         cameras.append(camera if meta.get("turnabout_world") == "y_up" else camera.moved(*move))
     return tuple(cameras)
+
+
+def _check_count(file: Path, count: int) -> None:
+    if count > MAX_CAMERAS:
+        raise CaptureError(
+            file,
+            found=f"{count} cameras",
+            expected=f"at most {MAX_CAMERAS}",
+            remedy="Leave some out, or draw the rest in a second run.",
+        )
 
 
 def _listed(file: Path, entry: dict[str, Any], size: int, elevation: float, fov: float) -> Camera:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -70,11 +71,29 @@ def read_photo(path: Path) -> Photo:
     return Photo(path, torch.from_numpy(picture.rgb), alpha, picture.focal_35mm)
 
 
-def subject_fov(photo: Photo, alpha: Tensor, fov: float | None = None) -> tuple[float, str]:
+def common_sides(photos: Sequence[Photo], alphas: Sequence[Tensor], elevation: float) -> list[int]:
+    """Sides of the squares, in pixels of each photo, that show the object at one scale in all of them.
+
+    What the photos share is the object's height. Seen from `elevation` (radians, of all of them) a silhouette is as
+    tall as height * cos e + depth * sin e, where the depth is the width seen from a quarter turn away; so its height
+    plus its width * sin e is the same for a box from all four sides, from afar. The largest enclosing circle fills its
+    square as that of a single photo does.
+
+    Raises:
+        PhotoError: if a matte is empty or has not its photo's size.
+    """
+    outlines = [_outline(photo, alpha) for photo, alpha in zip(photos, alphas, strict=True)]
+    shared = [outline.height + outline.width * abs(math.sin(elevation)) for outline in outlines]
+    widest = max(2 * outline.radius / length for outline, length in zip(outlines, shared, strict=True))
+    return [max(1, round(length * widest / SILHOUETTE_FILL)) for length in shared]
+
+
+def subject_fov(photo: Photo, alpha: Tensor, fov: float | None = None, *, side: int | None = None) -> tuple[float, str]:
     """Field of view in radians of the square that `frame_subject` cuts, and where it comes from.
 
     Returns:
-        the given one and "given"; or from EXIF, kept within 20..60 degrees, and "exif"; or 33.8 degrees and "assumed".
+        the given one and "given"; or from EXIF and "exif", or "exif, limited" where that lay outside of the 20..60
+        degrees within which it is kept; or 33.8 degrees and "assumed".
 
     Raises:
         PhotoError: if the matte is empty.
@@ -83,8 +102,10 @@ def subject_fov(photo: Photo, alpha: Tensor, fov: float | None = None) -> tuple[
         return fov, "given"
     if photo.focal_pixels is None:
         return DEFAULT_FOV, "assumed"
-    side = _window(photo, alpha)[2]
-    return min(max(2 * math.atan(side / (2 * photo.focal_pixels)), MIN_FOV), MAX_FOV), "exif"
+    side = _window(photo, alpha, side)[2]
+    measured = 2 * math.atan(side / (2 * photo.focal_pixels))
+    kept = min(max(measured, MIN_FOV), MAX_FOV)
+    return kept, "exif" if kept == measured else "exif, limited"
 
 
 def frame_subject(
@@ -94,29 +115,31 @@ def frame_subject(
     size: int | None = None,
     elevation: float = 0.0,
     fov: float | None = None,
+    side: int | None = None,
     name: str = "input",
 ) -> Frame:
     """Cut the subject out in a square as if its bounding sphere were framed with the house margin.
 
     The square's centre is the silhouette's bounding box's, its side the enclosing circle's diameter divided by
-    `SILHOUETTE_FILL`; it may reach outside of the photo, where it is transparent. Where the matte was found rather
-    than given, the subject's colours are freed of the background at its rim.
+    `SILHOUETTE_FILL` unless given; it may reach outside of the photo, where it is transparent. Where the matte was
+    found rather than given, the subject's colours are freed of the background at its rim.
 
     Args:
         alpha: (H, W) float32, from `find_foreground`.
         size: pixels a side; None keeps the photo's own resolution.
         elevation: radians; azimuth is 0 by definition.
         fov: radians of the square; None asks EXIF (`subject_fov`).
+        side: of the square in pixels of the photo, from `common_sides` where there are several photos.
 
     Raises:
         PhotoError: if the matte is empty or has not the photo's size.
         ValueError: if `size` is not positive or `fov` not an angle below 180 degrees.
     """
-    left, top, side = _window(photo, alpha)
+    left, top, side = _window(photo, alpha, side)
     pixels = min(side, MAX_SIDE) if size is None else size
     if pixels < 1:
         raise ValueError(f"a picture needs at least one pixel a side, got {pixels}")
-    angle, _ = subject_fov(photo, alpha, fov)
+    angle, _ = subject_fov(photo, alpha, fov, side=side)
     return Frame(
         camera=orbit_camera(0.0, elevation, angle, pixels, pixels),
         load_rgba=partial(_crop, photo, alpha, (left, top, side), pixels),
@@ -125,8 +148,25 @@ def frame_subject(
     )
 
 
-def _window(photo: Photo, alpha: Tensor) -> tuple[int, int, int]:
-    """Left, top and side of the square, whole pixels of the photo."""
+@dataclass(frozen=True)
+class _Outline:
+    """A silhouette's extent in pixels: its bounding box's middle and sides, its enclosing circle's radius."""
+
+    centre_x: float
+    centre_y: float
+    width: int
+    height: int
+    radius: float
+
+
+def _window(photo: Photo, alpha: Tensor, side: int | None) -> tuple[int, int, int]:
+    """Left, top and side of the square, whole pixels of the photo; the side is the given one or fits the outline."""
+    outline = _outline(photo, alpha)
+    side = max(1, round(2 * outline.radius / SILHOUETTE_FILL)) if side is None else side
+    return round(outline.centre_x - side / 2), round(outline.centre_y - side / 2), side
+
+
+def _outline(photo: Photo, alpha: Tensor) -> _Outline:
     import cv2
 
     if alpha.shape != photo.rgb.shape[:2]:
@@ -145,9 +185,9 @@ def _window(photo: Photo, alpha: Tensor) -> tuple[int, int, int]:
     first, last = mask[rows].argmax(1), mask.shape[1] - mask[rows][:, ::-1].argmax(1)
     corners = np.concatenate([np.stack([x, y], 1) for x in (first, last) for y in (rows, rows + 1)])
     _, radius = cv2.minEnclosingCircle(corners.astype(np.float32))
-    side = max(1, round(2 * radius / SILHOUETTE_FILL))
     centre_x, centre_y = (columns[0] + columns[-1] + 1) / 2, (rows[0] + rows[-1] + 1) / 2
-    return round(centre_x - side / 2), round(centre_y - side / 2), side
+    width, height = int(columns[-1] + 1 - columns[0]), int(rows[-1] + 1 - rows[0])
+    return _Outline(float(centre_x), float(centre_y), width, height, float(radius))
 
 
 def _crop(photo: Photo, alpha: Tensor, window: tuple[int, int, int], pixels: int) -> Tensor:
@@ -161,9 +201,14 @@ def _crop(photo: Photo, alpha: Tensor, window: tuple[int, int, int], pixels: int
     matte = alpha[y0:y1, x0:x1].numpy()
     if not photo.has_matte:
         rgb = clean_colours(rgb, matte)
+    view = np.dstack((rgb * matte[..., None], matte))
+    x, y = x0 - left, y0 - top
+    if side > MAX_SIDE:  # a small silhouette at a long object's scale leaves most of its square empty: shrink it first
+        scale, side = MAX_SIDE / side, MAX_SIDE
+        shape = (max(1, int(view.shape[1] * scale)), max(1, int(view.shape[0] * scale)))
+        view, x, y = cv2.resize(view, shape, interpolation=cv2.INTER_AREA), int(x * scale), int(y * scale)
     canvas = np.zeros((side, side, 4), np.float32)
-    view = canvas[y0 - top : y1 - top, x0 - left : x1 - left]
-    view[..., :3], view[..., 3] = rgb * matte[..., None], matte
+    canvas[y : y + view.shape[0], x : x + view.shape[1]] = view
     if pixels != side:
         canvas = cv2.resize(
             canvas, (pixels, pixels), interpolation=cv2.INTER_AREA if pixels < side else cv2.INTER_LINEAR

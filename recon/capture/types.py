@@ -77,9 +77,6 @@ class Frame:
             return torch.ones(self.camera.height, self.camera.width)
         return self.load_weight()
 
-    def with_camera(self, camera: Camera) -> Frame:
-        return replace(self, camera=camera)
-
 
 def frame_from_tensors(
     camera: Camera,

@@ -3,13 +3,41 @@
 from __future__ import annotations
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
 
+from recon._jit import compiled
+
 Floats = NDArray[np.float32]
+Vector = tuple[np.float32, np.float32, np.float32]
 
 
-@njit(cache=True, nogil=True, error_model="numpy", fastmath={"contract", "arcp", "nsz"})
+@compiled(inline="always")
+def _row_start(pose: Floats, x: np.float32, y: np.float32) -> Vector:
+    """Camera coordinates of the world's (x, y, 0), from which the row of grid points along z is reached."""
+    return (
+        pose[0, 0] * x + pose[0, 1] * y + pose[0, 3],
+        pose[1, 0] * x + pose[1, 1] * y + pose[1, 3],
+        pose[2, 0] * x + pose[2, 1] * y + pose[2, 3],
+    )
+
+
+@compiled(inline="always")
+def _pixel(
+    pose: Floats, lens: tuple[np.float32, np.float32, np.float32, np.float32], start: Vector, along: np.float32
+) -> Vector:
+    """Pixel (u, v) and depth of the row's point at the world's z = `along`; (-1, -1) where it is not before the camera.
+
+    `lens` is fx, fy, cx, cy.
+    """
+    z = start[2] + pose[2, 2] * along
+    if z <= np.float32(1e-6):
+        return np.float32(-1), np.float32(-1), z
+    u = lens[0] * (start[0] + pose[0, 2] * along) / z + lens[2]
+    v = lens[1] * (start[1] + pose[1, 2] * along) / z + lens[3]
+    return u, v, z
+
+
+@compiled(error_model="numpy", fastmath={"contract", "arcp", "nsz"})
 def vote_depth(
     begin: int,
     end: int,
@@ -37,25 +65,18 @@ def vote_depth(
         votes: width of the band, weight of an occluded point, trust in the view.
     """
     height, width = depth.shape
-    fx, fy, cx, cy = pinhole[0], pinhole[1], pinhole[2], pinhole[3]
+    lens = (pinhole[0], pinhole[1], pinhole[2], pinhole[3])
     low, spacing = grid[0], grid[1]
     band, occluded, trust = votes[0], votes[1], votes[2]
     for i in range(begin, end):
         x = low + spacing * np.float32(i)
         for j in range(total.shape[1]):
             y = low + spacing * np.float32(j)
-            bx = pose[0, 0] * x + pose[0, 1] * y + pose[0, 3]
-            by = pose[1, 0] * x + pose[1, 1] * y + pose[1, 3]
-            bz = pose[2, 0] * x + pose[2, 1] * y + pose[2, 3]
+            start = _row_start(pose, x, y)
             for k in range(total.shape[2]):
                 if not asked[i, j, k]:
                     continue
-                t = low + spacing * np.float32(k)
-                z = bz + pose[2, 2] * t
-                if z <= np.float32(1e-6):
-                    continue
-                u = fx * (bx + pose[0, 2] * t) / z + cx
-                v = fy * (by + pose[1, 2] * t) / z + cy
+                u, v, z = _pixel(pose, lens, start, low + spacing * np.float32(k))
                 if not (0 <= u < width and 0 <= v < height):
                     continue
                 column, row = int(u), int(v)
@@ -64,7 +85,7 @@ def vote_depth(
                     continue
                 share = trust
                 if seen == 0:
-                    distance = min(gap[row, column] * z / fx, band)
+                    distance = min(gap[row, column] * z / lens[0], band)
                 elif seen - z > 2 * band:
                     distance = band
                 elif seen - z < -2 * band:
@@ -78,7 +99,7 @@ def vote_depth(
                 weight[i, j, k] += share
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@compiled(error_model="numpy")
 def _between(depth: Floats, u: np.float32, v: np.float32, nearest: np.float32, band: np.float32) -> np.float32:
     """Depth between the four pixel centres around (u, v); the nearest pixel's where they belong to other surfaces."""
     height, width = depth.shape
@@ -95,7 +116,7 @@ def _between(depth: Floats, u: np.float32, v: np.float32, nearest: np.float32, b
     return upper + (c + (d - c) * s - upper) * t
 
 
-@njit(cache=True, nogil=True, error_model="numpy", fastmath={"contract", "arcp", "nsz"})
+@compiled(error_model="numpy", fastmath={"contract", "arcp", "nsz"})
 def vote_silhouette(
     begin: int,
     end: int,
@@ -118,7 +139,7 @@ def vote_silhouette(
         pose, pinhole, grid: as in `vote_depth`.
     """
     height, width = signed.shape
-    fx, fy, cx, cy = pinhole[0], pinhole[1], pinhole[2], pinhole[3]
+    lens = (pinhole[0], pinhole[1], pinhole[2], pinhole[3])
     low, spacing = grid[0], grid[1]
     half, one, zero = np.float32(0.5), np.float32(1), np.float32(0)
     kept = largest.shape[3]
@@ -126,18 +147,11 @@ def vote_silhouette(
         x = low + spacing * np.float32(i)
         for j in range(largest.shape[1]):
             y = low + spacing * np.float32(j)
-            bx = pose[0, 0] * x + pose[0, 1] * y + pose[0, 3]
-            by = pose[1, 0] * x + pose[1, 1] * y + pose[1, 3]
-            bz = pose[2, 0] * x + pose[2, 1] * y + pose[2, 3]
+            start = _row_start(pose, x, y)
             for k in range(largest.shape[2]):
                 if not asked[i, j, k]:
                     continue
-                t = low + spacing * np.float32(k)
-                z = bz + pose[2, 2] * t
-                if z <= np.float32(1e-6):
-                    continue
-                u = fx * (bx + pose[0, 2] * t) / z + cx
-                v = fy * (by + pose[1, 2] * t) / z + cy
+                u, v, z = _pixel(pose, lens, start, low + spacing * np.float32(k))
                 if not (0 <= u < width and 0 <= v < height):
                     continue
                 left = min(max(int(np.floor(u - half)), 0), width - 2)
@@ -146,7 +160,7 @@ def vote_silhouette(
                 r = min(max(v - half - np.float32(top), zero), one)
                 upper = signed[top, left] * (one - s) + signed[top, left + 1] * s
                 lower = signed[top + 1, left] * (one - s) + signed[top + 1, left + 1] * s
-                distance = (upper * (one - r) + lower * r) * z / fx
+                distance = (upper * (one - r) + lower * r) * z / lens[0]
                 for place in range(kept):
                     if distance > largest[i, j, k, place]:
                         distance, largest[i, j, k, place] = largest[i, j, k, place], distance

@@ -20,7 +20,8 @@ from recon.splat.losses import (
     weighted_mean,
 )
 from recon.splat.optimise import LearningRates, SplatOptimiser
-from recon.splat.rasterize import Backend, Rendering, rasterize
+from recon.splat.rasterize import Rendering, rasterize
+from recon.splat.resizing import resized, shrunk
 
 _FEWEST = 500
 Progress = Callable[[int, int, dict[str, float]], None]
@@ -90,19 +91,17 @@ def fit_gaussians(
     *,
     seed: int = 0,
     progress: Progress | None = None,
-    backend: Backend = "auto",
 ) -> Gaussians:
     """Fits Gaussians to a capture's colours, masks and, where frames have them, depths and normals.
 
     Frames are compared over random backgrounds, so that colour cannot pass for coverage. Order, backgrounds and
-    relocation follow `seed`; on the processor the result is the same every time.
+    relocation follow `seed`. Fits run on the processor, with the `cpu` backend, and the result is the same every time.
 
     Args:
         capture: frames of one object around the world's origin, in the unit-diameter sphere.
         options: length, size and weights of the fit.
         seed: of everything random.
         progress: told about every step.
-        backend: of the rasterizer.
 
     Raises:
         ValueError: if the silhouettes do not meet anywhere.
@@ -120,7 +119,7 @@ def fit_gaussians(
         target = targets[next(order)]
         background = torch.rand(3, generator=generator)
         gaussians = optimiser.gaussians
-        rendering = rasterize(gaussians, [target.camera], background=background, backend=backend)
+        rendering = rasterize(gaussians, [target.camera], background=background)
         terms = _terms(rendering, target, background, options)
         loss = torch.stack(list(terms.values())).sum() + options.opacity_weight * gaussians.opacities.mean()
         loss.backward()
@@ -149,28 +148,19 @@ class _Target:
 
 
 def _target(frame: Frame, max_size: int) -> _Target:
-    camera = frame.camera
-    shrink = min(1.0, max_size / max(camera.width, camera.height))
-    camera = camera.resized(max(1, round(camera.width * shrink)), max(1, round(camera.height * shrink)))
+    camera = shrunk(frame.camera, max_size)
     size = (camera.height, camera.width)
-    picture = _resized(frame.premultiplied(), size, "area")
+    picture = resized(frame.premultiplied(), size, "area")
     depth, normal = frame.depth(), frame.normal()
     return _Target(
         camera,
         picture[..., :3],
         picture[..., 3],
-        _resized(frame.weight()[..., None], size, "area")[..., 0],
-        None if depth is None else _resized(depth[..., None], size, "nearest-exact")[..., 0],
-        None if normal is None else _resized(normal, size, "nearest-exact"),
+        resized(frame.weight()[..., None], size, "area")[..., 0],
+        None if depth is None else resized(depth[..., None], size, "nearest-exact")[..., 0],
+        None if normal is None else resized(normal, size, "nearest-exact"),
         ray_directions(camera),
     )
-
-
-def _resized(picture: Tensor, size: tuple[int, int], mode: str) -> Tensor:
-    """(H, W, C) to another size; the same tensor where nothing changes."""
-    if tuple(picture.shape[:2]) == size:
-        return picture
-    return torch.nn.functional.interpolate(picture.permute(2, 0, 1)[None], size, mode=mode)[0].permute(1, 2, 0)
 
 
 def _visits(frames: Sequence[Frame]) -> list[int]:

@@ -8,8 +8,9 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from recon.capture import Frame, Source
+from recon.capture import Camera, Frame, Source
 from recon.splat.gaussians import Gaussians, from_points
+from recon.splat.resizing import resized, shrunk
 from recon.splat.rotations import multiply_quats
 from recon.splat.volume import DepthView, SignedVolume, fuse_depth_views, visual_hull
 
@@ -18,6 +19,8 @@ FLATNESS = 0.2
 _FRONTALITY_POWER = 4
 _DISSENT = 0.2
 _COVER = 0.7
+_DETAIL = 8
+"""Pixels of a mask for each point along a side of the grid, at most: more would say nothing that the grid can hold."""
 
 
 def initial_volume(frames: Sequence[Frame], resolution: int) -> SignedVolume:
@@ -30,22 +33,22 @@ def initial_volume(frames: Sequence[Frame], resolution: int) -> SignedVolume:
     Raises:
         ValueError: if nothing is left, i.e. the silhouettes do not meet anywhere.
     """
-    alphas = [frame.rgba()[..., 3] for frame in frames]
+    cameras, masks = grid_masks(frames, resolution)
     generated = sum(frame.source is Source.GENERATED for frame in frames)
     dissent = math.ceil(generated * _DISSENT) if generated > 2 else 0
-    hull = visual_hull([frame.camera for frame in frames], alphas, resolution, dissent=dissent)
+    hull = visual_hull(cameras, masks, resolution, dissent=dissent)
     if dissent:
         hull = within_observed(hull, frames)
         while dissent < generated and _observed_cover(hull, frames) < _COVER:
             dissent += 1
-            hull = visual_hull([frame.camera for frame in frames], alphas, resolution, dissent=dissent)
+            hull = visual_hull(cameras, masks, resolution, dissent=dissent)
             hull = within_observed(hull, frames)
     if not bool((hull.values < 0).any()):
         raise ValueError(
             f"the silhouettes of the {len(frames)} frames do not meet anywhere within the unit sphere around the "
             "world's origin: expected masks of one centred object; check the cameras and the masks"
         )
-    views = depth_views(frames, alphas)
+    views = depth_views(frames, cameras, masks)
     if not views:
         return hull
     seen = fuse_depth_views(views, hull, truncation=5.0 if dissent else 3.0)
@@ -57,9 +60,20 @@ def within_observed(volume: SignedVolume, frames: Sequence[Frame]) -> SignedVolu
     seen = [frame for frame in frames if frame.source is not Source.GENERATED]
     if not seen:
         return volume
-    alphas = [frame.rgba()[..., 3] for frame in seen]
-    hull = visual_hull([frame.camera for frame in seen], alphas, volume.values.shape[0])
+    resolution = volume.values.shape[0]
+    hull = visual_hull(*grid_masks(seen, resolution), resolution)
     return volume.with_values(torch.maximum(volume.values, hull.values))
+
+
+def grid_masks(frames: Sequence[Frame], resolution: int) -> tuple[list[Camera], list[Tensor]]:
+    """Cameras and masks (H, W) of the frames, none finer than a grid of `resolution` points a side has use for."""
+    cameras = [shrunk(frame.camera, _DETAIL * resolution) for frame in frames]
+    masks = [
+        # A copy: a view of the picture would keep all of it in memory.
+        resized(frame.rgba()[..., 3:], (camera.height, camera.width), "area")[..., 0].clone()
+        for frame, camera in zip(frames, cameras, strict=True)
+    ]
+    return cameras, masks
 
 
 def _observed_cover(volume: SignedVolume, frames: Sequence[Frame]) -> float:
@@ -72,7 +86,7 @@ def _observed_cover(volume: SignedVolume, frames: Sequence[Frame]) -> float:
         # Cells of one to two grid spacings, so that neighbouring points leave no cell between them empty.
         cells = volume.values.shape[0] // 3
         camera = frame.camera.resized(cells, cells)
-        mask = _area(frame.rgba()[..., 3], cells) > 0.5
+        mask = resized(frame.rgba()[..., 3:], (cells, cells), "area")[..., 0] > 0.5
         hit = torch.zeros(cells, cells, dtype=torch.bool)
         column, row = camera.project(points)[0].long().clamp(0, cells - 1).unbind(-1)
         hit[row, column] = True
@@ -80,21 +94,17 @@ def _observed_cover(volume: SignedVolume, frames: Sequence[Frame]) -> float:
     return min(shares)
 
 
-def _area(mask: Tensor, size: int) -> Tensor:
-    """(H, W) averaged over a grid of (size, size) cells."""
-    return torch.nn.functional.interpolate(mask[None, None], (size, size), mode="area")[0, 0]
-
-
-def depth_views(frames: Sequence[Frame], alphas: Sequence[Tensor]) -> list[DepthView]:
-    """The frames that have depth; pixels that the mask covers without depth do not vote."""
+def depth_views(frames: Sequence[Frame], cameras: Sequence[Camera], masks: Sequence[Tensor]) -> list[DepthView]:
+    """The frames that have depth, at the size of their masks; pixels that the mask covers without depth do not vote."""
     views = []
-    for frame, alpha in zip(frames, alphas, strict=True):
+    for frame, camera, mask in zip(frames, cameras, masks, strict=True):
         depth = frame.depth()
         if depth is None:
             continue
-        covered = alpha > 0.5
+        depth = resized(depth[..., None], (camera.height, camera.width), "nearest-exact")[..., 0]
+        covered = mask > 0.5
         known = ~covered | (depth > 0)
-        views.append(DepthView(frame.camera, torch.where(covered, depth, 0), known, float(frame.weight().mean())))
+        views.append(DepthView(camera, torch.where(covered, depth, 0), known, float(frame.weight().mean())))
     return views
 
 

@@ -22,7 +22,9 @@ def ssim_map(image: Tensor, target: Tensor) -> Tensor:
     """(H, W) structural similarity (Wang et al. 2004) of two pictures (H, W, C) in [0, 1], averaged over channels.
 
     The 11-pixel Gaussian window is renormalised at the border. Separable filters as two small matrix products are
-    several times faster on a processor than grouped convolutions, forward and backward.
+    several times faster on a processor than grouped convolutions, forward and backward. That, and pictures smaller
+    than the window, are what a fit needs; the measure that is reported, `recon.metrics.images.ssim`, follows
+    scikit-image instead, in double precision.
     """
     rows, columns = _filter_matrix(image.shape[0]).to(image), _filter_matrix(image.shape[1]).to(image)
     x, y = image.permute(2, 0, 1), target.permute(2, 0, 1)

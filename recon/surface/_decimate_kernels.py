@@ -9,15 +9,16 @@ from __future__ import annotations
 from heapq import heapify, heappop, heappush
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
 
-_JIT = {"cache": True, "nogil": True, "error_model": "numpy"}
+from recon._jit import compiled
+
+_kernel = compiled(error_model="numpy")
 _MIN_COSINE = 0.2
 """A collapse may turn no triangle's normal further than this."""
 
 
-@njit(**_JIT)
+@_kernel
 def collapse(vertices: NDArray[np.float64], faces: NDArray[np.int64], target: int, anchor: float) -> int:
     """Collapses edges, cheapest first, until `target` faces remain or none can go; returns the count of faces left.
 
@@ -86,7 +87,7 @@ def collapse(vertices: NDArray[np.float64], faces: NDArray[np.int64], target: in
     return count
 
 
-@njit(**_JIT)
+@_kernel
 def _plane_quadric(
     vertices: NDArray[np.float64], faces: NDArray[np.int64], f: int, anchor: float
 ) -> NDArray[np.float64]:
@@ -110,7 +111,7 @@ def _plane_quadric(
     return out * area
 
 
-@njit(**_JIT)
+@_kernel
 def _best_place(
     vertices: NDArray[np.float64], quadrics: NDArray[np.float64], a: int, b: int, place: NDArray[np.float64]
 ) -> float:
@@ -139,7 +140,7 @@ def _best_place(
     return max(cost + q[9] + r[9], 0.0)
 
 
-@njit(**_JIT)
+@_kernel
 def _keeps_manifold(
     faces: NDArray[np.int64],
     head: NDArray[np.int64],
@@ -170,7 +171,7 @@ def _keeps_manifold(
     return shared == 2 and valence + other > 7
 
 
-@njit(**_JIT)
+@_kernel
 def _flips(
     vertices: NDArray[np.float64],
     faces: NDArray[np.int64],
@@ -200,7 +201,7 @@ def _flips(
     return False
 
 
-@njit(**_JIT)
+@_kernel
 def _merge(
     faces: NDArray[np.int64],
     head: NDArray[np.int64],
@@ -249,7 +250,7 @@ def _merge(
     return deleted
 
 
-@njit(**_JIT)
+@_kernel
 def _unlink(
     head: NDArray[np.int64], tail: NDArray[np.int64], following: NDArray[np.int64], vertex: int, gone: int
 ) -> None:

@@ -5,10 +5,11 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-from numba import njit
+
+from recon._jit import compiled
 
 
-@njit(cache=True, nogil=True)
+@compiled()
 def cover_cells(points: Any, corner: Any, first: Any, size: Any, margin: float, dice: Any) -> Any:
     """Cells that each chart touches, with a margin around it.
 
@@ -74,7 +75,7 @@ def cover_cells(points: Any, corner: Any, first: Any, size: Any, margin: float, 
     return offset, cells[:count]
 
 
-@njit(cache=True, nogil=True)
+@compiled()
 def _turned(x: int, y: int, w: int, h: int, turn: int) -> tuple[int, int]:
     """Cell (x, y) of a w x h box after `turn` quarter turns."""
     if turn == 0:
@@ -86,7 +87,7 @@ def _turned(x: int, y: int, w: int, h: int, turn: int) -> tuple[int, int]:
     return y, w - 1 - x
 
 
-@njit(cache=True, nogil=True)
+@compiled()
 def place(offset: Any, cells: Any, size: Any, order: Any, grid: int) -> Any:
     """Position of every chart: (C, 3) cells (x, y) and quarter turns; all -1 if the charts do not fit."""
     charts = len(size)

@@ -5,7 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-from numba import njit
+
+from recon._jit import compiled
 
 MAX_LEVELS = 16
 """Most levels of a pyramid."""
@@ -13,7 +14,7 @@ FAST = {"contract", "arcp", "nsz", "reassoc"}
 """Float liberties that keep NaN and infinity what they are."""
 
 
-@njit(cache=True, nogil=True, fastmath=FAST)
+@compiled(fastmath=FAST)
 def corner_normals(vertices: Any, faces: Any, cos_crease: Any) -> Any:
     """(F, 3, 3) float32 unit normals of every corner: the area-weighted mean of the faces around the corner's position
     (vertices at equal places count as one) that bend away from its own face by less than the crease angle."""
@@ -82,7 +83,7 @@ def corner_normals(vertices: Any, faces: Any, cos_crease: Any) -> Any:
     return out
 
 
-@njit(cache=True, nogil=True)
+@compiled()
 def build_pyramid(image: Any) -> Any:
     """Box-filtered levels of an (H, W, 4) uint8 image, colours weighted by alpha.
 

@@ -11,9 +11,9 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
 
+from recon._jit import compiled
 from recon.surface._prepare_kernels import FAST, MAX_LEVELS
 
 _LUT_SIZE = 8192
@@ -29,7 +29,7 @@ def _make_luts() -> tuple[NDArray[np.float32], NDArray[np.float32]]:
 SRGB_TO_LINEAR, LINEAR_TO_SRGB = _make_luts()
 
 
-@njit(cache=True, nogil=True, fastmath=FAST)
+@compiled(fastmath=FAST)
 def rasterize(
     vertices: Any,
     faces: Any,
@@ -190,7 +190,7 @@ def rasterize(
                 face_ids[row, col] = t
 
 
-@njit(cache=True, nogil=True, fastmath=FAST, inline="always")
+@compiled(fastmath=FAST, inline="always")
 def _bilinear(texels: Any, offset: Any, h: Any, w: Any, u: Any, v: Any) -> Any:
     """One level at a place in [0, 1); repeats at the borders."""
     x, y = u * w - np.float32(0.5), v * h - np.float32(0.5)
@@ -213,7 +213,7 @@ def _bilinear(texels: Any, offset: Any, h: Any, w: Any, u: Any, v: Any) -> Any:
     )
 
 
-@njit(cache=True, nogil=True, fastmath=FAST, inline="always")
+@compiled(fastmath=FAST, inline="always")
 def _sample(texels: Any, tables: Any, texture: Any, u: Any, v: Any, lod: Any) -> Any:
     """RGBA in [0, 1] at (u, v), v down, blending the two levels around `lod`."""
     u, v = u - np.floor(u), v - np.floor(v)
@@ -233,7 +233,7 @@ def _sample(texels: Any, tables: Any, texture: Any, u: Any, v: Any, lod: Any) ->
     return r * scale, g * scale, b * scale, a * scale
 
 
-@njit(cache=True, nogil=True, fastmath=FAST)
+@compiled(fastmath=FAST)
 def shade(
     faces: Any,
     normals: Any,

@@ -6,10 +6,11 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-from numba import njit
+
+from recon._jit import compiled
 
 
-@njit(cache=True, nogil=True)
+@compiled()
 def rasterize_atlas(uv: Any, faces: Any, size: int) -> Any:
     """Which triangle owns each texel centre.
 
@@ -60,7 +61,7 @@ def rasterize_atlas(uv: Any, faces: Any, size: int) -> Any:
     return face, bary, collisions
 
 
-@njit(cache=True, nogil=True)
+@compiled()
 def interpolate(faces: Any, face: Any, bary: Any, values: Any) -> Any:
     """(T, C) float32 values at texels from values (V, C) at vertices; face (T,), bary (T, 3)."""
     channels = values.shape[1]
@@ -72,7 +73,7 @@ def interpolate(faces: Any, face: Any, bary: Any, values: Any) -> Any:
     return out
 
 
-@njit(cache=True, nogil=True)
+@compiled()
 def gather(faces: Any, face: Any, bary: Any, weight: Any, values: Any, vertices: int) -> Any:
     """Weighted sums at vertices, (V, C) and (V,), of values (T, C) at texels: the transpose of `interpolate`."""
     channels = values.shape[1]
@@ -90,13 +91,13 @@ def gather(faces: Any, face: Any, bary: Any, weight: Any, values: Any, vertices:
     return total, weights
 
 
-@njit(inline="always")
+@compiled(inline="always")
 def _smooth(low: float, high: float, x: float) -> float:
     t = min(max((x - low) / (high - low), 0.0), 1.0)
     return t * t * (3.0 - 2.0 * t)
 
 
-@njit(cache=True, nogil=True, fastmath=True)
+@compiled(fastmath=True)
 def accumulate_view(
     points: Any,
     normals: Any,

@@ -74,7 +74,8 @@ def split_charts(vertices: Floats, faces: Ints, charts: Charts, which: Ints) -> 
         members = np.flatnonzero(chart == old)
         spread = centres[members] - centres[members].mean(0)
         along = spread @ np.linalg.svd(spread, full_matrices=False)[2][0]
-        chart[members[along > np.median(along)]] = fresh
+        # By rank: faces at the same place, such as one that is there twice, are parted too.
+        chart[members[np.argsort(along, kind="stable")[(len(members) + 1) // 2 :]]] = fresh
         fresh += 1
     mean = np.zeros((fresh, 3))
     np.add.at(mean, chart, normals * areas[:, None])

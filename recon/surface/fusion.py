@@ -19,7 +19,7 @@ from torch import Tensor
 from recon.capture import Camera, Frame, Source
 from recon.splat.gaussians import Gaussians
 from recon.splat.initialise import within_observed
-from recon.splat.rasterize import Backend, rasterize
+from recon.splat.rasterize import rasterize
 from recon.splat.volume import DepthView, SignedVolume, fuse_depth_views, visual_hull
 from recon.surface.close import keep_main_solids, surrounding_cameras
 from recon.surface.extract import extract_surface
@@ -71,7 +71,6 @@ def fuse_depth(
     options: FusionOptions = FUSION_PRESETS["fast"],
     *,
     observed: Sequence[Frame] = (),
-    backend: Backend = "auto",
 ) -> Mesh:
     """One closed, outward-facing mesh of the surface that the Gaussians show.
 
@@ -82,14 +81,13 @@ def fuse_depth(
         options: resolution and smoothness.
         observed: the frames of those views. Nothing sticks out of the silhouettes of those that were not generated, and
             no part that they show is missing.
-        backend: of the rasterizer.
 
     Raises:
         ValueError: if the Gaussians show no solid from these cameras.
     """
     genuine = len(observed) > 0 and all(frame.source is not Source.GENERATED for frame in observed)
     cameras = viewpoints(cameras, options, options.observed_reach if genuine else options.reach)
-    depths, alphas = _draw(gaussians.detach(), cameras, backend)
+    depths, alphas = _draw(gaussians.detach(), cameras)
     hull = visual_hull(cameras, alphas, options.resolution)
     views = [DepthView(camera, depth) for camera, depth in zip(cameras, depths, strict=True)]
     volume = fuse_depth_views(views, hull, truncation=options.truncation, occluded_weight=options.occluded_weight)
@@ -135,14 +133,14 @@ def _swollen(volume: SignedVolume, spacings: float) -> SignedVolume:
 
 
 @torch.no_grad()
-def _draw(gaussians: Gaussians, cameras: Sequence[Camera], backend: Backend) -> tuple[list[Tensor], list[Tensor]]:
+def _draw(gaussians: Gaussians, cameras: Sequence[Camera]) -> tuple[list[Tensor], list[Tensor]]:
     """Median depth and alpha of every view; cameras of one size in a row are drawn together."""
     depths: list[Tensor] = []
     alphas: list[Tensor] = []
     for _, group in itertools.groupby(cameras, key=lambda camera: (camera.width, camera.height)):
         alike = list(group)
         for begin in range(0, len(alike), _BATCH):
-            rendering = rasterize(gaussians, alike[begin : begin + _BATCH], backend=backend)
+            rendering = rasterize(gaussians, alike[begin : begin + _BATCH])
             depths.extend(rendering.median_depth)
             alphas.extend(rendering.alpha)
     return depths, alphas

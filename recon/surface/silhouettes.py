@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 
 from recon.capture import Camera, Frame, Source
+from recon.splat.initialise import grid_masks
 from recon.splat.volume import SignedVolume, visual_hull
 
 _RIM = 3.0
@@ -40,7 +41,7 @@ def restore_observed(volume: SignedVolume, frames: Sequence[Frame]) -> SignedVol
     if not seen:
         return volume
     size = volume.values.shape[0]
-    hull = visual_hull([frame.camera for frame in seen], [frame.rgba()[..., 3] for frame in seen], size)
+    hull = visual_hull(*grid_masks(seen, size), size)
     inside = volume.points(volume.values < 0)
     widened = hull.values - _CAUGHT * volume.spacing
     free = (widened < 0) & (volume.values >= 0)

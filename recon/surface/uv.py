@@ -1,8 +1,8 @@
-"""Unwraps a mesh: charts (charts.py), packed into one square texture (pack.py), with a report on how well it went."""
+"""Unwraps a mesh: charts (charts.py), packed into one square texture (pack.py)."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 import numpy as np
 import torch
@@ -12,30 +12,12 @@ from recon.surface.charts import Charts, cut_charts, split_charts
 from recon.surface.mesh import Mesh, vertex_normals
 from recon.surface.pack import pack_charts
 
-_SPLIT_ROUNDS = 8
+_SPLIT_ROUNDS = 32
+"""Halvings after which any chart is down to single faces, and none can cover itself."""
 
 
 class UnwrapError(ValueError):
     """The mesh cannot be laid out on a texture."""
-
-
-@dataclass(frozen=True)
-class UvReport:
-    """How a texture's space is used.
-
-    Attributes:
-        charts: number of islands.
-        coverage: part of the texture that islands cover, 0 to 1.
-        density: texels per unit of length, area-weighted mean over faces.
-        density_spread: standard deviation of the density over its mean; 0 = the same everywhere.
-        overlapping_texels: texel centres claimed by more than one face.
-    """
-
-    charts: int
-    coverage: float
-    density: float
-    density_spread: float
-    overlapping_texels: int
 
 
 def unwrap(mesh: Mesh, texture_size: int, *, padding: int = 4) -> Mesh:
@@ -48,7 +30,8 @@ def unwrap(mesh: Mesh, texture_size: int, *, padding: int = 4) -> Mesh:
         texture_size: side of the square texture in texels that the layout is made for.
 
     Raises:
-        UnwrapError: if the mesh has no faces, no area, or too many islands for the texture.
+        UnwrapError: if the mesh has no faces, or no layout without overlaps is found.
+        PackError: if it has no area, or too many islands for the texture.
     """
     if len(mesh.faces) == 0:
         raise UnwrapError("cannot unwrap a mesh without faces")
@@ -58,15 +41,7 @@ def unwrap(mesh: Mesh, texture_size: int, *, padding: int = 4) -> Mesh:
     weld = weld.reshape(-1)
     welded_points, welded_faces = points[first], weld[faces]
 
-    charts = cut_charts(welded_points, welded_faces)
-    for _ in range(_SPLIT_ROUNDS):
-        uvs = pack_charts(charts.flat, charts.corner, charts.chart, texture_size, padding)
-        crowded = _self_overlapping(charts, uvs, texture_size)
-        if len(crowded) == 0:
-            break
-        charts = split_charts(welded_points, welded_faces, charts, crowded)
-    else:
-        uvs = pack_charts(charts.flat, charts.corner, charts.chart, texture_size, padding)
+    charts, uvs = _laid_out(welded_points, welded_faces, texture_size, padding)
 
     # A flat vertex may stand for several of the mesh's own (a seam in its colours): keep (flat, own) pairs.
     keys = charts.corner * np.int64(len(points)) + faces
@@ -86,27 +61,20 @@ def unwrap(mesh: Mesh, texture_size: int, *, padding: int = 4) -> Mesh:
     )
 
 
-def report_uvs(mesh: Mesh, texture_size: int) -> UvReport:
-    """Measures a layout.
-
-    Raises:
-        UnwrapError: if the mesh has no texture coordinates.
-    """
-    from recon.surface._texel_kernels import rasterize_atlas
-
-    if mesh.uvs is None:
-        raise UnwrapError("the mesh has no texture coordinates; unwrap it first")
-    texels = mesh.uvs.double().numpy() * texture_size
-    faces = mesh.faces.numpy().astype(np.int64)
-    owner, _, collisions = rasterize_atlas(texels, faces, texture_size)
-    area = _areas(mesh.vertices.double().numpy()[faces])
-    flat = _areas(np.concatenate((texels, np.zeros((len(texels), 1))), 1)[faces])
-    density = np.sqrt(flat / np.maximum(area, 1e-20))
-    weight = area / area.sum()
-    mean = float((density * weight).sum())
-    spread = float(np.sqrt(((density - mean) ** 2 * weight).sum()))
-    return UvReport(
-        _count_islands(faces, len(texels)), float((owner >= 0).mean()), mean, spread / mean, int(collisions.sum()) // 2
+def _laid_out(
+    points: NDArray[np.float64], faces: NDArray[np.int64], texture_size: int, padding: int
+) -> tuple[Charts, NDArray[np.float64]]:
+    """Charts, and their flat vertices (N, 2) in texels; charts that cover themselves are halved until none does."""
+    charts = cut_charts(points, faces)
+    for _ in range(_SPLIT_ROUNDS):
+        texels = pack_charts(charts.flat, charts.corner, charts.chart, texture_size, padding)
+        crowded = _self_overlapping(charts, texels, texture_size)
+        if len(crowded) == 0:
+            return charts, texels
+        charts = split_charts(points, faces, charts, crowded)
+    raise UnwrapError(
+        f"found no layout of {len(faces)} faces without overlaps on a {texture_size} px texture; "
+        "use a larger texture or fewer faces"
     )
 
 
@@ -116,17 +84,3 @@ def _self_overlapping(charts: Charts, texels: NDArray[np.float64], texture_size:
 
     _, _, collisions = rasterize_atlas(texels, charts.corner, texture_size)
     return np.unique(charts.chart[collisions > 0])
-
-
-def _areas(triangles: NDArray[np.float64]) -> NDArray[np.float64]:
-    cross = np.cross(triangles[:, 1] - triangles[:, 0], triangles[:, 2] - triangles[:, 0])
-    return np.asarray(0.5 * np.linalg.norm(cross, axis=-1))
-
-
-def _count_islands(faces: NDArray[np.int64], vertices: int) -> int:
-    import scipy.sparse as sp
-
-    row, col = faces[:, [0, 1]].reshape(-1), faces[:, [1, 2]].reshape(-1)
-    graph = sp.coo_matrix((np.ones(len(row)), (row, col)), (vertices, vertices))
-    labels = sp.csgraph.connected_components(graph, directed=False)[1]
-    return len(np.unique(labels[faces[:, 0]]))

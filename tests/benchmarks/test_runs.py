@@ -46,3 +46,9 @@ def test_generator_rows_without_weights_are_refused(objects, tmp_path):
         orbit.run(orbit.OrbitBenchmarkOptions(objects, tmp_path / "o.json", methods=("generator",), count=1))
     with pytest.raises(BenchmarkError, match="--model"):
         mesh.run(mesh.MeshBenchmarkOptions(objects, tmp_path / "m.json", methods=("generated",), count=1))
+
+
+@pytest.mark.parametrize("benchmark", [mesh, orbit])
+def test_a_folder_without_objects_ends_with_a_message_and_exit_code_two(benchmark, tmp_path, capsys):
+    assert benchmark.main([str(tmp_path), "-o", str(tmp_path / "out.json")]) == 2
+    assert capsys.readouterr().err.startswith(f"error: {tmp_path}: expected objects_train.zip")

@@ -1,4 +1,5 @@
 import math
+from dataclasses import replace
 
 import pytest
 import torch
@@ -90,6 +91,52 @@ def test_the_callback_sees_every_step_and_may_change_it():
     capture = tiny_pipeline()(context(), CAMERAS[1:], num_inference_steps=3, callback_on_step_end=blank)
     assert seen == [0, 1, 2]
     assert float(capture[1].rgba().abs().max()) == 0
+
+
+def test_a_seed_draws_what_it_has_always_drawn():
+    """The noise is PyTorch's own of that generator, and nothing else is random."""
+    pipeline = tiny_pipeline()
+    seen = []
+
+    def see(pipe, step, timestep, tensors):
+        seen.append(tensors["latents"].clone())
+        return {}
+
+    pipeline.transformer.net.forward = lambda latents, *rest: latents  # nothing to remove: the noise stays
+    draw(pipeline, seed=5, callback_on_step_end=see)
+    noise = torch.randn((1, 4, 16, 16, 8), generator=torch.Generator().manual_seed(5))
+    assert torch.equal(seen[-1][:, 1:], noise[:, 1:])
+
+
+def test_one_generator_may_come_as_a_list_and_two_are_refused():
+    pipeline, generators = tiny_pipeline(), [torch.Generator().manual_seed(0)]
+    capture = pipeline(context(), CAMERAS[1:], generator=generators, num_inference_steps=3)
+    assert torch.equal(capture[1].rgba(), draw(pipeline, 0)[1].rgba())
+    with pytest.raises(ValueError, match="expected one generator"):
+        pipeline(context(), CAMERAS[1:], generator=generators * 2)
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
+def test_a_pipeline_of_half_precision_draws_nearly_the_same(dtype):
+    pipeline = tiny_pipeline()
+    exact, rounded = draw(pipeline), draw(pipeline.to(dtype))
+    for a, b in zip(exact, rounded):
+        assert b.rgba().dtype == torch.float32
+        assert float((a.rgba() - b.rgba()).abs().mean()) < 0.02
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
+def test_a_generator_on_the_gpu_is_accepted():
+    pipeline = tiny_pipeline().to("cuda")
+    generator = torch.Generator("cuda").manual_seed(0)
+    assert len(pipeline(context(), CAMERAS[1:], generator=generator, num_inference_steps=2)) == 4
+
+
+def test_a_generated_frame_never_takes_the_name_of_a_given_one():
+    given = [replace(context()[0], name="generated_000")]
+    names = [frame.name for frame in tiny_pipeline()(given, CAMERAS[1:], num_inference_steps=1)]
+    assert names[0] == "generated_000"
+    assert len(set(names)) == 4
 
 
 def test_missing_context_or_targets_are_refused():

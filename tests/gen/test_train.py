@@ -1,4 +1,7 @@
+import json
+import shutil
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -6,8 +9,9 @@ import torch
 
 from gen.data.batch import draw_batch
 from gen.muon import Muon, orthogonalise
-from gen.options import TrainOptions
+from gen.options import OrbitConfig, TrainOptions
 from gen.train import draw_noise_levels, learning_rate_factor, train
+from gen.weights import load_pipeline, save_pipeline
 from recon.capture import Camera
 from tests.gen.small import CONFIG, render_solids
 
@@ -45,6 +49,98 @@ def test_a_folder_with_another_run_is_refused(dataset, tmp_path):
     train(dataset, tmp_path, OPTIONS)
     with pytest.raises(ValueError, match="other options"):
         train(dataset, tmp_path, replace(OPTIONS, lr=1e-4))
+
+
+@pytest.fixture(scope="module")
+def finished(dataset, tmp_path_factory):
+    """A run of three steps, to be copied."""
+    folder = tmp_path_factory.mktemp("run")
+    train(dataset, folder, replace(OPTIONS, steps=3, decay=0.0))
+    return folder
+
+
+def go_on(dataset, run: Path, steps: int = 6) -> None:
+    train(dataset, run, replace(OPTIONS, steps=steps, decay=0.0))
+
+
+def test_a_run_on_another_dataset_is_refused(finished, tmp_path):
+    run = shutil.copytree(finished, tmp_path / "run")
+    other = render_solids(tmp_path / "solids", size=16, views=13)
+    with pytest.raises(ValueError, match="another dataset"):
+        go_on(other, run)
+
+
+def test_a_run_that_does_not_say_its_dataset_goes_on(dataset, finished, tmp_path):
+    run = shutil.copytree(finished, tmp_path / "run")
+    config = json.loads((run / "config.json").read_text())
+    del config["dataset"]
+    (run / "config.json").write_text(json.dumps(config))
+    go_on(dataset, run)
+    assert len((run / "loss.csv").read_text().splitlines()) == 6
+
+
+def test_what_a_kill_left_of_a_line_is_not_a_line(dataset, finished, tmp_path):
+    whole, torn = (shutil.copytree(finished, tmp_path / name) for name in ("whole", "torn"))
+    with (torn / "loss.csv").open("a") as log:
+        log.write(
+            "3,0.5\n4,0.25\n1"
+        )  # of "10,...": steps after the checkpoint, then a number that looks like an early one
+    for run in (whole, torn):
+        go_on(dataset, run)
+    assert (torn / "loss.csv").read_bytes() == (whole / "loss.csv").read_bytes()
+
+
+def test_a_run_killed_before_its_first_checkpoint_begins_anew(dataset, finished, tmp_path):
+    run = shutil.copytree(finished, tmp_path / "run")
+    (run / "checkpoint.safetensors").unlink()
+    go_on(dataset, run, steps=3)
+    for name in ("checkpoint.safetensors", "loss.csv", "config.json"):
+        assert (run / name).read_bytes() == (finished / name).read_bytes()
+
+
+@pytest.mark.parametrize(
+    ("name", "content"), [("diary.txt", "mine"), ("config.json", '{"width": 3}'), ("config.json", "[")]
+)
+def test_a_folder_with_something_else_in_it_is_left_alone(dataset, tmp_path, name, content):
+    (tmp_path / name).write_text(content)
+    with pytest.raises(ValueError, match="choose another folder"):
+        train(dataset, tmp_path, OPTIONS)
+    assert [(f.name, f.read_text()) for f in tmp_path.iterdir()] == [(name, content)]
+
+
+def test_a_dataset_with_too_few_views_is_refused_before_the_first_step(tmp_path):
+    few = render_solids(tmp_path / "solids", size=16, views=11)
+    with pytest.raises(ValueError, match=r"11 views.*--views 12"):
+        train(few, tmp_path / "run", OPTIONS)
+    assert not (tmp_path / "run").exists()
+
+
+def test_the_pipeline_of_a_run_draws_at_the_size_that_it_was_trained_on(dataset, tmp_path):
+    train(dataset, tmp_path / "run", replace(OPTIONS, size=8, steps=1))
+    assert CONFIG.sample_size == 16
+    save_pipeline(tmp_path / "run", tmp_path / "pipeline")
+    assert load_pipeline(tmp_path / "pipeline").transformer.config.sample_size == 8
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [{"save_every": 0}, {"steps": 0}, {"lr": float("nan")}, {"lr": -1.0}, {"decay": 2.0}, {"seed": -1}, {"size": 18}],
+)
+def test_options_out_of_range_are_refused_by_name(wrong):
+    with pytest.raises(ValueError, match="--" + next(iter(wrong)).replace("_", "-")):
+        replace(OPTIONS, **wrong)
+
+
+@pytest.mark.parametrize("name", ["heads", "depth", "width", "patch_size"])
+def test_a_network_of_nothing_is_refused(name):
+    with pytest.raises(ValueError, match=name.replace("_", "-")):
+        OrbitConfig(**{name: 0})
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="needs a machine without CUDA")
+def test_training_on_a_gpu_that_is_not_there_is_refused(dataset, tmp_path):
+    with pytest.raises(ValueError, match="no CUDA device"):
+        train(dataset, tmp_path / "run", replace(OPTIONS, device="cuda"))
 
 
 def test_training_in_bf16_on_a_processor_lowers_the_loss(dataset, tmp_path):

@@ -6,6 +6,7 @@ import pytest
 
 from pipelines import _preflight
 from pipelines.__main__ import COMMANDS, main
+from tests.test_repository import IMPORT_NAMES, PROJECT, distribution
 
 
 def test_help_names_every_command(capsys: pytest.CaptureFixture[str]):
@@ -33,8 +34,26 @@ def test_the_preflight_check_finds_this_machine_ready(capsys: pytest.CaptureFixt
     assert "missing" not in printed
 
 
+@pytest.mark.parametrize("name", COMMANDS)
+def test_every_command_is_a_module_of_its_name_and_explains_itself(name: str, capsys: pytest.CaptureFixture[str]):
+    assert COMMANDS[name][0] == f"pipelines.{name}"
+    with pytest.raises(SystemExit) as stopped:
+        main([name, "--help"])
+    assert stopped.value.code == 0
+    assert f"usage: {name}" in capsys.readouterr().out
+
+
+def test_the_check_looks_at_every_package_that_is_declared():
+    names = {IMPORT_NAMES.get(name, name) for name in map(distribution, PROJECT["dependencies"])}
+    assert names - set(_preflight.PACKAGES) == {
+        "llvmlite",
+        "libusb_package",
+        "open3d",
+    }  # numba's; Open3D's, looked at apart
+
+
 def test_a_package_that_does_not_load_is_reported_with_a_remedy(monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr(_preflight, "COMPILED", ("numpy", "a_package_that_is_not_there"))
+    monkeypatch.setattr(_preflight, "PACKAGES", ("numpy", "a_package_that_is_not_there"))
     found = {finding.subject: finding for finding in _preflight.inspect()}
     assert found["numpy"].state == "ok"
     assert found["a_package_that_is_not_there"].state == "missing"

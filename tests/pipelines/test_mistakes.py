@@ -136,3 +136,48 @@ def test_resuming_with_other_options_names_the_change(generator, photo, tmp_path
     Image.new("RGBA", (64, 64)).save(photo)
     other = refused([*command, "--frames", "2", "--resume"], capsys, img2orbit.main)
     assert "sha256" in other
+
+
+@pytest.fixture
+def capture(photo, tmp_path):
+    """A folder with a listing of two pictures."""
+    folder = tmp_path / "turntable"
+    folder.mkdir()
+    frames = []
+    for name, side in (("a.png", 1.5), ("b.png", -1.5)):
+        shutil.copy(photo, folder / name)
+        pose = [[side / 1.5, 0, 0, 0], [0, 1, 0, 0], [0, 0, side / 1.5, side], [0, 0, 0, 1]]
+        frames.append({"file_path": name, "transform_matrix": pose})
+    meta = {"fl_x": 100, "fl_y": 100, "cx": 32, "cy": 32, "w": 64, "h": 64, "turnabout_world": "y_up", "frames": frames}
+    (folder / "transforms.json").write_text(json.dumps(meta))
+    return folder
+
+
+def test_a_listing_named_instead_of_its_folder_brings_the_pictures_into_the_run_s_identity(capture, tmp_path, capsys):
+    command = ["--capture", capture / "transforms.json", "-o", tmp_path / "run", "--stop-after", "orbit"]
+    assert img2mesh.main([str(argument) for argument in command]) == 0
+    inputs = json.loads((tmp_path / "run" / "report.json").read_text())["inputs"]
+    assert inputs["capture"]["name"] == "turntable"
+    capsys.readouterr()
+    (capture / "b.png").write_bytes(png(picture(alpha=200)))
+    assert "inputs.capture.sha256" in refused([*command, "--resume"], capsys)
+
+
+def test_a_file_name_that_is_not_utf8_is_refused_with_a_remedy(generator, photo, tmp_path, capsys):
+    name = "caf\udce9.png"
+    try:
+        photo.rename(tmp_path / name)
+    except (OSError, UnicodeEncodeError):
+        pytest.skip("this file system has no such names")
+    message = refused([tmp_path / name, "-o", tmp_path / "run", "--model", generator, "--device", "cpu"], capsys)
+    assert "'caf\\udce9.png' is not UTF-8; rename it" in message
+    assert not (tmp_path / "run").exists()
+
+
+def test_files_beside_a_capture_may_have_any_name(capture, tmp_path):
+    try:
+        (capture / "caf\udce9.txt").write_text("notes")
+    except (OSError, UnicodeEncodeError):
+        pytest.skip("this file system has no such names")
+    command = ["--capture", capture, "-o", tmp_path / "run", "--stop-after", "orbit"]
+    assert img2mesh.main([str(argument) for argument in command]) == 0

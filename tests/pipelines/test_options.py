@@ -15,6 +15,7 @@ from pipelines._options import (
     Settings,
     as_mesh_options,
     resolve,
+    views_to_draw,
 )
 
 
@@ -74,6 +75,32 @@ def test_several_photos_without_azimuths_are_refused_with_the_remedy():
 def test_several_photos_with_an_azimuth_each_are_taken():
     both = (Path("front.png"), Path("back.png"))
     assert settings(photos=both, azimuths=(0, -180)).azimuths == (0.0, -180.0)
+
+
+@pytest.mark.parametrize("again", [0.0, 360.0, -360.0, 719.9999999])
+def test_two_photos_from_one_angle_are_refused(again):
+    both = (Path("front.png"), Path("again.png"))
+    assert "two photos cannot be taken from one angle" in refusal(photos=both, azimuths=(0.0, again))
+
+
+def test_photos_at_every_angle_of_the_orbit_are_refused_with_the_remedy():
+    four = tuple(Path(f"{side}.png") for side in ("front", "right", "back", "left"))
+    message = refusal(photos=four, azimuths=(0.0, 90.0, 180.0, 270.0), frames=4)
+    assert "nothing to draw" in message
+    assert "--frames" in message
+    assert "--cameras" in message
+    assert settings(photos=four, azimuths=(0.0, 90.0, 180.0, 270.0), frames=5).frames == 5
+
+
+def test_the_views_to_draw_are_those_that_no_photo_is_near():
+    assert views_to_draw(4, (0.0,)) == [1, 2, 3]
+    assert views_to_draw(4, (0.0, 100.0)) == [2, 3]
+    assert views_to_draw(8, (0.0, -90.0, 181.0)) == [1, 2, 3, 5, 7]
+
+
+def test_cameras_and_a_number_of_frames_contradict_each_other():
+    assert "give one of them" in refusal(cameras=Path("path.json"), frames=8)
+    assert settings(cameras=Path("path.json")).frames == PRESETS["balanced"].frames
 
 
 @pytest.mark.parametrize("azimuths", [(), (0.0, 90.0), (float("nan"),), (float("inf"),)])

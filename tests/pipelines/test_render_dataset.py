@@ -17,7 +17,17 @@ def test_a_folder_of_models_becomes_a_dataset(tmp_path, capsys):
     out = tmp_path / "out"
     code = main([str(models), "-o", str(out), "--size", "16", "--views", "3", "--exclude", "none", "--workers", "1"])
     assert code == 0
-    assert "1 objects" in capsys.readouterr().out
+    assert "1 drawn objects" in capsys.readouterr().out
+    assert OrbitDataset(out).ids == ("box.obj",)
+
+
+def test_the_terminal_says_how_many_listed_objects_were_left_out(tmp_path, capsys):
+    for name in ("box", "secret"):
+        trimesh.creation.box((1, 2, 3)).export(tmp_path / f"{name}.obj")
+    (tmp_path / "never_train.txt").write_text("secret\nelsewhere\n")
+    out = tmp_path / "out"
+    assert main([str(tmp_path), "-o", str(out), "--size", "16", "--views", "3", "--workers", "1"]) == 0
+    assert "never_train.txt: 2 ids, 1 of them found here and left out" in capsys.readouterr().out
     assert OrbitDataset(out).ids == ("box.obj",)
 
 

@@ -109,6 +109,29 @@ def test_a_run_killed_at_any_rename_and_resumed_has_the_same_bytes(tmp_path):
     assert renames >= 6
 
 
+@pytest.mark.skipif(sys.platform == "win32", reason="needs fork and SIGKILL")
+@pytest.mark.parametrize("options", [{"overwrite": True}, {"resume": True}])
+def test_what_a_killed_stage_published_does_not_stay_when_the_next_run_is_shorter(options, tmp_path):
+    run_all(tmp_path / "short", (NUMBERS,))
+    for renames in range(20):
+        path = tmp_path / f"killed_{renames}"
+        child = os.fork()
+        if child == 0:
+            _die_after(renames)
+            run_all(path)
+            os._exit(0)
+        _, status = os.waitpid(child, 0)
+        if not os.WIFSIGNALED(status):
+            break
+        is_finished = (path / STATE / "sum.json").exists()
+        run_all(path, (NUMBERS,), **options)
+        if options == {"overwrite": True} or not is_finished:
+            assert content(path) == content(tmp_path / "short"), f"killed at rename {renames}"
+        else:
+            assert (path / "sum.txt").exists(), "what is finished is kept"
+    assert renames >= 8
+
+
 def _die_after(renames: int) -> None:
     rename, left = os.replace, [renames]
 

@@ -4,11 +4,16 @@ from __future__ import annotations
 
 import errno
 import os
+import re
 import subprocess
 import sys
+from concurrent.futures import ProcessPoolExecutor
+from multiprocessing import get_context
 from pathlib import Path
 
+import numpy as np
 import pytest
+import torch
 
 from pipelines._command import run_command
 from pipelines._run import STATE, RunFolderError, Stage, StageLog, open_run
@@ -201,7 +206,10 @@ def test_overwriting_cannot_be_talked_into_removing_other_folders(tmp_path):
     marker = tmp_path / "run" / STATE / "carve.json"
     for name in ("../thesis.txt", str(tmp_path / "thesis.txt"), ".", "", "..", STATE, f"{STATE}/lock"):
         marker.write_text(f'{{"key": "", "outputs": {{"{name}": ""}}, "figures": {{}}, "warnings": []}}')
+        publishing = tmp_path / "run" / STATE / "publishing.json"
+        publishing.write_text(f'{{"stage": "glue", "outputs": ["{name}"]}}')
         run(tmp_path / "run", identity={"seed": 1}, overwrite=True)
+        assert not publishing.exists()
         assert (tmp_path / "thesis.txt").exists()
         assert (tmp_path / "run" / STATE / "lock").exists()
         assert (tmp_path / "run" / "notes.txt").exists()
@@ -278,6 +286,51 @@ def test_a_folder_that_may_not_be_written_is_a_message(tmp_path, capsys):
     (tmp_path / "theirs").mkdir(mode=0o555)
     assert exit_code(tmp_path / "theirs" / "run", carve()) == 2
     assert "choose a place that you may read and write" in one_line(capsys)
+
+
+def import_nothing() -> None:
+    import a_package_that_is_not_there  # type: ignore[import-not-found]  # noqa: F401
+
+
+def take_all_memory_in_numpy() -> None:
+    np.zeros(1 << 60, np.uint8)
+
+
+def take_all_memory_in_torch() -> None:
+    torch.zeros(1 << 60, dtype=torch.uint8)
+
+
+def lose_a_worker() -> None:
+    with ProcessPoolExecutor(1, get_context("spawn")) as pool:
+        pool.submit(os._exit, 1).result()
+
+
+@pytest.mark.parametrize(
+    ("mishap", "said"),
+    [
+        (import_nothing, r"'a_package_that_is_not_there' is missing.*turnabout check"),
+        (take_all_memory_in_numpy, "out of memory"),
+        (take_all_memory_in_torch, "out of memory"),
+        (lose_a_worker, "worker process was killed.*--workers"),
+    ],
+)
+def test_what_only_the_machine_lacks_is_a_message(mishap, said, capsys):
+    assert run_command(mishap) == 2
+    assert re.search(said, one_line(capsys))
+
+
+def import_what_we_never_wrote() -> None:
+    from pipelines import never_written  # type: ignore[attr-defined]  # noqa: F401
+
+
+def index_nothing() -> None:
+    ()[0]  # type: ignore[misc]
+
+
+@pytest.mark.parametrize("mistake", [import_what_we_never_wrote, index_nothing, lambda: 1 / 0])
+def test_our_own_mistakes_keep_their_traceback(mistake):
+    with pytest.raises((ImportError, IndexError, ZeroDivisionError)):
+        run_command(mistake)
 
 
 @pytest.mark.parametrize("code", [errno.EACCES, errno.EROFS])

@@ -40,28 +40,6 @@ def accumulate(
     return Accumulated(*(channel.to(means.dtype) for channel in channels))
 
 
-def warm_up(progress: Callable[[str], None] | None = None) -> None:
-    """Compiles or loads every kernel now rather than in the middle of a fit.
-
-    The very first time on a machine this takes some ten to twenty seconds, later a fraction of one.
-
-    Args:
-        progress: called with a short text before each of the two steps.
-    """
-    say = progress or (lambda text: None)
-    means = torch.zeros(1, 3, requires_grad=True)
-    say("compiling the renderer")
-    quats = torch.tensor([[1.0, 0, 0, 0]])
-    viewmats = torch.eye(4)[None].clone()
-    viewmats[0, 2, 3] = 2
-    matrix = torch.tensor([[[8.0, 0, 4], [0, 8, 4], [0, 0, 1]]])
-    drawn = accumulate(
-        means, quats, torch.full((1, 3), -2.0), torch.ones(1), torch.ones(1, 1, 3), viewmats, matrix, 8, 8
-    )
-    say("compiling its gradients")
-    drawn.alpha.sum().backward()
-
-
 @dataclass(frozen=True)
 class _Drawn:
     """What the backward pass of one camera needs of its forward pass."""

@@ -5,9 +5,6 @@ handed to a small pool of Python threads. Compared with Numba's own parallel loo
 needs no threading layer (nothing to clash with the OpenMP of torch), may be called from several threads at once and
 survives a fork. What a chunk computes never depends on which thread takes it, so results do not depend on the number
 of threads, which is `NUMBA_NUM_THREADS` (all cores unless set).
-
-Compiled code is cached beside the sources. Numba checks the time stamp of the kernel's own file only: after an edit
-of a helper that kernels of another file inline, delete `__pycache__`.
 """
 
 from __future__ import annotations
@@ -16,18 +13,13 @@ import itertools
 import os
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any
 
 import numba
 
+from recon._jit import compiled
 
-def kernel(function: Callable[..., Any]) -> Callable[..., Any]:
-    """Compiles on first call, without the GIL, with IEEE division and a cache on disk where one can be kept."""
-    options: dict[str, Any] = {"nogil": True, "error_model": "numpy"}
-    try:
-        return numba.njit(cache=True, **options)(function)
-    except RuntimeError:  # neither the package nor the home directory can be written to
-        return numba.njit(**options)(function)
+kernel = compiled(error_model="numpy")
+"""The decorator of all kernels here; the error model is IEEE division."""
 
 
 def thread_count() -> int:

@@ -17,6 +17,7 @@ import trimesh
 from gen.data import render as module
 from gen.data.dataset import TIER_SHARES, OrbitDataset
 from gen.data.format import DatasetError
+from gen.data.names import find_excluded
 from gen.data.render import plan_dataset, render_dataset
 from gen.data.scenes import SceneOptions
 from tests.shared_data import ROOT
@@ -87,6 +88,44 @@ def test_what_must_never_be_trained_on_is_not_even_opened(models, rendered):
         render_dataset(plan_dataset(models, OPTIONS, exclude="none"), rendered.parent / "everything")
 
 
+@pytest.mark.parametrize("entry", ["inner/secret.glb", "inner/secret", "secret.glb", "secret", "secret.obj"])
+def test_an_excluded_object_stays_out_however_the_list_names_it(models, rendered, tmp_path, entry):
+    folder, listing = tmp_path / "more", tmp_path / "list.txt"
+    (folder / "inner").mkdir(parents=True)
+    (folder / "inner" / "secret.glb").write_bytes(b"whoever loads this fails")
+    (folder / "box.glb").write_bytes((models / "box.glb").read_bytes())
+    listing.write_text(f"{entry}\nunknown\n", encoding="utf-8-sig")  # with the mark that Windows editors put first
+    plan = plan_dataset(folder, OPTIONS, exclude=str(listing))
+    assert [o.id for o in plan.objects] == ["box.glb"]
+    assert plan.excluded == tuple(sorted((entry, "unknown")))
+    assert plan.found == (entry,)
+
+
+@pytest.mark.parametrize("entry", ["box.glb", "box"])
+def test_a_dataset_that_holds_an_excluded_object_is_refused(rendered, tmp_path, entry):
+    for name, data in contents(rendered).items():
+        (tmp_path / name).write_bytes(data)
+    index = json.loads((tmp_path / "dataset.json").read_text())
+    index["excluded"].append(entry)
+    (tmp_path / "dataset.json").write_text(json.dumps(index))
+    with pytest.raises(DatasetError, match=r"box\.glb"):
+        OrbitDataset(tmp_path)
+
+
+def test_names_that_only_look_alike_are_not_excluded():
+    ids = ("box.glb", "boxes.glb", "my.box.v2", "box/ball.glb")
+    assert find_excluded(ids, ["box", "v2", "my"]) == {"box.glb": {"box"}}
+
+
+def test_a_file_name_that_is_not_utf8_is_refused_with_a_remedy(tmp_path):
+    try:
+        (tmp_path / "b\udce9.obj").write_text("")
+    except (OSError, UnicodeEncodeError):
+        pytest.skip("this file system has no such names")
+    with pytest.raises(DatasetError, match=r"'b\\udce9\.obj' is not UTF-8; rename"):
+        plan_dataset(tmp_path, OPTIONS, exclude="none")
+
+
 def test_without_a_list_rendering_is_refused_unless_asked_for(models, tmp_path):
     (tmp_path / "box.glb").write_bytes((models / "box.glb").read_bytes())
     with pytest.raises(DatasetError, match="--exclude none"):
@@ -94,20 +133,12 @@ def test_without_a_list_rendering_is_refused_unless_asked_for(models, tmp_path):
     assert plan_dataset(tmp_path, OPTIONS, exclude="none").exclusion == "none"
 
 
-def test_a_dataset_that_holds_an_excluded_object_is_refused(rendered, tmp_path):
-    for name, data in contents(rendered).items():
-        (tmp_path / name).write_bytes(data)
-    index = json.loads((tmp_path / "dataset.json").read_text())
-    index["excluded"].append("box.glb")
-    (tmp_path / "dataset.json").write_text(json.dumps(index))
-    with pytest.raises(DatasetError, match=r"box\.glb"):
-        OrbitDataset(tmp_path)
-
-
 def test_only_listed_objects_are_rendered(models, tmp_path):
     chosen = tmp_path / "chosen.txt"
     chosen.write_text("box.glb\n")
     assert [o.id for o in plan_dataset(models, OPTIONS, only=chosen).objects] == ["box.glb"]
+    chosen.write_text("ring\nforbidden\n")
+    assert [o.id for o in plan_dataset(models, OPTIONS, only=chosen).objects] == ["ring.glb"]
     chosen.write_text("box.glb\nmissing.glb\n")
     with pytest.raises(DatasetError, match=r"missing\.glb"):
         plan_dataset(models, OPTIONS, only=chosen)

@@ -10,7 +10,7 @@ import pytest
 import torch
 import trimesh
 
-from recon.asset import AssetError, GlbError, read_glb, write_glb
+from recon.asset import AssetError, GlbError, placement, read_glb, write_glb
 from recon.asset.gltf import linear_to_srgb, srgb_to_linear
 from recon.surface.mesh import Material, Mesh
 from recon.surface.uv import unwrap
@@ -62,6 +62,14 @@ def test_size_and_origin_are_as_asked(tmp_path, origin):
     torch.testing.assert_close(high - low, torch.tensor([0.6, 1.5, 0.3]))
     middle = torch.zeros(3) if origin == "centre" else torch.tensor([0, 0.75, 0])
     torch.testing.assert_close((low + high) / 2, middle, atol=1e-6, rtol=0)
+
+
+@pytest.mark.parametrize("how", [{}, {"size": 1.5, "origin": "base"}, {"size": None, "origin": "keep"}])
+def test_the_placement_leads_from_the_file_back_to_the_mesh(tmp_path, how):
+    mesh = box((0.2, 0.5, 0.1), (3, 4, 5))
+    write_glb(mesh, tmp_path / "box.glb", **how)
+    written = read_glb(tmp_path / "box.glb").mesh.vertices
+    torch.testing.assert_close(placement(mesh, **how).inverse().apply(written), mesh.vertices)
 
 
 def test_factors_and_vertex_colours_are_linear_in_the_file(tmp_path):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 from dataclasses import replace
+from io import BytesIO
 from pathlib import Path
 
 import numpy as np
@@ -13,6 +14,7 @@ import torch
 
 from recon.capture import Camera, Capture, Similarity, Source, frame_from_tensors, orbit_camera
 from recon.capture.errors import CaptureError
+from recon.capture.images import read_array, write_rgba
 from recon.capture.io_nerfstudio import read_transforms, write_transforms
 from recon.capture.io_projection import read_middlebury, read_projections
 from recon.capture.io_synthetic import read_nerf_synthetic, write_nerf_synthetic
@@ -21,6 +23,7 @@ from recon.capture.reading import read_capture
 from tests.shared_data import shared_path
 
 SIZE = 32
+HOME: dict[str, object] = {"rotation": np.eye(3).tolist(), "translation": [0.0, 0.0, 0.0]}
 POINTS = torch.tensor([[0.1, 0.2, 0.3], [-0.2, 0.05, 0.1], [0.0, 0.0, 0.0], [0.25, -0.3, -0.15]])
 
 
@@ -203,6 +206,12 @@ def test_a_distorted_frame_is_undistorted_once_and_its_unseen_rim_not_trusted(tm
         ({"w": 8.5}, "w = 8.5"),
         ({"w": 100, "h": 100}, "a picture of 8x6 for a camera of 100x100"),
         ({"camera_model": "FISHEYE624"}, "FISHEYE624"),
+        ({"applied_scale": 0}, "applied_scale = 0"),
+        ({"applied_scale": -2.5}, "applied_scale = -2.5"),
+        ({"turnabout_world": "y_up", "to_source": {**HOME, "scale": 0}}, "to_source.scale = 0"),
+        ({"turnabout_world": "y_up", "to_source": {**HOME, "scale": -1}}, "to_source.scale = -1"),
+        ({"turnabout_world": "y_up", "to_source": {**HOME, "rotation": np.diag([1, 1, 2.0]).tolist()}}, "shear"),
+        ({"turnabout_world": "y_up", "to_source": {**HOME, "rotation": np.diag([1, 1, -1.0]).tolist()}}, "mirror"),
         ({"frames": []}, 'no list "frames"'),
         ({"frames": {"a": 1}}, 'no list "frames"'),
     ],
@@ -234,10 +243,32 @@ def test_a_link_out_of_the_folder_is_refused(tmp_path: Path) -> None:
 
 
 def test_a_pickled_depth_map_is_refused(tmp_path: Path) -> None:
-    from recon.capture.images import read_array
-
     np.save(tmp_path / "d.npy", np.array([[{"a": 1}]], dtype=object), allow_pickle=True)
     with pytest.raises(CaptureError, match="finite"):
+        read_array(tmp_path / "d.npy")
+
+
+def whole_array() -> bytes:
+    out = BytesIO()
+    np.save(out, np.ones((4, 5), np.float32))
+    return out.getvalue()
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        b"",
+        b"PK\x05\x06",
+        whole_array()[:60],
+        whole_array()[:-3],
+        whole_array().replace(b"(4, 5)", b"(4, 5("),
+        whole_array().replace(b"'<f4'", b"'<f4("),
+        whole_array().replace(b"descr", b"descn"),
+    ],
+)
+def test_a_damaged_depth_array_is_refused(tmp_path: Path, content: bytes) -> None:
+    (tmp_path / "d.npy").write_bytes(content)
+    with pytest.raises(CaptureError, match=r"d\.npy: found"):
         read_array(tmp_path / "d.npy")
 
 
@@ -259,7 +290,24 @@ def test_a_camera_path_is_read_in_degrees_and_from_a_listing_without_pictures(tm
     assert all(torch.equal(a.c2w, b.c2w) for a, b in zip(cameras, capture.cameras, strict=True))
 
 
-@pytest.mark.parametrize("entry", [{"azimut": 3}, {"distance": 0.2}, {"fov": 190}, {"azimuth": "east"}, 5])
+def test_cameras_to_draw_have_no_lens(tmp_path: Path) -> None:
+    (camera,) = read_camera_path(listing(tmp_path / "c", k1=0.1, p2=0.01) / "transforms.json", 64)
+    assert camera.distortion is None
+    assert (camera.width, camera.height) == (64, 48)
+
+
+@pytest.mark.parametrize("kind", ["list", "transforms"])
+def test_more_cameras_than_can_be_drawn_at_once_are_refused(tmp_path: Path, kind: str) -> None:
+    frame = {"transform_matrix": np.eye(4).tolist()}
+    content = [{"azimuth": 1}] * 257 if kind == "list" else {"fl_x": 9, "w": 8, "h": 8, "frames": [frame] * 257}
+    (tmp_path / "p.json").write_text(json.dumps(content))
+    with pytest.raises(CaptureError, match="257 cameras; expected at most 256"):
+        read_camera_path(tmp_path / "p.json", 64)
+
+
+@pytest.mark.parametrize(
+    "entry", [{"azimut": 3}, {"distance": 0.2}, {"fov": 190}, {"fov": 0}, {"fov": -10}, {"azimuth": "east"}, 5]
+)
 def test_a_bad_camera_path_is_refused(tmp_path: Path, entry: object) -> None:
     (tmp_path / "p.json").write_text(json.dumps([entry]))
     with pytest.raises(CaptureError, match="found"):
@@ -293,3 +341,21 @@ def test_projection_matrices_come_apart_into_the_camera_they_were_made_of() -> N
     camera = capture[0].camera
     scaled = (pixels[:, :2] / pixels[:, 2:]) * torch.tensor([camera.width / 2736, camera.height / 1540])
     torch.testing.assert_close(camera.project(points[:, :3])[0].double(), scaled, atol=0.3, rtol=0)
+
+
+@pytest.mark.parametrize("scale", [1.0, 3.0])
+def test_a_folder_of_projection_matrices_is_a_capture_if_they_fit_its_pictures(
+    tmp_path: Path, capture: Capture, scale: float
+) -> None:
+    stretch = torch.diag(torch.tensor([scale, scale, 1.0]))
+    for frame in capture:
+        write_rgba(tmp_path / f"{frame.name}.png", frame.rgba())
+        matrix = stretch @ frame.camera.intrinsics @ frame.camera.w2c[:3]
+        np.savetxt(tmp_path / f"{frame.name}_P.txt", matrix.numpy())
+    if scale != 1:
+        with pytest.raises(CaptureError, match=r"principal point at \(48, 48\), as of pictures of about 96x96"):
+            read_capture(tmp_path)
+        return
+    back = read_capture(tmp_path)
+    for before, after in zip(capture, back, strict=True):
+        torch.testing.assert_close(after.camera.project(POINTS)[0], before.camera.project(POINTS)[0], atol=1e-2, rtol=0)

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import math
 import struct
+import sys
 import zlib
+from dataclasses import replace
 from io import BytesIO
 from pathlib import Path
 
@@ -16,9 +18,9 @@ from PIL import Image
 from recon.capture import orbit_camera
 from recon.capture.errors import CaptureError, PhotoError
 from recon.capture.images import read_rgba
-from recon.capture.matting import find_foreground
+from recon.capture.matting import count_subjects, find_foreground
 from recon.capture.orbit import DEFAULT_FOV
-from recon.capture.photo import SILHOUETTE_FILL, Photo, frame_subject, read_photo, subject_fov
+from recon.capture.photo import MAX_SIDE, SILHOUETTE_FILL, Photo, common_sides, frame_subject, read_photo, subject_fov
 from tests.shared_data import shared_path
 
 
@@ -102,17 +104,22 @@ def test_an_empty_picture_a_full_one_and_two_subjects_are_refused_with_a_remedy(
         assert caught.value.path.name == "test.png"
 
 
+def test_parts_that_the_alpha_shows_are_meant_but_counted() -> None:
+    pixels, mask = scene("white")
+    pair, both = np.concatenate([pixels, pixels], axis=1), np.concatenate([mask, mask], axis=1)
+    photo = Photo(Path("test.png"), torch.from_numpy(pair), torch.from_numpy(both.astype(np.uint8) * 255))
+    assert count_subjects(find_foreground(photo) > 0.5) == 2
+    assert count_subjects(torch.from_numpy(mask)) == 1
+
+
 def test_noise_is_refused_as_ambiguous_or_empty() -> None:
     noise = np.random.default_rng(0).integers(0, 255, (120, 120, 3), dtype=np.uint8)
     with pytest.raises(PhotoError, match="found"):
         find_foreground(photo_of(noise))
 
 
-def test_a_network_without_its_runtime_names_the_extra(tmp_path: Path) -> None:
-    import importlib.util
-
-    if importlib.util.find_spec("onnxruntime"):
-        pytest.skip("onnxruntime is installed here, so its absence cannot be shown")
+def test_a_network_without_its_runtime_names_the_extra(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "onnxruntime", None)  # what Python does when it is not installed
     (tmp_path / "isnet.onnx").write_bytes(b"weights")
     pixels, _ = scene()
     with pytest.raises(PhotoError, match=r"turnabout\[matting\]"):
@@ -132,6 +139,53 @@ def test_framing_follows_the_house_convention() -> None:
     assert abs((rows.min() + rows.max() + 1) / 2 - 64) <= 1
     assert abs((columns.min() + columns.max() + 1) / 2 - 64) <= 1
     assert abs((np.ptp(rows) + 1) / 128 - SILHOUETTE_FILL) < 0.03  # this subject is as tall as its enclosing circle
+
+
+def bar(width: int, height: int, picture: int = 900) -> tuple[Photo, torch.Tensor]:
+    """A photo with an upright rectangle as its subject, and its matte."""
+    alpha = torch.zeros(picture, picture)
+    top, left = (picture - height) // 2, (picture - width) // 2
+    alpha[top : top + height, left : left + width] = 1
+    return photo_of(np.full((picture, picture, 3), 200, np.uint8)), alpha
+
+
+def test_several_photos_show_the_object_at_one_scale() -> None:
+    (side_on, side_matte), (end_on, end_matte) = bar(800, 80), bar(160, 160)  # the second from half the distance
+    sides = common_sides((side_on, end_on), (side_matte, end_matte), 0.0)
+    assert sides[0] == pytest.approx(math.hypot(800, 80) / SILHOUETTE_FILL, abs=2), "the longest fills its picture"
+    assert sides[1] == 2 * sides[0]
+    heights = []
+    for photo, matte, side in zip((side_on, end_on), (side_matte, end_matte), sides, strict=True):
+        shown = frame_subject(photo, matte, size=500, side=side).rgba()[..., 3]
+        heights.append(float(shown.sum(0).max()))
+    assert heights[0] == pytest.approx(heights[1], abs=0.5)
+
+
+@pytest.mark.parametrize("degrees", [-20.0, 10.0, 35.0])
+def test_a_long_object_s_depth_is_not_taken_for_height(degrees: float) -> None:
+    c, s = math.cos(math.radians(degrees)), abs(math.sin(math.radians(degrees)))
+    length, thickness = 500, 60  # a beam from afar, from its side and from its end
+    side_on, side_matte = bar(length, round(thickness * c + thickness * s))
+    end_on, end_matte = bar(thickness, round(thickness * c + length * s))
+    sides = common_sides((side_on, end_on), (side_matte, end_matte), math.radians(degrees))
+    assert sides[0] == pytest.approx(sides[1], rel=0.01)
+
+
+def test_the_only_photo_s_own_circle_fills_its_picture() -> None:
+    photo, alpha = bar(300, 200)
+    (side,) = common_sides((photo,), (alpha,), 0.4)
+    assert abs(side - frame_subject(photo, alpha).camera.width) <= 1
+
+
+def test_a_small_silhouette_at_a_long_object_s_scale_needs_no_huge_picture() -> None:
+    photo, alpha = bar(800, 800)
+    frame = frame_subject(photo, alpha, size=512, side=40_000)
+    assert frame_subject(photo, alpha, side=40_000).camera.width == MAX_SIDE
+    shown = frame.rgba()[..., 3]
+    assert float(shown.sum()) == pytest.approx((800 * 512 / 40_000) ** 2, rel=0.05)
+    rows, columns = np.nonzero(shown.numpy() > 0.5)
+    assert abs(rows.mean() + 0.5 - 256) < 1
+    assert abs(columns.mean() + 0.5 - 256) < 1
 
 
 def test_the_native_crop_keeps_every_pixel_of_the_subject() -> None:
@@ -173,7 +227,10 @@ def test_focal_length_comes_from_exif_or_is_assumed_and_said_so(tmp_path: Path) 
     fov, origin = subject_fov(photo, alpha)
     side = frame_subject(photo, alpha).camera.width
     assert origin == "exif"
-    assert abs(fov - max(2 * math.atan(side / 2 / photo.focal_pixels), math.radians(20))) < 1e-6
+    assert fov == pytest.approx(2 * math.atan(side / 2 / photo.focal_pixels))
+    assert fov > math.radians(20)
+    assert subject_fov(replace(photo, focal_35mm=200.0), alpha) == (math.radians(20), "exif, limited")
+    assert subject_fov(replace(photo, focal_35mm=10.0), alpha) == (math.radians(60), "exif, limited")
     assert subject_fov(photo, alpha, 0.5) == (0.5, "given")
     assert subject_fov(photo_of(pixels), alpha) == (DEFAULT_FOV, "assumed")
 

@@ -6,7 +6,7 @@ import torch
 from recon.capture import Capture, Source, frame_from_tensors
 from recon.splat.fit import FitOptions, _visits, fit_gaussians
 from recon.splat.gaussians import from_points
-from recon.splat.initialise import initial_gaussians, initial_volume
+from recon.splat.initialise import grid_masks, initial_gaussians, initial_volume
 from recon.splat.optimise import LearningRates, SplatOptimiser
 from recon.splat.rasterize import rasterize
 from tests.recon.splat.balls import ball_capture, distance_to_ball
@@ -29,6 +29,20 @@ def test_the_start_covers_the_surface_with_flat_gaussians_of_the_right_colour():
     normals = torch.nn.functional.normalize(start.means, dim=-1)
     assert (start.base_colors - (0.5 + 0.5 * normals)).abs().mean() < 0.1
     assert (start.scales[:, 2] < start.scales[:, 0]).all()
+
+
+@pytest.mark.parametrize("geometry", [False, True])
+def test_a_volume_of_pictures_far_finer_than_the_grid_has_the_surface_of_coarser_ones(geometry):
+    coarse, fine = (initial_volume(ball_capture(8, size, geometry=geometry).frames, 32) for size in (256, 640))
+    errors = [float(distance_to_ball(volume.crossings()[0]).abs().mean()) for volume in (coarse, fine)]
+    assert errors[0] == pytest.approx(errors[1], abs=0.01 * fine.spacing)
+
+
+def test_masks_hold_no_more_than_the_grid_has_use_for_and_nothing_of_the_colours():
+    for size in (48, 640):
+        (camera, *_), (mask, *_) = grid_masks(ball_capture(2, size).frames, 32)
+        assert mask.shape == (camera.height, camera.width) == (min(size, 256),) * 2
+        assert mask.untyped_storage().nbytes() == 4 * mask.numel()
 
 
 def test_a_fit_brings_the_pictures_closer_and_stays_on_the_surface():

@@ -6,8 +6,9 @@ import pytest
 import torch
 
 from recon.surface.mesh import Mesh, face_normals, vertex_normals
-from recon.surface.uv import UnwrapError, report_uvs, unwrap
+from recon.surface.uv import UnwrapError, unwrap
 from tests.recon.metrics.shapes import box, chair, joined, sphere
+from tests.recon.surface.layouts import report_uvs
 
 SIZE = 256
 
@@ -93,6 +94,24 @@ def test_crumpled_soup_still_gets_a_layout():
     assert report.overlapping_texels == 0
 
 
+def test_faces_that_lie_on_each_other_get_texels_of_their_own():
+    vertices = torch.tensor([[0.0, 0, 0], [1, 0, 0], [0, 1, 0]])
+    report = report_uvs(unwrap(Mesh(vertices, torch.tensor([[0, 1, 2]] * 2)), SIZE), SIZE)
+    assert report.overlapping_texels == 0
+    assert report.charts == 2
+
+
+def test_a_surface_that_winds_over_itself_is_cut_until_nothing_overlaps():
+    """Forty turns of a ramp: every face looks up, so that they first come as one chart."""
+    angle = torch.arange(401) * (40 * 2 * torch.pi / 400)
+    rim = torch.stack((angle.cos(), 0.001 * angle, angle.sin()), -1)
+    inner = rim * torch.tensor([0.5, 1.0, 0.5])
+    step = torch.arange(400)[:, None]
+    faces = torch.cat((step + torch.tensor([0, 401, 1]), step + torch.tensor([1, 401, 402])))
+    flat = unwrap(Mesh(torch.cat((rim, inner)), faces), 1024, padding=2)
+    assert report_uvs(flat, 1024).overlapping_texels == 0
+
+
 def test_the_same_mesh_gets_the_same_layout():
     first, second = unwrap(torus(), SIZE), unwrap(torus(), SIZE)
     assert first.uvs is not None
@@ -105,8 +124,6 @@ def test_meshes_without_faces_or_area_are_refused():
         unwrap(Mesh(torch.zeros(3, 3), torch.zeros(0, 3, dtype=torch.int64)), SIZE)
     with pytest.raises(ValueError, match="without area"):
         unwrap(Mesh(torch.zeros(3, 3), torch.tensor([[0, 1, 2]])), SIZE)
-    with pytest.raises(UnwrapError, match="unwrap it first"):
-        report_uvs(sphere(0.5, 1), SIZE)
 
 
 def test_too_many_islands_for_a_texture_are_refused_with_a_remedy():

@@ -1,0 +1,139 @@
+"""The whole chain with the shipped weights, held to what it reached: pictures of objects whose shape is known go in,
+and what comes out must beat the trivial shapes, look like the picture, and be a file without a flaw.
+
+The objects are those of examples/02_render_sample_objects.py, so that nothing but the repository is needed.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+import math
+import subprocess
+import sys
+from dataclasses import replace
+from pathlib import Path
+from types import ModuleType
+
+import pytest
+import torch
+
+from recon.asset import read_glb
+from recon.capture import Capture, Source, frame_from_tensors, orbit_camera
+from recon.capture.io_nerfstudio import write_transforms
+from recon.capture.orbit import orbit_cameras
+from recon.metrics.meshes import TrueShape, compare_meshes
+from recon.metrics.topology import is_watertight
+from recon.surface.baselines import bounding_sphere, hull_mesh, inflated_silhouette
+from recon.surface.mesh import Mesh
+from recon.surface.render import Lights, render_mesh
+from tests.acceptance.test_glb_clients import TOOLS, installed
+from tests.acceptance.test_glb_clients import run as run_tool
+from tests.shared_data import ROOT
+
+SUBJECTS = ("teapot", "toadstool", "duck", "rocket")
+MINUTES = 10
+
+
+def _examples() -> ModuleType:
+    path = ROOT / "examples" / "02_render_sample_objects.py"
+    spec = importlib.util.spec_from_file_location("sample_objects", path)
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+EXAMPLES = _examples()
+
+
+def true_mesh(name: str) -> Mesh:
+    """The object turned so that its photo was taken from azimuth 0."""
+    make, degrees = EXAMPLES.OBJECTS[name]
+    mesh, angle = make(), -math.radians(degrees)
+    c, s = math.cos(angle), math.sin(angle)
+    turn = torch.tensor([[c, 0.0, s], [0.0, 1.0, 0.0], [-s, 0.0, c]])
+    return replace(mesh, vertices=mesh.vertices @ turn.T, normals=None)
+
+
+def img2mesh(out: Path, *arguments: str | Path) -> dict:
+    """Runs the command; the run's report."""
+    command = [sys.executable, "-m", "pipelines.img2mesh", *map(str, arguments), "-o", str(out), "--preset", "fast"]
+    result = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=60 * MINUTES)
+    assert result.returncode == 0, result.stdout + result.stderr
+    return json.loads((out / "report.json").read_text())
+
+
+def in_capture_frame(run: Path) -> Mesh:
+    """The asset, brought back to where the capture has the object by what the file itself says."""
+    asset = read_glb(run / "mesh.glb")
+    back = asset.extras["to_capture"]
+    return asset.mesh.moved(back["scale"], torch.tensor(back["translation"]))
+
+
+@pytest.fixture(scope="module", params=SUBJECTS)
+def from_one_photo(request, tmp_path_factory) -> tuple[str, Path]:
+    out = tmp_path_factory.mktemp("photo") / request.param
+    img2mesh(out, ROOT / "assets" / "photos" / f"{request.param}.png")
+    return request.param, out
+
+
+@pytest.fixture(scope="module")
+def from_true_views(tmp_path_factory) -> dict[str, Path]:
+    runs = {}
+    for name in SUBJECTS:
+        folder = tmp_path_factory.mktemp("views")
+        mesh = true_mesh(name)
+        frames = tuple(
+            frame_from_tensors(
+                camera,
+                render_mesh(mesh, camera, lights=Lights.studio(), supersample=3).rgba,
+                source=Source.RENDERED,
+                name=f"view_{index:02d}",
+            )
+            for index, camera in enumerate(orbit_cameras(21, math.radians(10), size=128))
+        )
+        write_transforms(Capture(frames), folder / "capture")
+        img2mesh(folder / "run", "--capture", folder / "capture")
+        runs[name] = folder / "run"
+    return runs
+
+
+def chamfer(mesh: Mesh, name: str) -> float:
+    return compare_meshes(mesh, TrueShape.of(true_mesh(name), seed=0), seed=0).chamfer
+
+
+def test_a_photo_becomes_a_closed_mesh_that_beats_the_trivial_shapes(from_one_photo):
+    name, run = from_one_photo
+    mesh = in_capture_frame(run)
+    assert is_watertight(mesh)
+    camera = orbit_camera(0.0, EXAMPLES.ELEVATION, EXAMPLES.FOV, 128, 128)
+    mask = render_mesh(true_mesh(name), camera).rgba[..., 3]
+    trivial = min(chamfer(bounding_sphere(), name), chamfer(inflated_silhouette(camera, mask), name))
+    assert chamfer(mesh, name) < trivial
+
+
+def test_the_asset_looks_like_its_photo_from_where_that_was_taken(from_one_photo):
+    name, run = from_one_photo
+    camera = orbit_camera(0.0, EXAMPLES.ELEVATION, EXAMPLES.FOV, 256, 256)
+    photo = render_mesh(true_mesh(name), camera, lights=Lights.studio(), supersample=2).rgba
+    drawn = render_mesh(in_capture_frame(run), camera, supersample=2).rgba
+    over_white = [rgba[..., :3] * rgba[..., 3:] + 1 - rgba[..., 3:] for rgba in (photo, drawn)]
+    inside = (photo[..., 3] > 0.5) | (drawn[..., 3] > 0.5)
+    error = (over_white[0] - over_white[1])[inside].square().mean()
+    assert float(-10 * error.log10()) > 15
+
+
+def test_the_validator_finds_nothing_in_a_runs_asset(from_one_photo):
+    installed("node/node_modules/gltf-validator")
+    report = json.loads(run_tool("node", TOOLS / "validate.mjs", from_one_photo[1] / "mesh.glb"))
+    assert (report["issues"]["numErrors"], report["issues"]["numWarnings"]) == (0, 0), report["issues"]["messages"]
+
+
+def test_true_views_become_meshes_closer_than_their_visual_hulls(from_true_views):
+    for name, run in from_true_views.items():
+        cameras = orbit_cameras(21, math.radians(10), size=128)
+        mesh = true_mesh(name)
+        hull = hull_mesh(cameras, [render_mesh(mesh, camera, supersample=3).rgba[..., 3] for camera in cameras])
+        ours = chamfer(in_capture_frame(run), name)
+        assert ours < chamfer(hull, name), name
+        assert ours < 0.02, name

@@ -1,0 +1,53 @@
+"""The `train` command: two runs, the second from the first's weights, and mistakes that end with a message."""
+
+from __future__ import annotations
+
+import pytest
+
+from gen.weights import load_pipeline
+from pipelines.train import main
+from tests.gen.small import render_solids
+
+SMALL = [
+    "--model.patch-size",
+    "4",
+    "--model.width",
+    "24",
+    "--model.depth",
+    "2",
+    "--model.heads",
+    "2",
+    "--device",
+    "cpu",
+]
+BRIEF = ["--steps", "2", "--frames-per-step", "24"]
+
+
+@pytest.fixture(scope="module")
+def dataset(tmp_path_factory):
+    return render_solids(tmp_path_factory.mktemp("solids"), size=16, views=12).folder
+
+
+def test_a_run_on_small_pictures_starts_one_on_larger_ones(dataset, tmp_path, capsys):
+    coarse, fine = tmp_path / "coarse", tmp_path / "fine"
+    command = [str(dataset), *SMALL, *BRIEF]
+    assert main([*command, "-o", str(coarse), "--size", "8"]) == 0
+    assert main([*command, "-o", str(fine), "--size", "16", "--init", str(coarse)]) == 0
+    assert "warning: this dataset was rendered without an exclusion list" in capsys.readouterr().out
+    sizes = [load_pipeline(run / "pipeline").transformer.config.sample_size for run in (coarse, fine)]
+    assert sizes == [8, 16]
+
+
+@pytest.mark.parametrize(
+    "wrong", [["--model.heads", "0"], ["--save-every", "0"], ["--device", "gpu"], ["--precision", "fp16"]]
+)
+def test_options_that_mean_nothing_end_with_a_message_and_exit_code_two(dataset, tmp_path, capsys, wrong):
+    try:
+        code: int | str | None = main(
+            [str(dataset), "-o", str(tmp_path / "run"), "--size", "16", *SMALL, *BRIEF, *wrong]
+        )
+    except SystemExit as stopped:  # tyro's way with values that it can tell are wrong
+        code = stopped.code
+    assert code == 2
+    assert wrong[0].removeprefix("--model.").removeprefix("--") in capsys.readouterr().err
+    assert not (tmp_path / "run").exists()

@@ -1,0 +1,44 @@
+"""Kernels compile wherever the package is installed."""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import subprocess
+import sys
+
+from tests.shared_data import ROOT
+
+IMPORT_AND_CALL = """
+import importlib, sys
+for name in sys.argv[1:]:
+    importlib.import_module(name)
+import numpy as np
+from recon.splat._volume_kernels import _between
+print(_between(np.ones((4, 4), np.float32), np.float32(2), np.float32(2), np.float32(3), np.float32(1)))
+"""
+
+
+def test_kernels_import_and_run_where_nothing_can_be_cached(tmp_path):
+    """An installation that its user may not write to, and a user without a home."""
+    for package in ("gen", "recon"):
+        shutil.copytree(ROOT / package, tmp_path / package, ignore=shutil.ignore_patterns("__pycache__"))
+    sources = [path for package in ("gen", "recon") for path in (tmp_path / package).rglob("*.py")]
+    for folder in {path.parent for path in sources}:
+        (folder / "__pycache__").touch()  # a file: not even root can make a folder of it
+    compiled = [path.relative_to(tmp_path) for path in sources if re.search("numba|_jit", path.read_text())]
+    modules = [".".join(path.with_suffix("").parts).removesuffix(".__init__") for path in compiled]
+    assert {"gen.data._coding_kernels", "recon.surface._render_kernels"} <= set(modules)
+    nowhere = str(sources[0] / "home")
+    environment = {key: value for key, value in os.environ.items() if key != "NUMBA_CACHE_DIR"}
+    environment |= {"HOME": nowhere, "XDG_CACHE_HOME": nowhere, "LOCALAPPDATA": nowhere, "PYTHONPATH": str(tmp_path)}
+    command = [sys.executable, "-c", IMPORT_AND_CALL, *modules]
+    result = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True)
+    assert result.returncode == 0, result.stderr
+    assert float(result.stdout) == 1
+
+
+def test_one_module_alone_decides_how_kernels_are_compiled():
+    sources = [path for package in ("gen", "recon") for path in (ROOT / package).rglob("*.py")]
+    assert [path.relative_to(ROOT).as_posix() for path in sources if "njit" in path.read_text()] == ["recon/_jit.py"]
