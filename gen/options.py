@@ -24,10 +24,10 @@ class OrbitConfig:
     """
 
     sample_size: int = 64
-    patch_size: int = 16
-    width: int = 192
+    patch_size: int = 8
+    width: int = 256
     depth: int = 8
-    heads: int = 3
+    heads: int = 4
 
     def __post_init__(self) -> None:
         for name, value in vars(self).items():

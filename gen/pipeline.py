@@ -27,7 +27,7 @@ class OrbitModel(ModelMixin, ConfigMixin):
 
     @register_to_config
     def __init__(
-        self, sample_size: int = 64, patch_size: int = 16, width: int = 192, depth: int = 8, heads: int = 3
+        self, sample_size: int = 64, patch_size: int = 8, width: int = 256, depth: int = 8, heads: int = 4
     ) -> None:
         super().__init__()
         self.net = OrbitTransformer(OrbitConfig(sample_size, patch_size, width, depth, heads))
