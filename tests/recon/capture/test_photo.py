@@ -122,7 +122,7 @@ def test_a_network_without_its_runtime_names_the_extra(tmp_path: Path, monkeypat
     monkeypatch.setitem(sys.modules, "onnxruntime", None)  # what Python does when it is not installed
     (tmp_path / "isnet.onnx").write_bytes(b"weights")
     pixels, _ = scene()
-    with pytest.raises(PhotoError, match=r"turnabout\[matting\]"):
+    with pytest.raises(PhotoError, match=r"\.\[matting\]"):
         find_foreground(photo_of(pixels), tmp_path / "isnet.onnx")
     with pytest.raises(PhotoError, match="no file"):
         find_foreground(photo_of(pixels), tmp_path / "gone.onnx")
