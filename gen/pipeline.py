@@ -21,6 +21,9 @@ from gen.model import OrbitConfig, OrbitTransformer
 from recon.capture import Camera, Capture, Frame, Source, frame_from_tensors
 from recon.capture.files import unique_names
 
+_LEAST_LEVEL = 0.05
+"""Noise level below which a velocity is not told from a prediction: the network's error would be divided by nothing."""
+
 
 class OrbitModel(ModelMixin, ConfigMixin):
     """`OrbitTransformer` with diffusers' loading and saving; arguments as in `OrbitConfig`."""
@@ -98,8 +101,7 @@ class OrbitPipeline(DiffusionPipeline):
         latents = noise.clone()
         latents[:, :known, ..., APPEARANCE] = encode_appearance(pictures)
         times = torch.zeros(1, len(cameras), device=device)
-        self.scheduler.set_timesteps(num_inference_steps, device=device)
-        steps = self.scheduler.timesteps
+        steps = self._timesteps(num_inference_steps, device)
         for i, timestep in enumerate(self.progress_bar(steps)):
             level = float(self.scheduler.sigmas[i])
             predicted = self._predict(latents, level, gauge.rays, times, known)
@@ -108,7 +110,7 @@ class OrbitPipeline(DiffusionPipeline):
                 blind[:, :known, ..., APPEARANCE] = noise[:, :known, ..., APPEARANCE]
                 without = self._predict(blind, level, gauge.rays, times, 0)
                 predicted = without + guidance_scale * (predicted - without)
-            velocity = (latents - predicted) / max(level, 1e-4)
+            velocity = (latents - predicted) / max(level, _LEAST_LEVEL)
             velocity[:, :known, ..., APPEARANCE] = 0
             latents = self.scheduler.step(velocity, timestep, latents, return_dict=False)[0]
             if callback_on_step_end is not None:
@@ -129,6 +131,19 @@ class OrbitPipeline(DiffusionPipeline):
             for i in range(known, len(cameras))
         ]
         return Capture((*observed, *drawn))
+
+    def _timesteps(self, count: int, device: torch.device) -> Tensor:
+        if not hasattr(self.scheduler, "sigmas"):
+            raise ValueError(
+                f"{type(self.scheduler).__name__} has no sigmas: the orbit model needs a scheduler for flow matching, "
+                "such as FlowMatchEulerDiscreteScheduler, or DPM-Solver++ and UniPC with use_flow_sigmas=True"
+            )
+        if isinstance(self.scheduler, FlowMatchEulerDiscreteScheduler):
+            # Its own spacing ends at 0.001 and would spend the last evaluation on a frame that is all but finished.
+            self.scheduler.set_timesteps(sigmas=[1 - i / count for i in range(count)], device=device)
+        else:
+            self.scheduler.set_timesteps(count, device=device)
+        return self.scheduler.timesteps
 
     def _predict(self, latents: Tensor, level: float, rays: Tensor, times: Tensor, known: int) -> Tensor:
         levels = torch.full((*latents.shape[:2], 2), level, device=latents.device)

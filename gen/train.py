@@ -52,9 +52,15 @@ def train(
         report: called with (step, loss) after every step.
 
     Raises:
-        ValueError: if the dataset has too few views, the folder holds a run with other options or another dataset, or
-            something that is no run, the device is not there, or `options.init` holds no such network.
+        ValueError: if the dataset was rendered against a list of exclusions or has too few views, the folder holds a
+            run with other options or another dataset, or something that is no run, the device is not there, or
+            `options.init` holds no such network.
     """
+    if dataset.exclusion == "ignored":
+        raise ValueError(
+            f"{dataset.folder}: was rendered with --exclude none although a list of objects that no training may see "
+            "lay beside them, so it is for measuring only; render it again without --exclude none"
+        )
     if dataset.views < max(FRAME_COUNTS):
         raise ValueError(
             f"{dataset.folder}: has {dataset.views} views of each object, training draws up to {max(FRAME_COUNTS)}; "

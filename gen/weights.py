@@ -85,6 +85,9 @@ def save_pipeline(run: Path, folder: Path) -> None:
 def _check_index(folder: Path) -> None:
     path = folder / "model_index.json"
     if not path.is_file():
+        made = folder / "pipeline"
+        if (made / "model_index.json").is_file():
+            raise WeightsError(f"{folder}: is a training run's folder; its pipeline is {made}")
         raise WeightsError(f"{folder}: expected a saved pipeline (model_index.json); found none")
     try:
         name = json.loads(path.read_text(encoding="utf-8")).get("_class_name")

@@ -28,8 +28,8 @@ class RenderDatasetOptions:
     variants: int = 1
     """How often each object is drawn, each time in another light and, but for the first, stretched along its axes."""
     exclude: str | None = None
-    """File of object ids or file names, with or without suffix, that must not be rendered, one a line; "none" renders
-    everything, never to be trained on. Left out, the never_train.txt beside the input is used."""
+    """File of object ids or file names, with or without suffix, that must not be rendered, one a line, besides those of
+    a never_train.txt beside the input. "none" renders everything; where there is such a list, training refuses it."""
     only: Path | None = None
     """File of object ids, with or without suffix; nothing else is rendered."""
     seed: int = 0
@@ -64,7 +64,7 @@ def render(options: RenderDatasetOptions) -> None:
     )
     plan = plan_dataset(options.input, scene, exclude=options.exclude, only=options.only)
     if plan.exclusion == "list":
-        listing = NEVER_TRAIN if options.exclude is None else Path(options.exclude).name
+        listing = NEVER_TRAIN if options.exclude is None else f"{Path(options.exclude).name} and any {NEVER_TRAIN}"
         print(f"{listing}: {len(plan.excluded)} ids, {len(plan.found)} of them found here and left out")
     columns = (TextColumn("objects"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
     with Progress(*columns) as bar:

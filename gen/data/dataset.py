@@ -50,7 +50,8 @@ class OrbitDataset:
         tiers: tier of each object.
         size: side of the pictures; views: pictures per object.
         sha256: of `dataset.json`, which names the objects, the options and the seed that all pictures follow from.
-        exclusion: how the objects that no training may see were kept out: `"list"`, or `"none"` when they were not.
+        exclusion: how the objects that no training may see were kept out: `"list"`; `"none"` when there was no list;
+            `"ignored"` when there was one and they were drawn all the same: for measuring only.
 
     Raises:
         DatasetError: if the folder is not a finished dataset, or holds an object that its own list excludes.

@@ -50,7 +50,7 @@ class DatasetPlan:
     """Which objects, how, and what was kept out.
 
     Attributes:
-        exclusion: "list", or "none" when nothing was kept out.
+        exclusion: "list"; "none" when there was no list; "ignored" when there was one and everything was asked for.
         excluded: everything that the list names.
         found: those of `excluded` that the source has.
     """
@@ -89,20 +89,23 @@ def plan_dataset(
 
     Args:
         source: a pack or a folder of meshes.
-        exclude: a file of ids that must not be rendered, "none" to render everything (never train on the result), or
-            None for the `never_train.txt` beside the source.
+        exclude: a file of ids that must not be rendered, besides those of the `never_train.txt` beside the source, if
+            there is one; "none" to render everything: where there is such a list, training refuses the result; None
+            for the list beside the source alone.
         only: a file of ids, with or without their suffixes; nothing else is rendered.
 
     Raises:
         DatasetError: if there is no list and no "none", a list is unreadable, or nothing is left.
     """
     default = (source if source.is_dir() else source.parent) / NEVER_TRAIN
+    beside = read_ids(default) if default.is_file() else frozenset()
+    exclusion = "list"
     if exclude == "none":
-        excluded: frozenset[str] = frozenset()
+        exclusion, excluded = "ignored" if beside else "none", frozenset[str]()
     elif exclude is not None:
-        excluded = read_ids(Path(exclude))
-    elif default.is_file():
-        excluded = read_ids(default)
+        excluded = read_ids(Path(exclude)) | beside
+    elif beside:
+        excluded = beside
     else:
         raise DatasetError(
             f"{source}: expected a list of objects that no training may see ({NEVER_TRAIN} beside it), found none; "
@@ -122,7 +125,7 @@ def plan_dataset(
         source,
         options,
         kept,
-        exclusion="none" if exclude == "none" else "list",
+        exclusion=exclusion,
         excluded=tuple(sorted(excluded)),
         found=tuple(sorted({entry for entries in forbidden.values() for entry in entries})),
     )

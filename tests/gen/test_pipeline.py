@@ -5,9 +5,12 @@ import pytest
 import torch
 
 from gen.gauge import decode, encode, make_gauge, stack_cameras
+from gen.pipeline import OrbitPipeline
 from gen.weights import WeightsError, load_pipeline
 from recon.capture import Source, frame_from_tensors, orbit_camera
+from recon.capture.images import read_rgba
 from tests.gen.small import tiny_pipeline
+from tests.shared_data import ROOT
 
 CAMERAS = [orbit_camera(0.7 * i, 0.2, math.radians(34), 16, 16) for i in range(4)]
 
@@ -51,8 +54,10 @@ def test_the_capture_keeps_the_context_and_says_what_was_drawn():
         assert torch.equal(depth > 0, normal.norm(dim=-1) > 0.5)
 
 
-@pytest.mark.parametrize("name", ["euler", "heun", "dpm", "unipc"])
-def test_every_sampler_finds_the_frames_that_a_perfect_network_knows(name):
+SAMPLERS = ("euler", "heun", "dpm", "unipc")
+
+
+def make_scheduler(name):
     from diffusers import (
         DPMSolverMultistepScheduler,
         FlowMatchEulerDiscreteScheduler,
@@ -61,12 +66,45 @@ def test_every_sampler_finds_the_frames_that_a_perfect_network_knows(name):
     )
 
     flow = {"prediction_type": "flow_prediction", "use_flow_sigmas": True}
-    scheduler = {
+    return {
         "euler": lambda: FlowMatchEulerDiscreteScheduler(),
         "heun": lambda: FlowMatchHeunDiscreteScheduler(),
         "dpm": lambda: DPMSolverMultistepScheduler(**flow),
         "unipc": lambda: UniPCMultistepScheduler(**flow),
     }[name]()
+
+
+@pytest.fixture(scope="module")
+def shipped():
+    return load_pipeline()
+
+
+@pytest.mark.parametrize("name", SAMPLERS[1:])
+def test_every_sampler_draws_with_the_shipped_weights_what_euler_draws(shipped, name):
+    photo = read_rgba(ROOT / "assets" / "photos" / "duck.png")
+    seen = [frame_from_tensors(orbit_camera(0.0, 0.17, 0.59, 512, 512), photo, source=Source.OBSERVED, name="duck")]
+    targets = [orbit_camera(azimuth, 0.17, 0.59, 64, 64) for azimuth in (0.8, 2.5)]
+    drawn = []
+    for scheduler in ("euler", name):
+        pipeline = OrbitPipeline(shipped.transformer, make_scheduler(scheduler))
+        pipeline.set_progress_bar_config(disable=True)
+        capture = pipeline(seen, targets, num_inference_steps=8, generator=torch.Generator().manual_seed(0))
+        drawn.append(torch.stack([frame.premultiplied() for frame in capture.frames[1:]]))
+    assert (drawn[0][..., 3] > 0.5).float().mean() > 0.1  # something was drawn
+    assert float(-10 * (drawn[0] - drawn[1]).square().mean().log10()) > 18
+
+
+def test_a_scheduler_that_knows_no_flow_is_refused():
+    from diffusers import DDIMScheduler
+
+    pipeline = tiny_pipeline()
+    pipeline.scheduler = DDIMScheduler()
+    with pytest.raises(ValueError, match="flow matching"):
+        pipeline(context(), CAMERAS[1:])
+
+
+@pytest.mark.parametrize("name", SAMPLERS)
+def test_every_sampler_finds_the_frames_that_a_perfect_network_knows(name):
     pipeline = tiny_pipeline()
     c2w, intrinsics = stack_cameras(CAMERAS)
     gauge = make_gauge(c2w[None], intrinsics[None], 16, 16)
@@ -74,7 +112,7 @@ def test_every_sampler_finds_the_frames_that_a_perfect_network_knows(name):
     truth = torch.cat((torch.rand(1, 4, 16, 16, 3), alpha), dim=-1)
     clean = encode(truth, gauge.distance[..., None, None].expand(1, 4, 16, 16), torch.zeros(1, 4, 16, 16, 3), gauge)
     pipeline.transformer.net.forward = lambda *args: clean
-    pipeline.scheduler = scheduler
+    pipeline.scheduler = make_scheduler(name)
     capture = pipeline(context(), CAMERAS[1:], num_inference_steps=6, generator=torch.Generator().manual_seed(0))
     expected = decode(clean, gauge)[0][0, 1:, ..., :3]
     drawn = torch.stack([f.rgba()[..., :3] for f in capture.frames[1:]])

@@ -20,6 +20,8 @@ from gen.data.format import DatasetError
 from gen.data.names import find_excluded
 from gen.data.render import plan_dataset, render_dataset
 from gen.data.scenes import SceneOptions
+from gen.options import TrainOptions
+from gen.train import train
 from tests.shared_data import ROOT
 
 OPTIONS = SceneOptions(size=32, views=6, seed=1)
@@ -99,6 +101,23 @@ def test_an_excluded_object_stays_out_however_the_list_names_it(models, rendered
     assert [o.id for o in plan.objects] == ["box.glb"]
     assert plan.excluded == tuple(sorted((entry, "unknown")))
     assert plan.found == (entry,)
+
+
+def test_a_given_list_adds_to_the_one_beside_the_objects(models, tmp_path):
+    listing = tmp_path / "more.txt"
+    listing.write_text("box\n")
+    plan = plan_dataset(models, OPTIONS, exclude=str(listing))
+    assert {o.id for o in plan.objects} == {"ball.glb", "ring.glb"}
+
+
+def test_what_was_rendered_against_a_list_is_not_trained_on(models, rendered, tmp_path):
+    assert plan_dataset(models, OPTIONS, exclude="none").exclusion == "ignored"
+    for name, data in contents(rendered).items():
+        (tmp_path / name).write_bytes(data)
+    index = json.loads((tmp_path / "dataset.json").read_text()) | {"exclusion": "ignored"}
+    (tmp_path / "dataset.json").write_text(json.dumps(index))
+    with pytest.raises(ValueError, match="measuring only"):
+        train(OrbitDataset(tmp_path), tmp_path / "run", TrainOptions(size=32))
 
 
 @pytest.mark.parametrize("entry", ["box.glb", "box"])
