@@ -88,7 +88,8 @@ def _preview(run: Path, out: Path, log: StageLog, *, inputs: Sequence[str], elev
         rows.append(("input, cut out and framed", [frame.rgba() for frame in photos[:_ROW]]))
     shown = evenly(orbit_order(capture.frames), _ROW)
     kinds = " and ".join(sorted({frame.source.value for frame in shown}, reverse=True))
-    rows.append((f"frames that were reconstructed ({kinds})", [frame.rgba() for frame in shown]))
+    role = "frames that were reconstructed" if "splat.ply" in inputs else "frames"
+    rows.append((f"{role} ({kinds})", [frame.rgba() for frame in shown]))
     around = orbit_cameras(_ROW, elevation, size=TILE)
     if "splat.ply" in inputs:
         gaussians = read_ply(run / "splat.ply")

@@ -178,6 +178,9 @@ def open_run(
 ) -> Iterator[RunFolder]:
     """Claim `path` for a run that `identity` (options, seed, hashes of inputs; JSON values) describes.
 
+    A new run that ends with an error before it published anything leaves the place as it was, so that the same
+    command can be given again once the fault is mended.
+
     Raises:
         RunFolderError: if the folder has content and neither `resume` nor `overwrite` is given, if `resume` meets
             another identity, if `overwrite` meets a folder that no run made, or if another run is using it.
@@ -188,6 +191,7 @@ def open_run(
     record = path / STATE / "run.json"
     if not record.exists() and path.is_dir() and any(child.name != STATE for child in path.iterdir()):
         raise RunFolderError(f"{path}: the folder has files that no run of ours made; choose another or an empty -o")
+    existed = path.exists()
     (path / STATE).mkdir(parents=True, exist_ok=True)
     with _locked(path / STATE / "lock", path):
         started = record.exists()
@@ -200,11 +204,16 @@ def open_run(
         elif started:
             _refuse_other_identity(path, _read_json(record), json.loads(to_json(identity)))
             _withdraw_unmarked(path)
-        for leftover in (*(path / STATE).glob("work-*"), *(path / STATE).glob("*.part"), *path.glob("*.json.part")):
-            _remove(leftover)
-        if overwrite or not started:
-            write_json(record, identity)
-        yield RunFolder(path, identity)
+        try:
+            for leftover in (*(path / STATE).glob("work-*"), *(path / STATE).glob("*.part"), *path.glob("*.json.part")):
+                _remove(leftover)
+            if overwrite or not started:
+                write_json(record, identity)
+            yield RunFolder(path, identity)
+        except BaseException:
+            if not started and all(child.name == STATE for child in path.iterdir()):
+                _leave(path, existed)
+            raise
 
 
 def content_hash(path: Path) -> str:
@@ -318,6 +327,15 @@ def _clear(path: Path) -> None:
     for marker in state.glob("*.json"):
         if marker.name != "run.json":
             marker.unlink()
+
+
+def _leave(path: Path, existed: bool) -> None:
+    """Take the bookkeeping of a run that published nothing away, and the folder unless it `existed` before."""
+    with contextlib.suppress(OSError):  # Windows keeps the lock's file while it is held; without run.json it is no run
+        (path / STATE / "run.json").unlink(missing_ok=True)
+        _remove(path / STATE)
+        if not existed:
+            path.rmdir()
 
 
 def _withdraw_unmarked(path: Path) -> None:

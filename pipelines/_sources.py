@@ -114,6 +114,9 @@ def _download(repository: str) -> Path:
 
 def _model_folder(path: Path, name: str | None) -> Source:
     if not (path / "model_index.json").is_file():
+        made = path / "pipeline"
+        if (made / "model_index.json").is_file():
+            raise OptionsError(f"{path}: is a training run's folder; its generator is --model {made}")
         raise OptionsError(
             f"{path}: expected a generator's folder with model_index.json, as OrbitPipeline.save_pretrained writes it; "
             "name one with --model"

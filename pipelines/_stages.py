@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import functools
 import math
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -19,6 +20,9 @@ if TYPE_CHECKING:
 
     from recon.capture import Camera, Capture, Frame, Similarity
     from recon.capture.photo import Photo
+
+_MAX_CUT_OFF = 0.03
+_MAX_FILLED = 0.5
 
 
 def capture_stages(sources: Sources, settings: Settings) -> list[Stage]:
@@ -73,7 +77,7 @@ def _only(settings: Settings, names: tuple[str, ...]) -> dict[str, Any]:
 def _photo(run: Path, out: Path, log: StageLog, *, sources: Sources, settings: Settings) -> None:
     from recon.capture import Capture
     from recon.capture.io_nerfstudio import write_transforms
-    from recon.capture.matting import count_subjects, find_foreground
+    from recon.capture.matting import find_foreground
     from recon.capture.photo import common_sides, read_photo, subject_fov
 
     asked = None if settings.fov is None else math.radians(settings.fov)
@@ -104,7 +108,8 @@ def _photo(run: Path, out: Path, log: StageLog, *, sources: Sources, settings: S
                 "azimuth_degrees": azimuth,
             }
         )
-        _warn_of_photo(log, source.name, math.degrees(fov), fov_from, count_subjects(alpha > 0.5))
+        _warn_of_field_of_view(log, source.name, math.degrees(fov), fov_from)
+        _warn_of_matte(log, source.name, photo, alpha)
     if settings.elevation is None:
         log.warn(f"the camera is assumed {DEFAULT_ELEVATION:g} degrees above the horizon (--elevation says otherwise)")
     log.figures["photos"] = figures
@@ -112,7 +117,7 @@ def _photo(run: Path, out: Path, log: StageLog, *, sources: Sources, settings: S
         write_transforms(Capture(tuple(frames)), out / "photo")
 
 
-def _warn_of_photo(log: StageLog, name: str, fov: float, fov_from: str, subjects: int) -> None:
+def _warn_of_field_of_view(log: StageLog, name: str, fov: float, fov_from: str) -> None:
     if fov_from == "assumed":
         log.warn(
             f"{name}: the picture does not say its focal length; a field of view of {fov:.1f} degrees is assumed "
@@ -123,8 +128,20 @@ def _warn_of_photo(log: StageLog, name: str, fov: float, fov_from: str, subjects
             f"{name}: EXIF's field of view around the subject is outside of what the generator knows; {fov:.1f} "
             "degrees is used (--fov says otherwise)"
         )
+
+
+def _warn_of_matte(log: StageLog, name: str, photo: Photo, alpha: Tensor) -> None:
+    from recon.capture.matting import count_subjects, cut_off
+
+    subjects = count_subjects(alpha > 0.5)
     if subjects > 1:
         log.warn(f"{name}: its alpha shows {subjects} separate parts of like size; one object is expected")
+    share = cut_off(photo, alpha)
+    if share > _MAX_CUT_OFF:
+        log.warn(
+            f"{name}: the subject runs along the picture's border for {share:.0%} of its outline; if it is cut off "
+            "there, the mesh will be, too (take a picture with the whole subject in it)"
+        )
 
 
 def _framed(photo: Photo, alpha: Tensor, side: int, settings: Settings, azimuth: float, name: str) -> Frame:
@@ -165,6 +182,8 @@ def _orbit(run: Path, out: Path, log: StageLog, *, sources: Sources, settings: S
         pipe = _load_pipeline(sources.model.path, settings.device)
         context = read_transforms(run / "photo")
     targets = _targets(context, pipe.transformer.config.sample_size, sources, settings)
+    squares = [square_around(camera) for camera in targets]
+    _warn_of_unknown_cameras(log, [*context.cameras, *squares])
     steps = settings.num_inference_steps
 
     def show(_: Any, step: int, __: int, latents: dict[str, Tensor]) -> dict[str, Tensor]:
@@ -174,16 +193,36 @@ def _orbit(run: Path, out: Path, log: StageLog, *, sources: Sources, settings: S
     with log.step("drawing"):
         drawn = pipe(
             context.frames,
-            [square_around(camera) for camera in targets],
+            squares,
             num_inference_steps=steps,
             generator=torch.Generator().manual_seed(settings.seed),
             callback_on_step_end=show,
         ).frames
-    observed, squares = drawn[: len(context)], drawn[len(context) :]
-    capture = Capture((*observed, *map(cut_back, squares, targets)))
+    observed, generated = drawn[: len(context)], drawn[len(context) :]
+    capture = Capture((*observed, *map(cut_back, generated, targets)))
     with log.step("writing"):
         write_transforms(capture, out / "capture")
     log.figures.update(_frame_counts(capture))
+
+
+def _warn_of_unknown_cameras(log: StageLog, cameras: Sequence[Camera]) -> None:
+    """The generator can be asked for any camera, but learns from those that a training set is rendered with."""
+    from gen.data.scenes import SceneOptions
+
+    elevations, fovs = SceneOptions().elevation, SceneOptions().fov
+
+    def is_known(camera: Camera) -> bool:
+        height = float(camera.centre[1] / camera.centre.norm())
+        elevation, fov = math.degrees(math.asin(max(-1.0, min(1.0, height)))), math.degrees(camera.fov_y)
+        return all(low - 0.01 <= value <= high + 0.01 for value, (low, high) in ((elevation, elevations), (fov, fovs)))
+
+    unknown = sum(not is_known(camera) for camera in cameras)
+    if unknown:
+        log.warn(
+            f"{unknown} of {len(cameras)} views are outside of what the generator was trained on (elevations from "
+            f"{elevations[0]:g} to {elevations[1]:g} degrees, fields of view from {fovs[0]:g} to {fovs[1]:g}): what it "
+            "draws there may be wrong"
+        )
 
 
 @functools.lru_cache(maxsize=1)
@@ -297,6 +336,11 @@ def _mesh(run: Path, out: Path, log: StageLog, *, settings: Settings, name: str,
     shares = {"observed": baked.observed, "generated": baked.generated, "filled": baked.filled}
     log.figures["texels_from"] = {source: round(share, 4) for source, share in shares.items()}
     log.figures["to_capture"] = to_capture
+    if baked.filled > _MAX_FILLED:
+        log.warn(
+            f"{baked.filled:.0%} of the texture is in no picture and was filled in from its surroundings; more "
+            "pictures from other sides would show it"
+        )
 
 
 def _similarity_json(similarity: Similarity) -> dict[str, Any]:

@@ -39,14 +39,14 @@ def run(command: TrainCommand) -> None:
     dataset = OrbitDataset(command.dataset)
     if dataset.exclusion == "none":
         print("warning: this dataset was rendered without an exclusion list; no evaluation object may be in it")
-    columns = (TextColumn("loss {task.fields[loss]:.3f}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    columns = (TextColumn("{task.fields[state]}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
     with Progress(*columns) as bar:
-        task = bar.add_task("train", total=command.train.steps, loss=float("nan"))
+        task = bar.add_task("train", total=command.train.steps, state="starting")
         train(
             dataset,
             command.output,
             command.train,
-            report=lambda step, loss: bar.update(task, completed=step + 1, loss=loss),
+            report=lambda step, loss: bar.update(task, completed=step + 1, state=f"loss {loss:.3f}"),
         )
     try:
         from gen.weights import save_pipeline

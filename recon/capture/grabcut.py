@@ -1,4 +1,4 @@
-"""Silhouettes by GrabCut from several seeds; the one that the others agree with most is kept.
+"""Silhouettes by GrabCut from several seeds; one that another confirms is kept.
 
 Rother, Kolmogorov, Blake: GrabCut, SIGGRAPH 2004, as OpenCV has it. Its random numbers are seeded before every run,
 so that the same picture always gives the same silhouette.
@@ -23,7 +23,7 @@ class Vote:
 
     Attributes:
         mask: (H, W) bool, the chosen silhouette, of the picture's size or of the backdrop's.
-        agreement: mean overlap (intersection over union) of the chosen with the others, 0..1.
+        agreement: overlap (intersection over union) of the chosen with the one that confirms it best, 0..1.
         from_backdrop: the plain backdrop's own silhouette was chosen.
     """
 
@@ -50,12 +50,12 @@ def vote(rgb: np.ndarray, salient: np.ndarray, backdrop: Backdrop) -> Vote:
             return Vote(_settle(backdrop, masks), max(agreement, 0.5), True)
         masks.append(own)
     weight = np.array([plausibility(mask) for mask in masks])
-    overlap = np.array([[iou(a, b) for b in masks] for a in masks])
-    support = (overlap @ weight - weight) / max(weight.sum() - weight.max(initial=0), 1e-9)
+    overlap = np.array([[iou(a, b) for b in masks] for a in masks]) * (weight > 0)
+    np.fill_diagonal(overlap, 0)
+    support = overlap.max(axis=1)  # not the mean: seeds that find a part only outvote those that find the whole
     score = support * weight * np.array([_compactness(mask) for mask in masks])
     best = int(np.argmax(score))
-    agreement = float(np.clip(support[best], 0, 1)) if weight[best] > 0 else 0.0
-    return Vote(masks[best], agreement, False)
+    return Vote(masks[best], float(support[best]) if weight[best] > 0 else 0.0, False)
 
 
 def _settle(backdrop: Backdrop, masks: list[np.ndarray]) -> np.ndarray:
@@ -86,6 +86,7 @@ def sharpen(rgb: np.ndarray, mask: np.ndarray) -> np.ndarray:
     seed = np.where(coarse > 0, cv2.GC_PR_FGD, cv2.GC_PR_BGD).astype(np.uint8)
     seed[cv2.erode(coarse, reach, iterations=steps) > 0] = cv2.GC_FGD
     seed[cv2.dilate(coarse, reach, iterations=steps) == 0] = cv2.GC_BGD
+    seed[border_ring(*coarse.shape) & (coarse == 0)] = cv2.GC_BGD  # no shadow that happens to reach the border
     redrawn = clean(run_grabcut(rgb, seed, iterations=1))
     return redrawn if iou(redrawn, coarse > 0) > 0.6 else coarse > 0
 
@@ -172,13 +173,17 @@ def plausibility(mask: np.ndarray) -> float:
     return float(np.clip(1.3 - 2.2 * along_border, 0.05, 1.0)) * min(1.0, share / 0.02)
 
 
-def _compactness(mask: np.ndarray) -> float:
-    """0..1: one part, near the middle of the picture."""
+def wholeness(mask: np.ndarray) -> float:
+    """The largest connected part's share of a mask; 0 for an empty one."""
     import cv2
 
+    _, _, stats, _ = cv2.connectedComponentsWithStats(mask.astype(np.uint8), connectivity=8)
+    return float(stats[1:, cv2.CC_STAT_AREA].max(initial=0) / max(mask.sum(), 1))
+
+
+def _compactness(mask: np.ndarray) -> float:
+    """0..1: one part, near the middle of the picture."""
     if not mask.any():
         return 0.0
-    _, _, stats, _ = cv2.connectedComponentsWithStats(mask.astype(np.uint8), connectivity=8)
-    whole = float(stats[1:, cv2.CC_STAT_AREA].max() / mask.sum())
     offset = np.argwhere(mask).mean(0) / mask.shape - 0.5
-    return whole * float(np.exp(-2 * np.hypot(*offset)))
+    return wholeness(mask) * float(np.exp(-2 * np.hypot(*offset)))

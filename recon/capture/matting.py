@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -11,7 +12,7 @@ from torch import Tensor
 
 from recon.capture.backdrop import border_ring, fit_backdrop
 from recon.capture.errors import PhotoError
-from recon.capture.grabcut import sharpen, vote
+from recon.capture.grabcut import iou, sharpen, vote, wholeness
 from recon.capture.matte import refine
 from recon.capture.saliency import saliency
 
@@ -20,9 +21,17 @@ if TYPE_CHECKING:
 
 _VOTING_SIDE = 176
 _OUTLINE_SIDE = 352
-_MIN_AGREEMENT = 0.2
+_MIN_AGREEMENT = 0.8
 _MAX_COLOURS_SHARED = 0.72
+_MIN_WHOLENESS = 0.7
+_FILLED = 0.4
+_MIN_SIDE_SHARE = 0.25
 _SUPPLY = "Crop to one subject on a plain background, or save the picture as PNG with a transparent background."
+_POINT_OUT = (
+    "Crop closer to one subject, take it before a plain background, save the picture as PNG with a transparent "
+    "background, or let a network find the subject (--matting)."
+)
+_Change = Callable[[np.ndarray], np.ndarray]
 _IMAGENET = (np.array([0.485, 0.456, 0.406], np.float32), np.array([0.229, 0.224, 0.225], np.float32))
 
 
@@ -41,6 +50,13 @@ def find_foreground(photo: Photo, weights: Path | None = None) -> Tensor:
     if photo.has_matte:
         assert photo.alpha is not None
         alpha = photo.alpha.float() / 255
+        if 0 < float(alpha.max()) <= 0.5:
+            raise PhotoError(
+                photo.path,
+                found=f"an alpha that is nowhere above one half (at most {float(alpha.max()):.0%})",
+                expected="a subject that is opaque",
+                remedy="Make the subject opaque, or remove the alpha so that the subject is looked for.",
+            )
         _check_size(photo.path, (alpha > 0.5).numpy(), _SUPPLY)
         return alpha
     rgb = photo.rgb.numpy()
@@ -49,6 +65,7 @@ def find_foreground(photo: Photo, weights: Path | None = None) -> Tensor:
     else:
         matte = _classical_matte(photo.path, rgb)
     _check_size(photo.path, matte > 0.5, _SUPPLY)
+    _check_sides(photo.path, matte > 0.5)
     count = count_subjects(torch.from_numpy(matte) > 0.5)
     if count > 1:
         raise PhotoError(
@@ -68,40 +85,111 @@ def count_subjects(mask: Tensor) -> int:
     return int((areas > 0.6 * areas.max(initial=0)).sum())
 
 
-def _classical_matte(path: Path, rgb: np.ndarray) -> np.ndarray:
+def cut_off(photo: Photo, alpha: Tensor) -> float:
+    """Which share of the outline of a photo's matte, (H, W) float32, lies on the picture's border.
+
+    Where the subject was found rather than given, the border is as wide as the one that GrabCut never takes.
+    """
     import cv2
 
+    mask = (alpha > 0.5).numpy()
+    padded = np.pad(mask, 1).astype(np.uint8)
+    outline = mask & (cv2.erode(padded, np.ones((3, 3), np.uint8))[1:-1, 1:-1] == 0)
+    border = border_ring(*mask.shape)
+    if photo.has_matte:
+        border[1:-1, 1:-1] = False
+    return float(outline[border].sum() / max(outline.sum(), 1))
+
+
+def _classical_matte(path: Path, rgb: np.ndarray) -> np.ndarray:
+    """(H, W) float32 matte by the backdrop model and GrabCut."""
     outline = _shrink(rgb, _OUTLINE_SIDE)
-    small = _shrink(outline, _VOTING_SIDE)
-    if min(small.shape[:2]) < 16:
+    if min(_shrink(outline, _VOTING_SIDE).shape[:2]) < 16:
         raise PhotoError(
             path,
             found=f"a picture of {rgb.shape[1]} x {rgb.shape[0]} pixels",
             expected="sides of at least 16 pixels and no extreme format",
             remedy="Use a larger picture.",
         )
+    return refine(rgb, _confirmed_silhouette(path, outline))
+
+
+def _confirmed_silhouette(path: Path, rgb: np.ndarray) -> np.ndarray:
+    """The silhouette, or the refusal, that at least two of three looks at the picture agree on.
+
+    What hangs by a hair comes out differently in the mirror and without the outermost hundredth.
+    """
+    inset = max(1, round(0.01 * min(rgb.shape[:2])))
+    looks: tuple[tuple[_Change, _Change], ...] = (
+        (lambda picture: picture, lambda mask: mask),
+        (lambda picture: np.ascontiguousarray(picture[:, ::-1]), lambda mask: mask[:, ::-1]),
+        (
+            lambda picture: np.ascontiguousarray(picture[inset:-inset, inset:-inset]),
+            lambda mask: np.pad(mask, inset, mode="edge"),
+        ),
+    )
+    masks: list[np.ndarray] = []
+    refusals: list[PhotoError] = []
+    for change, back in looks:
+        try:
+            mask = back(_silhouette(path, change(rgb)))
+        except PhotoError as refusal:
+            refusals.append(refusal)
+            if len(refusals) > 1:
+                raise refusals[0] from None
+            continue
+        for earlier in masks:
+            if iou(earlier, mask) > _MIN_AGREEMENT:
+                return earlier
+        masks.append(mask)
+    raise PhotoError(
+        path,
+        found="no clear subject (it comes out differently in the mirror and when the picture is cropped a little)",
+        expected="one subject that stands out from its surroundings",
+        remedy=_POINT_OUT,
+    )
+
+
+def _silhouette(path: Path, outline: np.ndarray) -> np.ndarray:
+    """(H, W) bool silhouette in a (H, W, 3) uint8 picture of a few hundred pixels a side.
+
+    Raises:
+        PhotoError: if there is none or nothing confirms it.
+    """
+    import cv2
+
+    small = _shrink(outline, _VOTING_SIDE)
     backdrop = fit_backdrop(cv2.cvtColor(outline.astype(np.float32) / 255, cv2.COLOR_RGB2LAB))
     lab = cv2.cvtColor(small.astype(np.float32) / 255, cv2.COLOR_RGB2LAB)
     result = vote(small, np.zeros(lab.shape[:2], np.float32) if backdrop.plain else saliency(lab), backdrop)
     if not result.mask.any():
         raise PhotoError(
-            path, found="no subject that differs from the background", expected="one subject", remedy=_SUPPLY
+            path, found="no subject that differs from the background", expected="one subject", remedy=_POINT_OUT
         )
+    if result.from_backdrop:
+        return result.mask
     if result.agreement < _MIN_AGREEMENT:
         raise PhotoError(
             path,
             found=f"no clear subject (ways to find it overlap by {result.agreement:.0%} only)",
             expected="one subject that stands out from its surroundings",
-            remedy=_SUPPLY,
+            remedy=_POINT_OUT,
         )
-    if not result.from_backdrop and _colours_shared(small, result.mask) > _MAX_COLOURS_SHARED:
+    if wholeness(result.mask) < _MIN_WHOLENESS:
+        raise PhotoError(
+            path,
+            found="no whole subject but scattered parts (features of something larger?)",
+            expected="one subject with background around it",
+            remedy=_POINT_OUT,
+        )
+    if _colours_shared(small, result.mask) > _MAX_COLOURS_SHARED:
         raise PhotoError(
             path,
             found="no subject whose colours differ from its surroundings",
             expected="one subject that stands out",
-            remedy=_SUPPLY,
+            remedy=_POINT_OUT,
         )
-    return refine(rgb, result.mask if result.from_backdrop else sharpen(outline, result.mask))
+    return sharpen(outline, result.mask)
 
 
 def _colours_shared(rgb: np.ndarray, mask: np.ndarray) -> float:
@@ -174,6 +262,20 @@ def _check_size(path: Path, mask: np.ndarray, remedy: str) -> None:
             found="a foreground that fills the whole picture",
             expected="a subject with background around it",
             remedy="Take the picture from farther away. " + remedy,
+        )
+
+
+def _check_sides(path: Path, mask: np.ndarray) -> None:
+    """A large subject that was found may be cut off at two sides, which the run warns of; beyond that it is a part."""
+    thickness = max(2, round(0.02 * min(mask.shape)))
+    edges = (mask[:thickness].any(0), mask[-thickness:].any(0), mask[:, :thickness].any(1), mask[:, -thickness:].any(1))
+    sides = sum(float(edge.mean()) > _MIN_SIDE_SHARE for edge in edges)
+    if sides > 2 and float(mask.mean()) > _FILLED:
+        raise PhotoError(
+            path,
+            found=f"a subject that fills the picture and runs out of it on {sides} sides",
+            expected="the whole subject with background around it",
+            remedy="Take the picture from farther away. " + _SUPPLY,
         )
 
 

@@ -106,15 +106,9 @@ def _listed(file: Path, entry: dict[str, Any], size: int, elevation: float, fov:
             expected="more than 0.5 object diameters",
             remedy="Move the camera out or leave distance away.",
         )
+    azimuth, elevation = radians("azimuth", 0.0), radians("elevation", elevation)
+    fov, roll = radians("fov", fov), radians("roll", 0.0)
     try:
-        return orbit_camera(
-            radians("azimuth", 0.0),
-            radians("elevation", elevation),
-            radians("fov", fov),
-            size,
-            size,
-            distance,
-            radians("roll", 0.0),
-        )
+        return orbit_camera(azimuth, elevation, fov, size, size, distance, roll)
     except ValueError as cause:
         raise CaptureError(file, found=str(cause), expected=_EXPECTED, remedy="Correct that entry.") from cause

@@ -75,6 +75,33 @@ def test_cameras_that_cannot_be_drawn_are_refused_by_name(command, content, tmp_
     assert "Traceback" not in printed
 
 
+def test_a_camera_that_is_no_number_is_said_once(command, tmp_path, capsys):
+    (tmp_path / "path.json").write_text('[{"azimuth": NaN}]')
+    assert img2orbit.main([*command, "--cameras", str(tmp_path / "path.json"), "-o", str(tmp_path / "run")]) == 2
+    printed = " ".join(capsys.readouterr().err.split())
+    assert "path.json: found azimuth = nan; expected a finite number." in printed
+    assert printed.count("found") == printed.count("expected") == 1
+
+
+@pytest.mark.parametrize(
+    ("asked", "outside"),
+    [
+        ('[{"elevation": 60, "fov": 60}, {"elevation": -10, "fov": 20}]', None),
+        ('[{"elevation": 75}, {"azimuth": 30}]', 1),
+        ('[{"fov": 90}, {"fov": 10}, {"azimuth": 30}]', 2),
+    ],
+)
+def test_views_that_no_generator_was_trained_on_are_drawn_with_a_warning(command, asked, outside, tmp_path):
+    (tmp_path / "path.json").write_text(asked)
+    assert img2orbit.main([*command, "--cameras", str(tmp_path / "path.json"), "-o", str(tmp_path / "run")]) == 0
+    warnings = json.loads((tmp_path / "run" / "report.json").read_text())["warnings"]
+    given = [warning for warning in warnings if "was trained on" in warning]
+    assert len(given) == (outside is not None)
+    if outside is not None:
+        assert given[0].startswith(f"{outside} of {1 + len(json.loads(asked))} views")
+        assert "from -10 to 60 degrees, fields of view from 20 to 60" in given[0]
+
+
 def test_more_cameras_in_a_transforms_file_than_can_be_drawn_are_refused(command, tmp_path, capsys):
     path = transforms(tmp_path / "transforms.json", frames=257)
     assert img2orbit.main([*command, "--cameras", str(path), "-o", str(tmp_path / "run")]) == 2

@@ -139,3 +139,21 @@ def test_the_report_says_what_found_the_subject_and_what_is_doubtful(tmp_path):
     figures, warnings = report("halves.png")
     assert figures["matte_from"] == "alpha"
     assert "halves.png: its alpha shows 2 separate parts" in warnings
+    assert "border" not in warnings
+    Image.open(tmp_path / "halves.png").crop((0, 0, 96, 54)).save(tmp_path / "cut.png")
+    assert "cut.png: the subject runs along the picture's border for" in report("cut.png")[1]
+    Image.open(tmp_path / "far.jpg").crop((0, 0, 96, 54)).save(tmp_path / "cut.jpg")
+    assert "cut.jpg: the subject runs along the picture's border for" in report("cut.jpg")[1]
+
+
+@pytest.mark.parametrize(("turn", "warned"), [(0.25, True), (math.pi / 2, False)])
+def test_a_mesh_that_the_pictures_show_little_of_comes_with_a_warning(turn, warned, tmp_path):
+    frames = []
+    for index in range(4):
+        camera = orbit_camera(index * turn, 0.35 * (-1) ** index, 0.7, 64, 64)
+        frames.append(frame_from_tensors(camera, render_mesh(box(0.6, 0.5, 0.6), camera).rgba, name=f"view_{index}"))
+    write_transforms(Capture(tuple(frames)), tmp_path / "pictures")
+    command = ["--capture", str(tmp_path / "pictures"), "-o", str(tmp_path / "run"), "--preset", "fast"]
+    assert img2mesh.main([*command, "--device", "cpu", "--target-faces", "500", "--texture-size", "128"]) == 0
+    warnings = json.loads((tmp_path / "run" / "report.json").read_text())["warnings"]
+    assert warned == any("of the texture is in no picture" in warning for warning in warnings)

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import io
 import json
+import re
 import shutil
 
 import pytest
 from PIL import Image, ImageDraw
 
+from gen.weights import WeightsError, load_pipeline
 from pipelines import img2mesh, img2orbit
 from tests.pipelines.small import save_generator
 
@@ -63,14 +65,14 @@ def test_a_photo_that_is_none_is_refused_by_name(name, generator, tmp_path, caps
     message = refused([tmp_path / name, "-o", run, "--model", generator, "--device", "cpu"], capsys)
     assert name in message
     assert said in message
-    assert [path.name for path in run.iterdir()] == [".turnabout"], "nothing is published"
+    assert not run.exists(), "nothing stays"
 
 
 def test_after_a_broken_photo_the_same_folder_takes_a_good_one(generator, photo, tmp_path, capsys):
     (tmp_path / "broken.png").write_bytes(b"no picture")
     command = ["-o", tmp_path / "run", "--model", generator, "--preset", "fast", "--frames", "2", "--device", "cpu"]
     refused([tmp_path / "broken.png", *command], capsys, img2orbit.main)
-    again = [str(argument) for argument in (photo, *command, "--overwrite")]
+    again = [str(argument) for argument in (photo, *command)]
     assert img2orbit.main(again) == 0
     assert (tmp_path / "run" / "orbit.mp4").exists()
 
@@ -116,6 +118,16 @@ def test_a_generator_that_is_broken_is_refused_by_name(what, generator, photo, t
         weights.write_bytes(b"")
     message = refused([photo, "-o", tmp_path / "run", "--model", folder, "--device", "cpu"], capsys)
     assert "broken-generator" in message
+
+
+def test_a_training_run_named_as_the_generator_is_answered_with_its_pipeline_s_folder(
+    generator, photo, tmp_path, capsys
+):
+    shutil.copytree(generator, tmp_path / "training" / "pipeline")
+    command = [photo, "-o", tmp_path / "run", "--model", tmp_path / "training"]
+    assert f"--model {tmp_path / 'training' / 'pipeline'}" in refused(command, capsys)
+    with pytest.raises(WeightsError, match=f"its pipeline is {re.escape(str(tmp_path / 'training' / 'pipeline'))}"):
+        load_pipeline(tmp_path / "training")
 
 
 @pytest.mark.parametrize("content", [None, {}, {"transforms.json": "{"}, {"transforms.json": '{"frames": []}'}])

@@ -122,6 +122,36 @@ def test_a_disk_that_fills_up_while_the_state_is_written_leaves_no_rubbish(tmp_p
     assert (again.kept, again.done) == (["carve"], ["glue"])
 
 
+@pytest.mark.parametrize("existed", [False, True])
+@pytest.mark.parametrize("fault", [ValueError("no wood"), KeyboardInterrupt()])
+def test_a_first_attempt_that_published_nothing_leaves_the_place_as_it_was(tmp_path, existed, fault):
+    path = tmp_path / "run"
+    if existed:
+        path.mkdir()
+
+    def work(run, out, log):
+        raise fault
+
+    with pytest.raises(type(fault)):
+        run(path, Stage("carve", (), ("parts",), {}, work), identity={"photo": "broken"})
+    assert path.exists() == existed
+    assert not existed or not list(path.iterdir())
+    assert run(path, carve(), identity={"photo": "mended"}).done == ["carve"]
+
+
+def test_a_variant_that_fails_at_once_leaves_nothing_either(tmp_path):
+    def try_variants():
+        with open_run(tmp_path / "run", {}) as folder:
+            folder.announce(["seed_0"])
+            run(folder.path / "seed_0", carve(), glue(ValueError("dried out"), settings=""))
+
+    with pytest.raises(ValueError, match="dried out"):
+        try_variants()
+    assert (tmp_path / "run" / "seed_0" / "parts").is_dir(), "a finished stage stays"
+    with pytest.raises(RunFolderError, match="--resume"):
+        try_variants()
+
+
 def test_ctrl_c_in_a_stage_keeps_the_finished_ones(tmp_path, capsys):
     assert exit_code(tmp_path / "run", carve(), glue(KeyboardInterrupt())) == 130
     assert "--resume" in one_line(capsys)

@@ -28,12 +28,16 @@ def dataset(tmp_path_factory):
     return render_solids(tmp_path_factory.mktemp("solids"), size=16, views=12).folder
 
 
-def test_a_run_on_small_pictures_starts_one_on_larger_ones(dataset, tmp_path, capsys):
+def test_a_run_on_small_pictures_starts_one_on_larger_ones(dataset, tmp_path, capsys, monkeypatch):
+    monkeypatch.setenv("FORCE_COLOR", "1")  # rich then shows every state of its progress bar
     coarse, fine = tmp_path / "coarse", tmp_path / "fine"
     command = [str(dataset), *SMALL, *BRIEF]
     assert main([*command, "-o", str(coarse), "--size", "8"]) == 0
     assert main([*command, "-o", str(fine), "--size", "16", "--init", str(coarse)]) == 0
-    assert "warning: this dataset was rendered without an exclusion list" in capsys.readouterr().out
+    printed = capsys.readouterr().out
+    assert "warning: this dataset was rendered without an exclusion list" in printed
+    assert "starting" in printed
+    assert "loss nan" not in printed
     sizes = [load_pipeline(run / "pipeline").transformer.config.sample_size for run in (coarse, fine)]
     assert sizes == [8, 16]
 

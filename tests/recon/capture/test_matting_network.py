@@ -36,6 +36,14 @@ def test_a_photograph_s_matte_is_the_network_s_answer_at_the_photograph_s_size(t
     assert float(((found > 0.5) & dark).sum() / ((found > 0.5) | dark).sum()) > 0.8
 
 
+def test_a_subject_that_a_network_finds_on_three_sides_of_the_picture_is_refused(tmp_path: Path) -> None:
+    y, x = torch.meshgrid(torch.arange(90), torch.arange(120), indexing="ij")
+    close = torch.where((x - 75).abs() + (y - 45).abs() < 70, 20, 230).to(torch.uint8)[..., None].expand(90, 120, 3)
+    weights = save_network(tmp_path / "net.onnx")
+    with pytest.raises(PhotoError, match="runs out of it on 3 sides"):
+        find_foreground(Photo(Path("close.png"), close.contiguous()), weights)
+
+
 def test_a_network_s_weak_answer_is_no_subject(tmp_path: Path) -> None:
     photo, _ = dark_disc()
     weights = save_network(tmp_path / "net.onnx", gain=4.0, threshold=-1.6)  # sigmoid: between 0.0005 and 0.001

@@ -18,10 +18,10 @@ from PIL import Image
 from recon.capture import orbit_camera
 from recon.capture.errors import CaptureError, PhotoError
 from recon.capture.images import read_rgba
-from recon.capture.matting import count_subjects, find_foreground
+from recon.capture.matting import count_subjects, cut_off, find_foreground
 from recon.capture.orbit import DEFAULT_FOV
 from recon.capture.photo import MAX_SIDE, SILHOUETTE_FILL, Photo, common_sides, frame_subject, read_photo, subject_fov
-from tests.shared_data import shared_path
+from tests.shared_data import ROOT, shared_path
 
 
 def scene(background: str = "white", size: int = 160) -> tuple[np.ndarray, np.ndarray]:
@@ -102,6 +102,50 @@ def test_an_empty_picture_a_full_one_and_two_subjects_are_refused_with_a_remedy(
             find_foreground(photo)
         assert "transparent" in caught.value.remedy
         assert caught.value.path.name == "test.png"
+
+
+def cup_and_saucer(how: str) -> np.ndarray:
+    """A photograph of a coffee cup on a wooden table, changed in a way that must not matter."""
+    pixels = read_photo(ROOT / "assets" / "photos" / "coffee.jpg").rgb.numpy()
+    if how == "three quarters of the size":
+        return np.array(Image.fromarray(pixels).resize((450, 300), Image.Resampling.BOX))
+    changes = {"as it is": pixels, "mirrored": pixels[:, ::-1], "cropped by 4 pixels": pixels[4:-4, 4:-4]}
+    return np.ascontiguousarray(changes[how])
+
+
+@pytest.mark.parametrize("how", ["as it is", "mirrored", "cropped by 4 pixels", "three quarters of the size"])
+def test_a_cup_on_a_table_keeps_its_saucer(how: str) -> None:
+    alpha = find_foreground(photo_of(cup_and_saucer(how)))
+    assert 0.4 < float((alpha > 0.5).float().mean()) < 0.55
+    height, width = alpha.shape
+    for x, y in ((0.17, 0.6), (0.5, 0.9), (0.75, 0.65), (0.5, 0.3)):  # the saucer's left, front and right, the coffee
+        assert alpha[int(y * height), int((1 - x if how == "mirrored" else x) * width)] > 0.9
+
+
+@pytest.mark.parametrize("crop", [slice(None), slice(40, None)])
+def test_a_face_that_fills_the_picture_is_refused_rather_than_cut_to_its_eyes(crop: slice) -> None:
+    pixels = read_photo(ROOT / "assets" / "photos" / "chelsea.jpg").rgb.numpy()[:, crop]
+    with pytest.raises(PhotoError, match=r"no clear subject|scattered parts") as caught:
+        find_foreground(photo_of(np.ascontiguousarray(pixels)))
+    for remedy in ("Crop closer", "plain background", "transparent background", "--matting"):
+        assert remedy in caught.value.remedy
+
+
+def test_an_alpha_that_is_nowhere_opaque_is_said_to_be_that() -> None:
+    pixels, mask = scene("white")
+    faint = Photo(Path("test.png"), torch.from_numpy(pixels), torch.from_numpy(mask.astype(np.uint8) * 102))
+    with pytest.raises(PhotoError, match=r"nowhere above one half \(at most 40%\)"):
+        find_foreground(faint)
+
+
+def test_how_much_of_a_subject_s_outline_lies_on_the_border_is_measured() -> None:
+    for left, share in ((3, 0.0), (0, 40 / 116)):  # a bar of 20 x 40 pixels beside the border and at it
+        alpha = torch.zeros(90, 60, dtype=torch.uint8)
+        alpha[25:65, left : left + 20] = 255
+        given = Photo(Path("test.png"), torch.zeros(90, 60, 3, dtype=torch.uint8), alpha)
+        assert cut_off(given, find_foreground(given)) == pytest.approx(share)
+    cut = np.ascontiguousarray(scene("white")[0][:, :75])
+    assert 0.1 < cut_off(photo_of(cut), find_foreground(photo_of(cut))) < 0.5
 
 
 def test_parts_that_the_alpha_shows_are_meant_but_counted() -> None:
