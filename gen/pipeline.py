@@ -21,9 +21,6 @@ from gen.model import OrbitConfig, OrbitTransformer
 from recon.capture import Camera, Capture, Frame, Source, frame_from_tensors
 from recon.capture.files import unique_names
 
-_LEAST_LEVEL = 0.05
-"""Noise level below which a velocity is not told from a prediction: the network's error would be divided by nothing."""
-
 
 class OrbitModel(ModelMixin, ConfigMixin):
     """`OrbitTransformer` with diffusers' loading and saving; arguments as in `OrbitConfig`."""
@@ -110,7 +107,7 @@ class OrbitPipeline(DiffusionPipeline):
                 blind[:, :known, ..., APPEARANCE] = noise[:, :known, ..., APPEARANCE]
                 without = self._predict(blind, level, gauge.rays, times, 0)
                 predicted = without + guidance_scale * (predicted - without)
-            velocity = (latents - predicted) / max(level, _LEAST_LEVEL)
+            velocity = (latents - predicted) / max(level, 1e-4)
             velocity[:, :known, ..., APPEARANCE] = 0
             latents = self.scheduler.step(velocity, timestep, latents, return_dict=False)[0]
             if callback_on_step_end is not None:
@@ -138,11 +135,11 @@ class OrbitPipeline(DiffusionPipeline):
                 f"{type(self.scheduler).__name__} has no sigmas: the orbit model needs a scheduler for flow matching, "
                 "such as FlowMatchEulerDiscreteScheduler, or DPM-Solver++ and UniPC with use_flow_sigmas=True"
             )
-        if isinstance(self.scheduler, FlowMatchEulerDiscreteScheduler):
-            # Its own spacing ends at 0.001 and would spend the last evaluation on a frame that is all but finished.
-            self.scheduler.set_timesteps(sigmas=[1 - i / count for i in range(count)], device=device)
-        else:
-            self.scheduler.set_timesteps(count, device=device)
+        if hasattr(self.scheduler, "sigma_min"):
+            # Flow Euler's and Heun's own spacing ends at 0.001: an evaluation spent on frames that are all but finished,
+            # and a velocity in which the network's error is divided by next to nothing.
+            self.scheduler.sigma_min = 1 / count
+        self.scheduler.set_timesteps(count, device=device)
         return self.scheduler.timesteps
 
     def _predict(self, latents: Tensor, level: float, rays: Tensor, times: Tensor, known: int) -> Tensor:

@@ -43,7 +43,11 @@ def report_uvs(mesh: Mesh, texture_size: int) -> UvReport:
     mean = float((density * weight).sum())
     spread = float(np.sqrt(((density - mean) ** 2 * weight).sum()))
     return UvReport(
-        _count_islands(faces, len(texels)), float((owner >= 0).mean()), mean, spread / mean, int(collisions.sum()) // 2
+        len(np.unique(islands_of(faces, len(texels)))),
+        float((owner >= 0).mean()),
+        mean,
+        spread / mean,
+        int(collisions.sum()) // 2,
     )
 
 
@@ -52,8 +56,9 @@ def _areas(triangles: NDArray[np.float64]) -> NDArray[np.float64]:
     return np.asarray(0.5 * np.linalg.norm(cross, axis=-1))
 
 
-def _count_islands(faces: NDArray[np.int64], vertices: int) -> int:
+def islands_of(faces: NDArray[np.int64], vertices: int) -> NDArray[np.int64]:
+    """(F,) island of every face: faces that share a vertex belong together."""
     row, col = faces[:, [0, 1]].reshape(-1), faces[:, [1, 2]].reshape(-1)
     graph = sp.coo_matrix((np.ones(len(row)), (row, col)), (vertices, vertices))
     labels = sp.csgraph.connected_components(graph, directed=False)[1]
-    return len(np.unique(labels[faces[:, 0]]))
+    return np.asarray(labels[faces[:, 0]])

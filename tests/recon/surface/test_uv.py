@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pytest
 import torch
 
 from recon.surface.mesh import Mesh, face_normals, vertex_normals
 from recon.surface.uv import UnwrapError, unwrap
 from tests.recon.metrics.shapes import box, chair, joined, sphere
-from tests.recon.surface.layouts import report_uvs
+from tests.recon.surface.layouts import islands_of, report_uvs
 
 SIZE = 256
 
@@ -26,7 +27,7 @@ def torus() -> Mesh:
 def test_no_two_faces_share_a_texel(mesh):
     report = report_uvs(unwrap(mesh, SIZE), SIZE)
     assert report.overlapping_texels == 0
-    assert report.coverage > 0.3
+    assert report.coverage > 0.25
 
 
 @pytest.mark.parametrize("mesh", [sphere(0.5, 3), torus()], ids=["sphere", "torus"])
@@ -70,19 +71,18 @@ def test_faces_are_seen_from_outside_in_the_texture():
 
 
 def test_islands_keep_their_distance():
-    from scipy.ndimage import label
+    from scipy.ndimage import distance_transform_edt
 
     from recon.surface._texel_kernels import rasterize_atlas
 
     flat = unwrap(sphere(0.5, 3), SIZE, padding=6)
-    assert flat.uvs is not None
     owner, _, _ = rasterize_atlas(flat.uvs.double().numpy() * SIZE, flat.faces.numpy(), SIZE)
-    islands, count = label(owner >= 0)
-    assert count > 1
-    for island in range(1, count + 1):
-        from scipy.ndimage import distance_transform_edt
-
-        others = (islands > 0) & (islands != island)
+    # Twice in both directions: textures repeat.
+    owner = np.tile(owner, (2, 2))
+    islands = np.where(owner >= 0, islands_of(flat.faces.numpy(), len(flat.vertices))[owner], -1)
+    assert len(np.unique(islands)) > 2
+    for island in np.unique(islands[islands >= 0]):
+        others = (islands >= 0) & (islands != island)
         assert distance_transform_edt(~others)[islands == island].min() >= 6
 
 
