@@ -87,7 +87,7 @@ class MeshBenchmarkOptions:
     """Faces that reconstructions are decimated to."""
     aligned: bool = False
     """Also score the best rigid placement of every mesh."""
-    steps: int = 4
+    steps: int = 1
     """Sampling steps of the generator."""
     guidance: float = 1.0
     """Guidance scale of the generator."""

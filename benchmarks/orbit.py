@@ -64,7 +64,7 @@ class OrbitBenchmarkOptions:
     """Side of the pictures in pixels; generated views of another size are scaled to it."""
     count: int | None = None
     """Number of test objects, chosen by hash, tiers in proportion; all unless given."""
-    steps: int = 4
+    steps: int = 1
     """Sampling steps of the generator."""
     guidance: float = 1.0
     """Guidance scale of the generator."""

@@ -27,7 +27,7 @@ from recon.surface.uv import unwrap
 PHOTO = Path(__file__).resolve().parent.parent / "assets" / "photos" / "toadstool.png"
 ELEVATION = math.radians(10)  # what the program assumes of a photo
 FRAMES = 12
-STEPS = 4
+STEPS = 1
 FIT = FIT_PRESETS["fast"]
 FUSION = FUSION_PRESETS["fast"]
 TARGET_FACES = 6000

@@ -53,7 +53,7 @@ class OrbitPipeline(DiffusionPipeline):
         targets: Sequence[Camera],
         *,
         size: int | None = None,
-        num_inference_steps: int = 4,
+        num_inference_steps: int = 1,
         guidance_scale: float = 1.0,
         generator: torch.Generator | list[torch.Generator] | None = None,
         callback_on_step_end: Callable[[OrbitPipeline, int, int, dict[str, Tensor]], dict[str, Tensor]] | None = None,
@@ -136,7 +136,7 @@ class OrbitPipeline(DiffusionPipeline):
                 "such as FlowMatchEulerDiscreteScheduler, or DPM-Solver++ and UniPC with use_flow_sigmas=True"
             )
         if hasattr(self.scheduler, "sigma_min"):
-            # Flow Euler's and Heun's own spacing ends at 0.001: an evaluation spent on frames that are all but finished,
+            # The flow samplers' own spacing ends at 0.001: an evaluation spent on frames that are all but finished,
             # and a velocity in which the network's error is divided by next to nothing.
             self.scheduler.sigma_min = 1 / count
         self.scheduler.set_timesteps(count, device=device)
