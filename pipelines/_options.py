@@ -40,8 +40,8 @@ class Preset:
 
 PRESETS: Mapping[PresetName, Preset] = {
     "fast": Preset(frames=12, num_inference_steps=1, target_faces=6_000, texture_size=1024),
-    "balanced": Preset(frames=20, num_inference_steps=2, target_faces=15_000, texture_size=2048),
-    "quality": Preset(frames=32, num_inference_steps=2, target_faces=40_000, texture_size=4096),
+    "balanced": Preset(frames=20, num_inference_steps=1, target_faces=15_000, texture_size=2048),
+    "quality": Preset(frames=32, num_inference_steps=1, target_faces=40_000, texture_size=4096),
 }
 
 
