@@ -57,12 +57,17 @@ def initial_volume(frames: Sequence[Frame], resolution: int) -> SignedVolume:
 
 def within_observed(volume: SignedVolume, frames: Sequence[Frame]) -> SignedVolume:
     """The part of the volume that lies inside the silhouettes of all frames that were not generated."""
-    seen = [frame for frame in frames if frame.source is not Source.GENERATED]
+    seen = observed_frames(frames)
     if not seen:
         return volume
     resolution = volume.values.shape[0]
     hull = visual_hull(*grid_masks(seen, resolution), resolution)
     return volume.with_values(torch.maximum(volume.values, hull.values))
+
+
+def observed_frames(frames: Sequence[Frame]) -> list[Frame]:
+    """Those that were not generated: photographs, and renders of a true scene."""
+    return [frame for frame in frames if frame.source is not Source.GENERATED]
 
 
 def grid_masks(frames: Sequence[Frame], resolution: int) -> tuple[list[Camera], list[Tensor]]:
@@ -80,9 +85,7 @@ def _observed_cover(volume: SignedVolume, frames: Sequence[Frame]) -> float:
     """The least share of a silhouette, over the frames that were not generated, that the volume's solid lies behind."""
     points = volume.points(volume.values < 0)
     shares = [1.0]
-    for frame in frames:
-        if frame.source is Source.GENERATED:
-            continue
+    for frame in observed_frames(frames):
         # Cells of one to two grid spacings, so that neighbouring points leave no cell between them empty.
         cells = volume.values.shape[0] // 3
         camera = frame.camera.resized(cells, cells)

@@ -12,8 +12,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from recon.capture import Camera, Frame, Source
-from recon.splat.initialise import grid_masks
+from recon.capture import Camera, Frame
+from recon.splat.initialise import grid_masks, observed_frames
+from recon.splat.resizing import resized
 from recon.splat.volume import SignedVolume, visual_hull
 
 _RIM = 3.0
@@ -37,7 +38,7 @@ def restore_observed(volume: SignedVolume, frames: Sequence[Frame]) -> SignedVol
         volume: a solid within the observed silhouettes.
         frames: of all sources; those that were generated are not asked.
     """
-    seen = _observed(frames)
+    seen = observed_frames(frames)
     if not seen:
         return volume
     size = volume.values.shape[0]
@@ -49,7 +50,7 @@ def restore_observed(volume: SignedVolume, frames: Sequence[Frame]) -> SignedVol
     values = volume.values[free]
     for frame in seen:
         camera = frame.camera.resized(size, size)
-        mask = _resized(frame.rgba()[..., 3], size) > 0.5
+        mask = _mask(frame, size)
         lost = _lost(mask, _covered(camera, inside))
         if not bool(lost.any()):
             continue
@@ -59,7 +60,8 @@ def restore_observed(volume: SignedVolume, frames: Sequence[Frame]) -> SignedVol
         half = _half_thickness(mask, camera, volume.spacing)[here] * depth[asked]
         known = frame.depth()
         if known is not None and bool((known > 0).any()):
-            surface = _filled(_nearest(known, size), mask)[here]
+            shrunk = resized(known[..., None], (size, size), "nearest-exact")[..., 0]
+            surface = _filled(shrunk, mask)[here]
             behind = (depth[asked] - surface - half).abs() - half
             placed = torch.maximum(bound[asked], behind)
         else:
@@ -82,11 +84,11 @@ def shown_alone(frames: Sequence[Frame], size: int) -> Callable[[Tensor, Tensor]
         frames: of all sources; those that were generated are not asked.
         size: grid points a side.
     """
-    seen = _observed(frames)
+    seen = observed_frames(frames)
     if not seen:
         return None
     cameras = [frame.camera.resized(size, size) for frame in seen]
-    masks = [_resized(frame.rgba()[..., 3], size) > 0.5 for frame in seen]
+    masks = [_mask(frame, size) for frame in seen]
 
     def needed(solid: Tensor, others: Tensor) -> bool:
         alone = [
@@ -96,10 +98,6 @@ def shown_alone(frames: Sequence[Frame], size: int) -> Callable[[Tensor, Tensor]
         return 2 * sum(count >= _NEWLY_COVERED for count in alone) >= len(alone)
 
     return needed
-
-
-def _observed(frames: Sequence[Frame]) -> list[Frame]:
-    return [frame for frame in frames if frame.source is not Source.GENERATED]
 
 
 def _lost(mask: Tensor, covered: Tensor) -> Tensor:
@@ -154,9 +152,6 @@ def _filled(depth: Tensor, mask: Tensor) -> Tensor:
     return depth[torch.from_numpy(row).long(), torch.from_numpy(column).long()]
 
 
-def _resized(mask: Tensor, size: int) -> Tensor:
-    return torch.nn.functional.interpolate(mask[None, None], (size, size), mode="area")[0, 0]
-
-
-def _nearest(depth: Tensor, size: int) -> Tensor:
-    return torch.nn.functional.interpolate(depth[None, None], (size, size), mode="nearest-exact")[0, 0]
+def _mask(frame: Frame, size: int) -> Tensor:
+    """(S, S) bool: what the frame shows of the object."""
+    return resized(frame.rgba()[..., 3:], (size, size), "area")[..., 0] > 0.5

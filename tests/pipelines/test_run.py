@@ -62,6 +62,17 @@ def run_all(path: Path, stages=(NUMBERS, SUM), identity=None, **options) -> Sile
     return watcher
 
 
+def run_and_die(path, renames):
+    """Runs all stages in a child that is killed at its rename number `renames`; whether it came to that."""
+    child = os.fork()
+    if child == 0:
+        _die_after(renames)
+        run_all(path)
+        os._exit(0)
+    _, status = os.waitpid(child, 0)
+    return os.WIFSIGNALED(status)
+
+
 def test_a_finished_run_recomputes_nothing(tmp_path):
     assert run_all(tmp_path / "run").done == ["numbers", "sum"]
     before = content(tmp_path / "run")
@@ -96,15 +107,10 @@ def test_a_run_killed_at_any_rename_and_resumed_has_the_same_bytes(tmp_path):
     run_all(tmp_path / "whole")
     for renames in range(20):
         path = tmp_path / f"killed_{renames}"
-        child = os.fork()
-        if child == 0:
-            _die_after(renames)
-            run_all(path)
-            os._exit(0)
-        _, status = os.waitpid(child, 0)
+        was_killed = run_and_die(path, renames)
         run_all(path, resume=True)
         assert content(path) == content(tmp_path / "whole"), f"killed at rename {renames}"
-        if not os.WIFSIGNALED(status):
+        if not was_killed:
             break
     assert renames >= 6
 
@@ -115,13 +121,7 @@ def test_what_a_killed_stage_published_does_not_stay_when_the_next_run_is_shorte
     run_all(tmp_path / "short", (NUMBERS,))
     for renames in range(20):
         path = tmp_path / f"killed_{renames}"
-        child = os.fork()
-        if child == 0:
-            _die_after(renames)
-            run_all(path)
-            os._exit(0)
-        _, status = os.waitpid(child, 0)
-        if not os.WIFSIGNALED(status):
+        if not run_and_die(path, renames):
             break
         is_finished = (path / STATE / "sum.json").exists()
         run_all(path, (NUMBERS,), **options)
