@@ -20,6 +20,8 @@ than a branch that nobody can predict."""
 PITCH = TILE_WIDTH + FEW_VECTORS * LANES
 """Floats of a row of a tile's working state: vectors start anywhere in the tile and may reach over its right side."""
 STATE = PITCH * TILE_HEIGHT
+"""Floats of a plane of the state. Planes must not lie a multiple of 4 kB apart: the processor then takes a load from
+one for a load of what was just stored into another, and waits."""
 
 RECORD = 16
 """Floats of a screen record: the names below."""
