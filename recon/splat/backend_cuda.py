@@ -12,7 +12,16 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from recon.splat.backend_torch import MAX_ALPHA, NEAR, SCREEN_BLUR, Accumulated, DrawOptions, view_colors, view_normals
+from recon.splat.backend_torch import (
+    MAX_ALPHA,
+    NEAR,
+    SCREEN_BLUR,
+    Accumulated,
+    DrawOptions,
+    facing,
+    shortest_axes,
+    view_colors,
+)
 from recon.splat.rotations import rotations_from_quats
 
 
@@ -46,12 +55,9 @@ def accumulate(
             "the cpu backend"
         ) from error
 
-    axes = rotations_from_quats(quats)
+    normals = shortest_axes(rotations_from_quats(quats), log_scales)
     features = torch.stack(
-        [
-            torch.cat((view_colors(means, sh, viewmat), view_normals(means, axes, log_scales, viewmat)), dim=-1)
-            for viewmat in viewmats
-        ]
+        [torch.cat((view_colors(means, sh, viewmat), facing(normals, means, viewmat)), dim=-1) for viewmat in viewmats]
     )  # (C, N, 6)
     sums, alpha, meta = gsplat.rasterization(
         means,

@@ -8,7 +8,9 @@ a pixel closed *before* the Gaussian that would leave it less than 1e-4 of the l
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Literal
 
 import torch
 from torch import Tensor
@@ -27,6 +29,9 @@ FRUSTUM_MARGIN = 0.15
 """The projection is linearised inside the picture plus this fraction of its size on each side."""
 
 
+Primitive = Literal["3d", "2d"]
+
+
 @dataclass(frozen=True)
 class DrawOptions:
     """What is asked of a backend, besides the scene.
@@ -36,12 +41,14 @@ class DrawOptions:
         height: of the picture in pixels.
         geometry: whether depth and normals are wanted.
         antialias: whether the blur takes from a Gaussian's opacity what it adds to its area.
+        primitive: what a Gaussian is: "3d" an ellipsoid, "2d" a disk.
     """
 
     width: int
     height: int
     geometry: bool = True
     antialias: bool = False
+    primitive: Primitive = "3d"
 
 
 @dataclass(frozen=True)
@@ -51,7 +58,7 @@ class Accumulated:
     Attributes:
         rgb: (C, H, W, 3), the sum of weight times colour, and the background behind it.
         alpha: (C, H, W), the sum of weights.
-        depth: (C, H, W), the sum of weight times forward depth of the centres.
+        depth: (C, H, W), the sum of weight times forward depth: of the centres, of disks where the ray meets them.
         normal: (C, H, W, 3), the sum of weight times world normals.
         median_depth: (C, H, W), depth of the Gaussian at which half of the light is stopped, 0 if none;
             carries no gradient.
@@ -100,7 +107,13 @@ def accumulate(
     images = []
     for viewmat, matrix in zip(viewmats, intrinsics, strict=True):
         projected = project(means, quats, log_scales, logit_opacities, sh, viewmat, matrix, options)
-        images.append(composite(projected, options.width, options.height))
+        alphas = alphas_at_pixels(projected, options.width, options.height)
+        images.append(composite(alphas, projected.depths, projected.colors, projected.normals))
+    return stack(images, background, options)
+
+
+def stack(images: Sequence[tuple[Tensor, ...]], background: Tensor, options: DrawOptions) -> Accumulated:
+    """The sums of C cameras, as `composite` returns them, with the background (3,) behind."""
     rgb, alpha, *geometry = (torch.stack(channel) for channel in zip(*images, strict=True))
     rgb = rgb + (1 - alpha[..., None]) * background
     return Accumulated(rgb, alpha, *geometry) if options.geometry else Accumulated(rgb, alpha)
@@ -152,7 +165,7 @@ def project(
         depths=z,
         opacities=opacities,
         colors=view_colors(means, sh, viewmat),
-        normals=view_normals(means, axes, log_scales, viewmat),
+        normals=facing(shortest_axes(axes, log_scales), means, viewmat),
     )
 
 
@@ -164,10 +177,14 @@ def view_colors(means: Tensor, sh: Tensor, viewmat: Tensor) -> Tensor:
     return (torch.einsum("nk,nkc->nc", basis, sh) + 0.5).clamp_min(0)
 
 
-def view_normals(means: Tensor, axes: Tensor, log_scales: Tensor, viewmat: Tensor) -> Tensor:
-    """(M, 3) world normals: each Gaussian's shortest axis, turned toward the camera."""
+def shortest_axes(axes: Tensor, log_scales: Tensor) -> Tensor:
+    """(M, 3) the column of `axes` (M, 3, 3) along which each Gaussian is thinnest: its normal, up to the sign."""
     shortest = log_scales.argmin(-1)
-    normals = axes.gather(2, shortest[:, None, None].expand(-1, 3, 1)).squeeze(2)
+    return axes.gather(2, shortest[:, None, None].expand(-1, 3, 1)).squeeze(2)
+
+
+def facing(normals: Tensor, means: Tensor, viewmat: Tensor) -> Tensor:
+    """(M, 3) world normals at `means`, turned toward the camera."""
     centre = -viewmat[:3, :3].T @ viewmat[:3, 3]
     away = ((means - centre) * normals).sum(-1, keepdim=True) > 0
     return torch.where(away, -normals, normals)
@@ -183,9 +200,13 @@ def alphas_at_pixels(projected: Projected, width: int, height: int) -> Tensor:
     return (projected.opacities * torch.exp(-power)).clamp_max(MAX_ALPHA)
 
 
-def composite(projected: Projected, width: int, height: int) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
+def composite(
+    alphas: Tensor,  # (H, W, M), nearest first
+    depths: Tensor,  # (M,) or (H, W, M)
+    colors: Tensor,  # (M, 3)
+    normals: Tensor,  # (M, 3)
+) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
     """The five sums of `Accumulated` for one camera."""
-    alphas = alphas_at_pixels(projected, width, height)
     alphas = torch.where(alphas < MIN_ALPHA, 0, alphas)
     after = torch.cumprod(1 - alphas, dim=-1)
     before = torch.cat((torch.ones_like(after[..., :1]), after[..., :-1]), dim=-1)
@@ -194,9 +215,9 @@ def composite(projected: Projected, width: int, height: int) -> tuple[Tensor, Te
     drawn = weights.detach() > 0
     halving = drawn & (before > 0.5) & (after <= 0.5)  # at most one Gaussian of a pixel
     return (
-        weights @ projected.colors,
+        weights @ colors,
         weights.sum(-1),
-        weights @ projected.depths,
-        weights @ projected.normals,
-        (halving * projected.depths).sum(-1).detach(),
+        (weights * depths).sum(-1),
+        weights @ normals,
+        (halving * depths).sum(-1).detach(),
     )

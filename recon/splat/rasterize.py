@@ -15,8 +15,8 @@ import torch
 from torch import Tensor
 
 from recon.capture.camera import Camera
-from recon.splat import backend_torch
-from recon.splat.backend_torch import Accumulated, DrawOptions
+from recon.splat import backend_torch, backend_torch_2d
+from recon.splat.backend_torch import Accumulated, DrawOptions, Primitive
 from recon.splat.gaussians import Gaussians
 from recon.splat.harmonics import SH_DC
 
@@ -70,6 +70,7 @@ def rasterize(
     background: Tensor | None = ...,
     sh_degree: int | None = ...,
     antialias: bool = ...,
+    primitive: Primitive = ...,
     contribution: bool = ...,
     geometry: Literal[True] = ...,
 ) -> Rendering: ...
@@ -84,6 +85,7 @@ def rasterize(
     background: Tensor | None = ...,
     sh_degree: int | None = ...,
     antialias: bool = ...,
+    primitive: Primitive = ...,
     contribution: bool = ...,
     geometry: bool,
 ) -> Picture: ...
@@ -97,34 +99,47 @@ def rasterize(
     background: Tensor | None = None,
     sh_degree: int | None = None,
     antialias: bool = False,
+    primitive: Primitive = "3d",
     contribution: bool = False,
     geometry: bool = True,
 ) -> Picture:
-    """Draws Gaussians (Kerbl et al. 2023) as seen by C pinhole cameras of one size.
+    """Draws Gaussians (Kerbl et al. 2023, flat ones Huang et al. 2024) as seen by C pinhole cameras of one size.
 
     Args:
         gaussians: the scene. Gradients reach all five tensors.
         cameras: `Camera`s of one size, or (viewmats (C, 4, 4) world-to-camera, K (C, 3, 3), width, height), whose
-            tensors receive gradients too (pose, focal length, principal point; `cuda` has none of the intrinsics).
+            tensors receive gradients too (pose, focal length, principal point; in 3-D `cuda` has none of the
+            intrinsics).
         backend: `auto` takes `cuda` for tensors on a GPU and `cpu` otherwise.
         background: colour behind the scene, broadcast to (C, H, W, 3): (3,), (C, 1, 1, 3) or a picture;
             black if None. Receives gradients.
         sh_degree: use the harmonics up to this degree only; all if None.
         antialias: keep the light of Gaussians smaller than a pixel constant, so that a scene looks alike at all sizes
             (the screen filter of Mip-Splatting, Yu et al. 2024). Scenes must be fitted the way they are drawn.
+        primitive: "3d" draws ellipsoids by their linearised projection, each at the depth of its centre; "2d" draws
+            disks, spanned by the first two axes, exactly as the rays meet them, so that depth and normals are those of
+            surfaces (the third log-scale is ignored and has no gradient). Disks that come too near to the plane of the
+            camera, or are seen edge-on, are left out (see `backend_torch_2d`).
         contribution: also measure how much every Gaussian shows, at the price of drawing twice.
         geometry: draw depth and normals too. Without, the result is a `Picture` and comes sooner.
 
     Raises:
-        RasterizeError: for no cameras, cameras of several sizes, distorted or skewed cameras, or a backend that this
-            machine or these tensors do not have.
+        RasterizeError: for no cameras, cameras of several sizes, distorted or skewed cameras, a backend that this
+            machine or these tensors do not have, or antialiased disks.
         CudaBackendError: if gsplat is missing, or is asked for the gradient of the intrinsics.
     """
+    if primitive not in ("3d", "2d"):
+        raise RasterizeError(f"unknown primitive {primitive!r}; expected 3d or 2d")
+    if primitive == "2d" and antialias:
+        raise RasterizeError(
+            "antialias=True is for 3-D Gaussians; 2-D ones have a low-pass filter of their own in its place, which is "
+            "always on: leave antialias out"
+        )
     viewmats, intrinsics, width, height = _unpack(cameras, gaussians.means)
     if sh_degree is not None and sh_degree < gaussians.sh_degree:
         gaussians = gaussians.with_sh_degree(sh_degree)
-    accumulate = _choose(backend, gaussians.means.device)
-    options = DrawOptions(width, height, geometry, antialias)
+    accumulate = _choose(backend, primitive, gaussians.means.device)
+    options = DrawOptions(width, height, geometry, antialias, primitive)
     black = gaussians.means.new_zeros(3)
     plain = background is not None and background.shape == (3,)
     behind = cast(Tensor, background).to(black) if plain else black
@@ -194,12 +209,12 @@ def _matrices(cameras: Sequence[Camera]) -> Matrices:
     return viewmats, torch.stack([camera.intrinsics for camera in cameras]), *sizes.pop()
 
 
-def _choose(backend: Backend, device: torch.device) -> Callable[..., Accumulated]:
+def _choose(backend: Backend, primitive: Primitive, device: torch.device) -> Callable[..., Accumulated]:
     """The backend's `accumulate`; each is imported when it is first asked for."""
     if backend == "auto":
         backend = "cuda" if device.type == "cuda" else "cpu"
     if backend == "torch":
-        return backend_torch.accumulate
+        return backend_torch_2d.accumulate if primitive == "2d" else backend_torch.accumulate
     if backend not in ("cpu", "cuda"):
         raise RasterizeError(f"unknown backend {backend!r}; expected auto, cpu, cuda or torch")
     if backend != device.type:
@@ -208,6 +223,6 @@ def _choose(backend: Backend, device: torch.device) -> Callable[..., Accumulated
         from recon.splat import backend_cpu
 
         return backend_cpu.accumulate
-    from recon.splat import backend_cuda
+    from recon.splat import backend_cuda, backend_cuda_2d
 
-    return backend_cuda.accumulate
+    return backend_cuda_2d.accumulate if primitive == "2d" else backend_cuda.accumulate

@@ -20,7 +20,6 @@ from recon.splat.backend_cpu.layout import (
     HALF_Y,
     MEAN_X,
     MEAN_Y,
-    RECORD,
     SLOPE,
     TILE_HEIGHT,
     TILE_WIDTH,
@@ -38,7 +37,8 @@ _FEW = 24
 def find_pairs(
     start,
     stop,
-    records,  # (padded N * RECORD,)
+    records,  # (padded N * stride,)
+    stride,  # floats of a record
     half_widths,  # (padded N,)
     width,
     height,
@@ -65,7 +65,7 @@ def find_pairs(
         half_x = half_widths[i]
         if half_x <= _ZERO:
             continue
-        record = i * RECORD
+        record = i * stride
         x, y, half_y = records[record + MEAN_X], records[record + MEAN_Y], records[record + HALF_Y]
         # Pixels whose centres lie in the box; all of these are positive, so that int() rounds down.
         first_x = int(max(x - half_x + _HALF, _ZERO))
@@ -140,20 +140,20 @@ def place_tiles(offsets, tile_starts):
 
 
 @kernel
-def gather_tile(tile, offsets, bases, entries, bits, records, length, keys, order, scratch, sorted_entries, begin):
+def gather_tile(tile, offsets, bases, entries, bits, stride, length, keys, order, scratch, sorted_entries, begin):
     """Writes a tile's `length` entries, nearest first, into `sorted_entries` from entry `begin` on.
 
     Args:
         offsets, bases: where each chunk's run for the tile is.
         entries: the chunks' lists.
-        bits: the records again, as int32: positive floats sort like their bits.
+        bits: the records, `stride` floats each, as int32: positive floats sort like their bits.
         keys, order, scratch: room for `length` int32 each.
     """
     count = 0
     lowest, differing = 0, 0
     for chunk in range(offsets.shape[0]):
         for slot in range(bases[chunk] + offsets[chunk, tile], bases[chunk] + offsets[chunk, tile + 1]):
-            key = bits[entries[slot * ENTRY] * RECORD + DEPTH]
+            key = bits[entries[slot * ENTRY] * stride + DEPTH]
             if count == 0:
                 lowest = key
             differing |= key ^ lowest

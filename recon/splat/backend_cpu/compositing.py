@@ -124,9 +124,36 @@ def row_is_open(light, row):
     return any_positive(brightest)
 
 
+@kernel
+def write_tile(
+    state,
+    corner,  # of the tile in a plane of the picture
+    row_length,
+    plane,
+    background,  # (3,)
+    sums,  # planes of the state after the light
+    picture,  # out (planes * plane,)
+):
+    """The finished state of a tile to the picture, with the background behind its colours."""
+    for row in range(TILE_HEIGHT):
+        for column in range(0, TILE_WIDTH, LANES):
+            o = row * PITCH + column
+            position = corner + row * row_length + column
+            light = splat(ZERO) - minus_magnitude(load(state, o))
+            store(picture, position, light)
+            store(picture, position + plane, splat(ONE) - light)
+            for channel in range(COLORS):
+                o += STATE
+                color = fma(light, splat(background[channel]), load(state, o))
+                store(picture, position + (2 + channel) * plane, color)
+            for channel in range(COLORS, sums):
+                o += STATE
+                store(picture, position + (2 + channel) * plane, load(state, o))
+
+
 def _forward(geometry: bool) -> Any:
     """The forward kernel, for colours alone or with depth, normals and median depth."""
-    features = FEATURES if geometry else COLORS
+    sums = FEATURES + 1 if geometry else COLORS
 
     @kernel
     def composite(
@@ -163,7 +190,7 @@ def _forward(geometry: bool) -> Any:
             tile_y, tile_x = tile // tiles_x, tile % tiles_x
             begin, end = tile_starts[tile], tile_starts[tile + 1]
             gather_tile(
-                tile, offsets, bases, entries, bits, records, end - begin, keys, order, scratch, sorted_entries, begin
+                tile, offsets, bases, entries, bits, RECORD, end - begin, keys, order, scratch, sorted_entries, begin
             )
             state[STATE:] = ZERO
             open_pixels(state, tile_x, tile_y, width, height)
@@ -238,20 +265,7 @@ def _forward(geometry: bool) -> Any:
                 read += 1
             entries_read[tile] = read
             corner = tile_y * TILE_HEIGHT * row_length + tile_x * TILE_WIDTH
-            for row in range(TILE_HEIGHT):
-                for column in range(0, TILE_WIDTH, LANES):
-                    o = row * PITCH + column
-                    position = corner + row * row_length + column
-                    light = nothing - minus_magnitude(load(state, o))
-                    store(picture, position, light)
-                    store(picture, position + plane, splat(ONE) - light)
-                    for channel in range(COLORS):
-                        o += STATE
-                        color = fma(light, splat(background[channel]), load(state, o))
-                        store(picture, position + (2 + channel) * plane, color)
-                    for channel in range(COLORS, features + (1 if geometry else 0)):
-                        o += STATE
-                        store(picture, position + (2 + channel) * plane, load(state, o))
+            write_tile(state, corner, row_length, plane, background, sums, picture)
 
     return composite
 

@@ -61,6 +61,29 @@ from recon.splat.backend_cpu.simd import (
 )
 
 
+@kernel
+def read_tile(
+    picture,
+    picture_grad,
+    corner,  # of the tile in a plane of the picture
+    row_length,
+    plane,
+    features,
+    state,  # out: planes from the second on
+):
+    """The state that the backward pass of a tile begins with: what is behind, and the gradients of the features."""
+    for row in range(TILE_HEIGHT):
+        for column in range(0, TILE_WIDTH, LANES):
+            position = corner + row * row_length + column
+            o = row * PITCH + column
+            behind = load(picture_grad, position) * load(picture, position)
+            for channel in range(features):
+                grad = load(picture_grad, position + (1 + channel) * plane)
+                store(state, o + (2 + channel) * STATE, grad)
+                behind = fma(grad, load(picture, position + (2 + channel) * plane), behind)
+            store(state, o + STATE, behind)
+
+
 def _backward(geometry: bool) -> Any:
     """The backward kernel, for gradients of colours and alpha alone or of depth and normals too."""
     features = FEATURES if geometry else COLORS
@@ -99,16 +122,7 @@ def _backward(geometry: bool) -> Any:
             tile_y, tile_x = tile // tiles_x, tile % tiles_x
             open_pixels(state, tile_x, tile_y, width, height)
             corner = tile_y * TILE_HEIGHT * row_length + tile_x * TILE_WIDTH
-            for row in range(TILE_HEIGHT):
-                for column in range(0, TILE_WIDTH, LANES):
-                    position = corner + row * row_length + column
-                    o = row * PITCH + column
-                    behind = load(picture_grad, position) * load(picture, position)
-                    for channel in range(features):
-                        grad = load(picture_grad, position + (1 + channel) * plane)
-                        store(state, o + (2 + channel) * STATE, grad)
-                        behind = fma(grad, load(picture, position + (2 + channel) * plane), behind)
-                    store(state, o + STATE, behind)
+            read_tile(picture, picture_grad, corner, row_length, plane, features, state)
             left = np.float32(tile_x * TILE_WIDTH) + HALF
             top = np.float32(tile_y * TILE_HEIGHT) + HALF
             first_open, last_open = 0, TILE_HEIGHT - 1

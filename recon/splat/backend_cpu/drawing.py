@@ -9,9 +9,19 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from recon.splat.backend_cpu import binning, compositing, compositing_backward, projection, projection_backward
+from recon.splat.backend_cpu import (
+    binning,
+    compositing,
+    compositing_2d,
+    compositing_2d_backward,
+    compositing_backward,
+    projection,
+    projection_2d,
+    projection_2d_backward,
+    projection_backward,
+)
 from recon.splat.backend_cpu.jit import for_each_chunk, thread_count
-from recon.splat.backend_cpu.layout import CAMERA, ENTRY, PAIR, RECORD, TILE_HEIGHT, TILE_WIDTH
+from recon.splat.backend_cpu.layout import CAMERA, DISK_RECORD, ENTRY, PAIR, RECORD, TILE_HEIGHT, TILE_WIDTH
 from recon.splat.backend_cpu.simd import LANES
 from recon.splat.backend_torch import DrawOptions
 
@@ -135,23 +145,26 @@ def draw(
     scene: Scene, camera: np.ndarray, grid: Grid, options: DrawOptions, background: np.ndarray, picture: np.ndarray
 ) -> Drawn:
     """Fills `picture` (planes, padded height, padded width)."""
-    records = np.empty(scene.padded * RECORD, np.float32)
+    flat = options.primitive == "2d"
+    stride = DISK_RECORD if flat else RECORD
+    records = np.empty(scene.padded * stride, np.float32)
     half_widths = np.empty(scene.padded, np.float32)
-    flat = tuple(array.reshape(-1) for array in scene.arrays())
+    arrays = (*(array.reshape(-1) for array in scene.arrays()), scene.sh.shape[1], camera, grid.width, grid.height)
 
     def project(chunk: int) -> None:
-        projection.project(
-            *_bounds(scene, chunk), *flat, scene.sh.shape[1], camera, grid.width, grid.height, options.antialias,
-            records, half_widths,
-        )  # fmt: skip
+        if flat:
+            projection_2d.project(*_bounds(scene, chunk), *arrays, records, half_widths)
+        else:
+            projection.project(*_bounds(scene, chunk), *arrays, options.antialias, records, half_widths)
 
-    pairs = _list_pairs(scene, grid, records, half_widths, project)
+    pairs = _list_pairs(scene, grid, records, stride, half_widths, project)
     tile_starts = np.zeros(grid.tiles + 1, np.int64)
     binning.place_tiles(pairs.offsets, tile_starts)
     sorted_entries = np.empty(int(tile_starts[-1]) * ENTRY, np.int32)
     entries_read = np.empty(grid.tiles, np.int64)
     bits = records.view(np.int32)
-    kernel = compositing.composite_geometry if options.geometry else compositing.composite_colors
+    stage = compositing_2d if flat else compositing
+    kernel = stage.composite_geometry if options.geometry else stage.composite_colors
 
     def composite(tiles: np.ndarray) -> None:
         kernel(
@@ -164,7 +177,12 @@ def draw(
 
 
 def _list_pairs(
-    scene: Scene, grid: Grid, records: np.ndarray, half_widths: np.ndarray, project: Callable[[int], None]
+    scene: Scene,
+    grid: Grid,
+    records: np.ndarray,
+    stride: int,
+    half_widths: np.ndarray,
+    project: Callable[[int], None],
 ) -> Pairs:
     """Projects the Gaussians and lists the tiles that each is drawn in; again with more room where it did not do."""
     chunks = -(-scene.count // _CHUNK)
@@ -179,8 +197,8 @@ def _list_pairs(
             if found[chunk] == 0:
                 project(chunk)
             found[chunk] = binning.find_pairs(
-                *_bounds(scene, chunk), records, half_widths, grid.width, grid.height, chunk * room, room, starts,
-                counts, entries, offsets[chunk],
+                *_bounds(scene, chunk), records, stride, half_widths, grid.width, grid.height, chunk * room, room,
+                starts, counts, entries, offsets[chunk],
             )  # fmt: skip
 
         for_each_chunk(chunks, list_pairs)
@@ -206,11 +224,10 @@ def draw_backward(
 ) -> np.ndarray:
     """Adds one camera's gradients to `grads`; returns that of the packed camera, in doubles."""
     size = (grid.width, grid.height)
+    flat = options.primitive == "2d"
     pair_grads = np.empty(drawn.pairs.room * PAIR, np.float32)
-    if geometry:
-        kernel = compositing_backward.composite_geometry_backward
-    else:
-        kernel = compositing_backward.composite_colors_backward
+    stage = compositing_2d_backward if flat else compositing_backward
+    kernel = stage.composite_geometry_backward if geometry else stage.composite_colors_backward
 
     def composite_backward(tiles: np.ndarray) -> None:
         kernel(
@@ -221,14 +238,17 @@ def draw_backward(
     _for_tiles(drawn.tile_starts, composite_backward)
     chunks = -(-scene.count // _CHUNK)
     camera_grads = np.zeros((max(chunks, 1), CAMERA))
-    flat = [array.reshape(-1) for array in (scene.means, scene.quats, scene.log_scales, scene.sh)]
+    arrays = [array.reshape(-1) for array in (scene.means, scene.quats, scene.log_scales, scene.sh)]
+    upstream = drawn.records, drawn.pairs.starts, drawn.pairs.counts, pair_grads
     grad_arrays = [tensor.numpy() for tensor in grads.flat]
 
     def project_backward(chunk: int) -> None:
-        projection_backward.project_backward(
-            *_bounds(scene, chunk), *flat, scene.sh.shape[1], drawn.camera, *size, options.antialias, drawn.records,
-            drawn.pairs.starts, drawn.pairs.counts, pair_grads, *grad_arrays, camera_grads[chunk],
-        )  # fmt: skip
+        inputs = (*_bounds(scene, chunk), *arrays, scene.sh.shape[1], drawn.camera)
+        outputs = (*grad_arrays, camera_grads[chunk])
+        if flat:
+            projection_2d_backward.project_backward(*inputs, *upstream, *outputs)
+        else:
+            projection_backward.project_backward(*inputs, *size, options.antialias, *upstream, *outputs)
 
     for_each_chunk(chunks, project_backward)
     return camera_grads.sum(0)

@@ -37,9 +37,21 @@ LOG_OPACITY = 13  # to base 2
 HALF_ROW = 14  # half the width in pixels of the widest row of what is drawn
 HALF_Y = 15  # half the height; row dy is HALF_ROW sqrt(1 - (dy / HALF_Y)²) to each side of its centre, SLOPE dy
 
+DISK_RECORD = 32
+"""Floats of the record of a disk: those of a Gaussian, where MEAN_X, MEAN_Y, SLOPE, HALF_ROW and HALF_Y are an ellipse
+around all that is drawn of it, and the names below. With d the pixel less (DISK_X, DISK_Y), the ray meets the disk at
+depth DEPTH w, w = 1 / (1 + TILT_X dx + TILT_Y dy), with exponent (ALONG p² + ACROSS dy²) w², p = dx - DISK_SLOPE dy."""
+DISK_X, DISK_Y = 16, 17  # the projected centre, pixels
+DISK_SLOPE = 18
+TILT_X, TILT_Y = 19, 20  # 1/pixels
+
 PAIR = 16
 """Floats of a pair's gradient row: with g the gradient in the exponent, the sums over the tile's pixels of g, g p,
-g p², g dy, g p dy, g dy², then the gradients of the record's features in their order from RED on, three spare."""
+g p², g dy, g p dy, g dy², then the gradients of the record's features in their order from RED on, three spare.
+
+Of a disk: the sum of g, the gradients in DISK_X and DISK_Y, the sums of g w² times p², p dy and dy² over the pixels
+whose rays meet it, then those of the features, then those in TILT_X and TILT_Y, one spare."""
+PAIR_RED, PAIR_GREEN, PAIR_BLUE, PAIR_DEPTH, PAIR_NORMAL, PAIR_TILT = 6, 7, 8, 9, 10, 13
 
 FEATURES = 7  # red, green, blue, depth, normal
 COLORS = 3

@@ -12,14 +12,11 @@ import math
 
 import numpy as np
 
-from recon.splat.backend_cpu import sh as harmonics
 from recon.splat.backend_cpu.jit import kernel
 from recon.splat.backend_cpu.layout import (
     ACROSS,
     ALONG,
-    BLUE,
     DEPTH,
-    GREEN,
     HALF_ROW,
     HALF_Y,
     LOG_OPACITY,
@@ -30,15 +27,15 @@ from recon.splat.backend_cpu.layout import (
     NORMAL_Z,
     OPACITY,
     RECORD,
-    RED,
     SLOPE,
 )
+from recon.splat.backend_cpu.rotating import turning
+from recon.splat.backend_cpu.shading import dot, shade
 from recon.splat.backend_cpu.simd import (
     LANES,
     exp2,
     fma,
     gather,
-    load,
     log2,
     maximum,
     minimum,
@@ -57,30 +54,10 @@ _LN2 = np.float32(math.log(2))
 _BLUR, _MARGIN = np.float32(SCREEN_BLUR), np.float32(FRUSTUM_MARGIN)
 _NEAR, _MIN_ALPHA = np.float32(NEAR), np.float32(MIN_ALPHA)
 LOG_MIN_ALPHA = np.float32(math.log2(MIN_ALPHA))
-_WIDEST, _LARGEST = np.float32(1e30), np.float32(1e20)
+WIDEST, LARGEST = np.float32(1e30), np.float32(1e20)
+"""Bounds of determinants and of colours; what exceeds them is not drawn, nor what is not a number."""
 REACH_SLACK = np.float32(0.02)
 """Widens the outlines that pixels are looked for in, so that rounding never hides one from the exact test."""
-
-
-@kernel
-def turning(qw, qx, qy, qz):
-    """Nine entries, row by row, of the rotation of a unit quaternion."""
-    return (
-        _ONE - (qy * qy + qz * qz) * _TWO,
-        (qx * qy - qw * qz) * _TWO,
-        (qx * qz + qw * qy) * _TWO,
-        (qx * qy + qw * qz) * _TWO,
-        _ONE - (qx * qx + qz * qz) * _TWO,
-        (qy * qz - qw * qx) * _TWO,
-        (qx * qz - qw * qy) * _TWO,
-        (qy * qz + qw * qx) * _TWO,
-        _ONE - (qx * qx + qy * qy) * _TWO,
-    )
-
-
-@kernel
-def dot(a0, a1, a2, b0, b1, b2):
-    return fma(a0, b0, fma(a1, b1, a2 * b2))
 
 
 @kernel
@@ -163,7 +140,7 @@ def project(
         shown = where_less(z, splat(_NEAR), nothing, half_x)
         shown = where_less(opacity, splat(_MIN_ALPHA), nothing, shown)
         shown = where_less(opacity, splat(_TWO), shown, nothing)
-        shown = where_less(determinant, splat(_WIDEST), shown, nothing)
+        shown = where_less(determinant, splat(WIDEST), shown, nothing)
         shown = where_greater(centre_x + half_x, nothing, shown, nothing)
         shown = where_less(centre_x - half_x, splat(wide), shown, nothing)
         shown = where_greater(centre_y + half_y, nothing, shown, nothing)
@@ -182,21 +159,10 @@ def project(
         set_rows(records, block, RECORD, HALF_Y, half_y)
 
         dx, dy, dz = mx - camera[16], my - camera[17], mz - camera[18]
-        near = one / square_root(dot(dx, dy, dz, dx, dy, dz))
-        harmonics.basis(count, dx * near, dy * near, dz * near, values)
-        red, green, blue = splat(_HALF), splat(_HALF), splat(_HALF)
-        for k in range(count):
-            value = load(values, k * LANES)
-            red = fma(value, gather(sh, rows, 3 * count, 3 * k), red)
-            green = fma(value, gather(sh, rows, 3 * count, 3 * k + 1), green)
-            blue = fma(value, gather(sh, rows, 3 * count, 3 * k + 2), blue)
-        brightness = red + green + blue
-        shown = where_less(brightness, splat(_LARGEST), shown, nothing)
-        shown = where_greater(brightness, splat(-_LARGEST), shown, nothing)
+        brightness = shade(block, rows, sh, count, dx, dy, dz, values, records, RECORD)
+        shown = where_less(brightness, splat(LARGEST), shown, nothing)
+        shown = where_greater(brightness, splat(-LARGEST), shown, nothing)
         store(half_widths, block, shown)
-        set_rows(records, block, RECORD, RED, maximum(red, nothing))
-        set_rows(records, block, RECORD, GREEN, maximum(green, nothing))
-        set_rows(records, block, RECORD, BLUE, maximum(blue, nothing))
 
         n0, n1 = shortest(l0, l1, l2, a00, a01, a02), shortest(l0, l1, l2, a10, a11, a12)
         n2 = shortest(l0, l1, l2, a20, a21, a22)

@@ -7,10 +7,11 @@ import math
 
 import numpy as np
 
-from recon.splat.backend_cpu import sh as harmonics
 from recon.splat.backend_cpu.jit import kernel
-from recon.splat.backend_cpu.layout import BLUE, CAMERA, GREEN, NORMAL_X, NORMAL_Y, NORMAL_Z, OPACITY, PAIR, RECORD, RED
-from recon.splat.backend_cpu.projection import dot, shortest, times, turning
+from recon.splat.backend_cpu.layout import CAMERA, NORMAL_X, NORMAL_Y, NORMAL_Z, OPACITY, PAIR, RECORD
+from recon.splat.backend_cpu.projection import shortest, times
+from recon.splat.backend_cpu.rotating import turning, turning_backward
+from recon.splat.backend_cpu.shading import dot, shade_backward
 from recon.splat.backend_cpu.simd import (
     LANES,
     add_rows,
@@ -35,7 +36,7 @@ _BLUR, _MARGIN = np.float32(SCREEN_BLUR), np.float32(FRUSTUM_MARGIN)
 
 
 @kernel
-def _sum_pairs(block, stop, starts, counts, pair_grads, rows, sums):
+def sum_pairs(block, stop, starts, counts, pair_grads, rows, sums):
     """Sums the pairs of each lane's Gaussian into `sums` (LANES * PAIR,); returns whether there is any pair.
 
     Lanes without pairs are given the row of a lane that has some: what they compute is finite then, and all of it is
@@ -100,7 +101,7 @@ def project_backward(
     g = np.empty(LANES * PAIR, np.float32)
     out = np.zeros(CAMERA * LANES, np.float32)
     for block in range(start, stop, LANES):
-        if not _sum_pairs(block, stop, starts, counts, pair_grads, rows, g):
+        if not sum_pairs(block, stop, starts, counts, pair_grads, rows, g):
             continue
         mx, my, mz = gather(means, rows, 3, 0), gather(means, rows, 3, 1), gather(means, rows, 3, 2)
         x = times(r00, r01, r02, mx, my, mz) + t0
@@ -109,29 +110,10 @@ def project_backward(
 
         # Colour, with its dependence on the viewing direction.
         dx, dy, dz = mx - camera[16], my - camera[17], mz - camera[18]
-        near = one / square_root(dot(dx, dy, dz, dx, dy, dz))
-        dx, dy, dz = dx * near, dy * near, dz * near
-        g_red = where_greater(gather(records, rows, RECORD, RED), nothing, gather(g, lanes, PAIR, 6), nothing)
-        g_green = where_greater(gather(records, rows, RECORD, GREEN), nothing, gather(g, lanes, PAIR, 7), nothing)
-        g_blue = where_greater(gather(records, rows, RECORD, BLUE), nothing, gather(g, lanes, PAIR, 8), nothing)
-        harmonics.basis(count, dx, dy, dz, values)
-        for k in range(count):
-            value = load(values, k * LANES)
-            add_rows(sh_grad, block, 3 * count, 3 * k, value * g_red)
-            add_rows(sh_grad, block, 3 * count, 3 * k + 1, value * g_green)
-            add_rows(sh_grad, block, 3 * count, 3 * k + 2, value * g_blue)
-        e0, e1, e2 = nothing, nothing, nothing
-        if count > 1:
-            for k in range(count):
-                value = g_red * gather(sh, rows, 3 * count, 3 * k)
-                value = fma(g_green, gather(sh, rows, 3 * count, 3 * k + 1), value)
-                store(values, k * LANES, fma(g_blue, gather(sh, rows, 3 * count, 3 * k + 2), value))
-            e0, e1, e2 = harmonics.basis_gradient(count, dx, dy, dz, values)
-            radial = dot(e0, e1, e2, dx, dy, dz)
-            e0, e1, e2 = (e0 - radial * dx) * near, (e1 - radial * dy) * near, (e2 - radial * dz) * near
-            _add(out, 16, nothing - e0)
-            _add(out, 17, nothing - e1)
-            _add(out, 18, nothing - e2)
+        e0, e1, e2 = shade_backward(block, rows, lanes, sh, count, dx, dy, dz, values, records, RECORD, g, sh_grad)
+        accumulate(out, 16, nothing - e0)
+        accumulate(out, 17, nothing - e1)
+        accumulate(out, 18, nothing - e2)
 
         # The projection again, up to the two rows u, v of Jacobian @ camera @ axes @ scales.
         qw, qx = gather(quats, rows, 4, 0), gather(quats, rows, 4, 1)
@@ -218,15 +200,11 @@ def project_backward(
         d00, d10, d20 = fma(is_0, g_nx, d00), fma(is_0, g_ny, d10), fma(is_0, g_nz, d20)
         d01, d11, d21 = fma(is_1, g_nx, d01), fma(is_1, g_ny, d11), fma(is_1, g_nz, d21)
         d02, d12, d22 = fma(is_2, g_nx, d02), fma(is_2, g_ny, d12), fma(is_2, g_nz, d22)
-        dqw = (qx * (d21 - d12) + qy * (d02 - d20) + qz * (d10 - d01)) * _TWO
-        dqx = (qy * (d01 + d10) + qz * (d02 + d20) + qw * (d21 - d12) - qx * (d11 + d22) * _TWO) * _TWO
-        dqy = (qx * (d01 + d10) + qz * (d12 + d21) + qw * (d02 - d20) - qy * (d00 + d22) * _TWO) * _TWO
-        dqz = (qx * (d02 + d20) + qy * (d12 + d21) + qw * (d10 - d01) - qz * (d00 + d11) * _TWO) * _TWO
-        radial = fma(dqw, qw, dot(dqx, dqy, dqz, qx, qy, qz))
-        add_rows(quats_grad, block, 4, 0, (dqw - qw * radial) * shrink)
-        add_rows(quats_grad, block, 4, 1, (dqx - qx * radial) * shrink)
-        add_rows(quats_grad, block, 4, 2, (dqy - qy * radial) * shrink)
-        add_rows(quats_grad, block, 4, 3, (dqz - qz * radial) * shrink)
+        dqw, dqx, dqy, dqz = turning_backward(qw, qx, qy, qz, d00, d01, d02, d10, d11, d12, d20, d21, d22)
+        add_rows(quats_grad, block, 4, 0, dqw * shrink)
+        add_rows(quats_grad, block, 4, 1, dqx * shrink)
+        add_rows(quats_grad, block, 4, 2, dqy * shrink)
+        add_rows(quats_grad, block, 4, 3, dqz * shrink)
 
         # Jacobian @ camera rotation, then the Jacobian's three entries.
         dp0, dp1 = dot(du0, du1, du2, m00, m01, m02), dot(du0, du1, du2, m10, m11, m12)
@@ -247,22 +225,22 @@ def project_backward(
         add_rows(means_grad, block, 3, 1, times(r01, r11, r21, camera_x, camera_y, camera_z) + e1)
         add_rows(means_grad, block, 3, 2, times(r02, r12, r22, camera_x, camera_y, camera_z) + e2)
 
-        _add(out, 0, camera_x * mx + j0 * dp0)
-        _add(out, 1, camera_x * my + j0 * dp1)
-        _add(out, 2, camera_x * mz + j0 * dp2)
-        _add(out, 3, camera_x)
-        _add(out, 4, camera_y * mx + j1 * dq0)
-        _add(out, 5, camera_y * my + j1 * dq1)
-        _add(out, 6, camera_y * mz + j1 * dq2)
-        _add(out, 7, camera_y)
-        _add(out, 8, camera_z * mx + j02 * dp0 + j12 * dq0)
-        _add(out, 9, camera_z * my + j02 * dp1 + j12 * dq1)
-        _add(out, 10, camera_z * mz + j02 * dp2 + j12 * dq2)
-        _add(out, 11, camera_z)
-        _add(out, 12, (dpx * x + dj0) * inverse)
-        _add(out, 13, (dpy * y + dj1) * inverse)
-        _add(out, 14, screen_x + slid_x - inner_x)
-        _add(out, 15, screen_y + slid_y - inner_y)
+        accumulate(out, 0, camera_x * mx + j0 * dp0)
+        accumulate(out, 1, camera_x * my + j0 * dp1)
+        accumulate(out, 2, camera_x * mz + j0 * dp2)
+        accumulate(out, 3, camera_x)
+        accumulate(out, 4, camera_y * mx + j1 * dq0)
+        accumulate(out, 5, camera_y * my + j1 * dq1)
+        accumulate(out, 6, camera_y * mz + j1 * dq2)
+        accumulate(out, 7, camera_y)
+        accumulate(out, 8, camera_z * mx + j02 * dp0 + j12 * dq0)
+        accumulate(out, 9, camera_z * my + j02 * dp1 + j12 * dq1)
+        accumulate(out, 10, camera_z * mz + j02 * dp2 + j12 * dq2)
+        accumulate(out, 11, camera_z)
+        accumulate(out, 12, (dpx * x + dj0) * inverse)
+        accumulate(out, 13, (dpy * y + dj1) * inverse)
+        accumulate(out, 14, screen_x + slid_x - inner_x)
+        accumulate(out, 15, screen_y + slid_y - inner_y)
     for k in range(CAMERA):
         camera_grad[k] = sum_lanes(load(out, k * LANES))
 
@@ -280,5 +258,6 @@ def _inside(value, low, high, then):
 
 
 @kernel
-def _add(sums, k, value):
+def accumulate(sums, k, value):
+    """Adds a vector to the k-th of `sums`."""
     store(sums, k * LANES, load(sums, k * LANES) + value)

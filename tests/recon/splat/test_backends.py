@@ -301,8 +301,12 @@ def test_the_cuda_median_is_that_of_the_oracle_given_gsplats_lists():
         for view, matrix in zip(scene[1], scene[2])
     ]
     count = min(len(view.depths) for view in views)
-    expected = torch.stack([oracle.composite(keep(view, count), width, height)[4] for view in views])
-    lists = [oracle.alphas_at_pixels(keep(view, count), width, height).reshape(-1, count) >= 1 / 255 for view in views]
+    kept = [keep(view, count) for view in views]
+    alphas = [oracle.alphas_at_pixels(view, width, height) for view in kept]
+    expected = torch.stack(
+        [oracle.composite(alpha, view.depths, view.colors, view.normals)[4] for alpha, view in zip(alphas, kept)]
+    )
+    lists = [alpha.reshape(-1, count) >= 1 / 255 for alpha in alphas]
     camera, pixel, gaussian = torch.stack(lists).nonzero().unbind(-1)
     stub = SimpleNamespace(rasterize_to_indices_in_range=lambda *_: (gaussian, pixel, camera))
     meta = {
