@@ -24,6 +24,8 @@ from recon.splat.backend_torch import (
 )
 from recon.splat.rotations import rotations_from_quats
 
+LOG_HALF = math.log(0.5)
+
 
 class CudaBackendError(ValueError):
     """The cuda backend cannot do what it was asked for; the message says what to do instead."""
@@ -47,14 +49,7 @@ def accumulate(
     """
     if intrinsics.requires_grad and torch.is_grad_enabled():
         raise CudaBackendError("gsplat has no gradient of the intrinsics; refine focal lengths with the cpu backend")
-    try:
-        import gsplat
-    except ImportError as error:
-        raise CudaBackendError(
-            "the cuda backend needs gsplat, which is not installed; run `pip install gsplat` or move the tensors to "
-            "the cpu backend"
-        ) from error
-
+    gsplat = find_gsplat()
     normals = shortest_axes(rotations_from_quats(quats), log_scales)
     features = torch.stack(
         [torch.cat((view_colors(means, sh, viewmat), facing(normals, means, viewmat)), dim=-1) for viewmat in viewmats]
@@ -82,6 +77,22 @@ def accumulate(
     return Accumulated(rgb, alpha, sums[..., 6], sums[..., 3:6], median)
 
 
+def find_gsplat() -> Any:
+    """The module.
+
+    Raises:
+        CudaBackendError: if it is not installed.
+    """
+    try:
+        import gsplat
+    except ImportError as error:
+        raise CudaBackendError(
+            "the cuda backend needs gsplat, which is not installed; run `pip install gsplat` or move the tensors to "
+            "the cpu backend"
+        ) from error
+    return gsplat
+
+
 @torch.no_grad()
 def _median_depths(gsplat: Any, meta: dict[str, Any], width: int, height: int) -> Tensor:
     """(C, H, W) depth of the Gaussian at which the light left falls to one half, 0 where it stays above.
@@ -103,13 +114,19 @@ def _median_depths(gsplat: Any, meta: dict[str, Any], width: int, height: int) -
     power = 0.5 * (xx * dx * dx + yy * dy * dy) + xy * dx * dy
     alpha = (opacities[camera, gaussian] * torch.exp(-power)).clamp_max(MAX_ALPHA)
 
-    # Products along each pixel's run of the list: differences of a running sum of logarithms.
-    logs = torch.log1p(-alpha.double())
-    through = torch.cumsum(logs, 0)
-    runs = torch.unique_consecutive(camera * (height * width) + pixel, return_counts=True)[1]
-    first = torch.cumsum(runs, 0) - runs
-    after = through - torch.repeat_interleave(through[first] - logs[first], runs)
-    half = math.log(0.5)
-    halving = (after <= half) & (after - logs > half)
+    before, after = log_light(alpha, camera * (height * width) + pixel)
+    halving = (after <= LOG_HALF) & (before > LOG_HALF)
     median[camera[halving], pixel[halving]] = meta["depths"][camera, gaussian][halving]
     return median.reshape(-1, height, width)
+
+
+def log_light(alpha: Tensor, ray: Tensor) -> tuple[Tensor, Tensor]:
+    """Logarithm, in doubles, of the light before and after each entry (P,) of a list that is sorted by ray and, within
+    a ray, front to back."""
+    # Products along each ray's run of the list: differences of a running sum of logarithms.
+    logs = torch.log1p(-alpha.double())
+    through = torch.cumsum(logs, 0)
+    runs = torch.unique_consecutive(ray, return_counts=True)[1]
+    first = torch.cumsum(runs, 0) - runs
+    after = through - torch.repeat_interleave(through[first] - logs[first], runs)
+    return after - logs, after

@@ -9,6 +9,8 @@ from torch import Tensor
 
 from recon.capture.camera import orbit_camera
 from recon.splat import backend_torch as oracle
+from recon.splat import backend_torch_2d as flat_oracle
+from recon.splat.backend_torch import Primitive
 from recon.splat.gaussians import Gaussians
 
 Scene = tuple[Gaussians, Tensor, Tensor]
@@ -39,31 +41,59 @@ def random_scene(seed: int, count: int, degree: int, size: tuple[int, int], came
     return gaussians, viewmats, intrinsics
 
 
-def clear_pixels(scene: Scene, width: int, height: int, *, relative: float = 1e-4, antialias: bool = False) -> Tensor:
+def clear_pixels(
+    scene: Scene,
+    width: int,
+    height: int,
+    *,
+    relative: float = 1e-4,
+    antialias: bool = False,
+    primitive: Primitive = "3d",
+) -> Tensor:
     """(C, H, W) bool: where no decision of the rasterizer is within rounding of its threshold.
 
     Contributions are dropped under 1/255, pixels closed at 1e-4, opacities capped at 0.999, the median taken at 0.5
     and Gaussians ordered by depth; each is a jump in the picture or its gradient, at which float32 and float64 may
-    rightly differ.
+    rightly differ. Disks are also seen either where the ray meets them or through their low-pass filter, and rounding
+    counts the more the closer they are to edge-on.
     """
     gaussians, viewmats, intrinsics = scene
     tensors = gaussians.to(torch.float64).tensors()
     images = []
     for viewmat, matrix in zip(viewmats.double(), intrinsics.double()):
-        projected = oracle.project(*tensors, viewmat, matrix, oracle.DrawOptions(width, height, antialias=antialias))
-        alphas = oracle.alphas_at_pixels(projected, width, height)
-        ambiguous = near(alphas, oracle.MIN_ALPHA, relative) | near(uncapped(projected, width, height), 0.999, relative)
-        alphas = torch.where(alphas < oracle.MIN_ALPHA, 0, alphas)
+        if primitive == "2d":
+            disks = flat_oracle.project(*tensors, viewmat, matrix)
+            pixels = flat_oracle.pixel_centres(disks.means, width, height)
+            plane, filtered, _ = flat_oracle.exponents(disks.means, disks.transforms, *pixels)
+            exact = disks.opacities * torch.exp(-torch.minimum(plane, filtered))
+            widths = relative * (1 + 0.05 / cosines(disks, matrix))
+            either = near(plane, filtered, widths) & (exact > 0.9 * oracle.MIN_ALPHA)
+            depths = disks.depths
+        else:
+            options = oracle.DrawOptions(width, height, antialias=antialias)
+            projected = oracle.project(*tensors, viewmat, matrix, options)
+            exact, depths = uncapped(projected, width, height), projected.depths
+            widths = torch.full_like(depths, relative)
+            either = torch.zeros_like(exact, dtype=torch.bool)
+        ambiguous = either | near(exact, oracle.MIN_ALPHA, widths) | near(exact, oracle.MAX_ALPHA, widths)
+        alphas = torch.where(exact < oracle.MIN_ALPHA, 0, exact.clamp_max(oracle.MAX_ALPHA))
         light = torch.cumprod(1 - alphas, -1)
-        ambiguous |= near(light, oracle.MIN_TRANSMITTANCE, 10 * relative) | near(light, 0.5, relative)
+        ambiguous |= near(light, oracle.MIN_TRANSMITTANCE, 10 * widths) | near(light, 0.5, widths)
         drawn = alphas > 0
         tied = torch.zeros_like(drawn)
-        tied[..., 1:] = (projected.depths[1:] - projected.depths[:-1] < 1e-6) & drawn[..., 1:]
+        tied[..., 1:] = (depths[1:] - depths[:-1] < 1e-6) & drawn[..., 1:]
         images.append(~(ambiguous | tied).any(-1))
     return torch.stack(images)
 
 
-def near(values: Tensor, threshold: float, relative: float) -> Tensor:
+def cosines(disks: flat_oracle.Disks, intrinsics: Tensor) -> Tensor:
+    """(M,) absolute cosine between each disk's normal and the ray to its centre."""
+    first, second, centre = (torch.linalg.inv(intrinsics) @ disks.transforms).unbind(-1)
+    normal = torch.linalg.cross(first, second)
+    return (normal * centre).sum(-1).abs() / (normal.norm(dim=-1) * centre.norm(dim=-1))
+
+
+def near(values: Tensor, threshold: float | Tensor, relative: Tensor) -> Tensor:
     return (values / threshold - 1).abs() < relative
 
 

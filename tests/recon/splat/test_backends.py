@@ -11,7 +11,7 @@ from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
 from recon.capture import orbit_camera
-from recon.splat.backend_torch import DrawOptions
+from recon.splat.backend_torch import DrawOptions, Primitive
 from recon.splat.fit import FitOptions, fit_gaussians
 from recon.splat.gaussians import Gaussians, from_points
 from recon.splat.rasterize import Backend, Picture, RasterizeError, Rendering, rasterize
@@ -31,6 +31,7 @@ def draw(
     device: str = "cpu",
     dtype: torch.dtype = torch.float32,
     antialias: bool = False,
+    primitive: Primitive = "3d",
 ) -> tuple[Rendering, dict[str, torch.Tensor]]:
     """The picture, and the gradients of a random weighting of `fields` over the clear pixels; 0 where there is none."""
     gaussians, viewmats, intrinsics = scene
@@ -39,10 +40,16 @@ def draw(
         tensor.to(device, dtype).clone().requires_grad_()
         for tensor in (*gaussians.tensors(), viewmats, intrinsics, background)
     ]
-    if backend == "cuda":
+    if backend == "cuda" and primitive == "3d":
         leaves[6] = leaves[6].detach()
-    views = (leaves[5], leaves[6], *size)
-    rendering = rasterize(Gaussians(*leaves[:5]), views, backend=backend, background=leaves[7], antialias=antialias)
+    rendering = rasterize(
+        Gaussians(*leaves[:5]),
+        (leaves[5], leaves[6], *size),
+        backend=backend,
+        background=leaves[7],
+        antialias=antialias,
+        primitive=primitive,
+    )
     generator = torch.Generator().manual_seed(0)
     loss = torch.zeros((), dtype=torch.float64, device=device)
     for field in FIELDS:
@@ -63,20 +70,24 @@ def assert_like_the_oracle(
     backend: Backend,
     device: str,
     antialias: bool = False,
+    primitive: Primitive = "3d",
 ):
-    clear = clear_pixels(scene, *size, antialias=antialias)
-    expected, expected_grads = draw(scene, size, "torch", fields, clear, dtype=torch.float64, antialias=antialias)
-    found, found_grads = draw(scene, size, backend, fields, clear, device, antialias=antialias)
+    """Values within 3e-5, gradients within 2e-4 of their length; of disks within five times as much, which is what
+    rounding makes of those that are nearly edge-on."""
+    slack = 5 if primitive == "2d" else 1
+    clear = clear_pixels(scene, *size, antialias=antialias, primitive=primitive)
+    expected, expected_grads = draw(scene, size, "torch", fields, clear, "cpu", torch.float64, antialias, primitive)
+    found, found_grads = draw(scene, size, backend, fields, clear, device, torch.float32, antialias, primitive)
     for field in (*FIELDS, "median_depth"):
         a, b = getattr(found, field).cpu().double()[clear], getattr(expected, field)[clear]
         assert a.shape == b.shape
-        assert torch.allclose(a, b, rtol=0, atol=3e-5), field
-    if backend == "cuda":
+        assert torch.allclose(a, b, rtol=0, atol=slack * 3e-5), field
+    if backend == "cuda" and primitive == "3d":
         del expected_grads["intrinsics"]  # of which gsplat has no gradient
     assert found_grads.keys() == expected_grads.keys()
     for name, expected_grad in expected_grads.items():
         assert found_grads[name].shape == expected_grad.shape
-        assert (found_grads[name] - expected_grad).norm() < 2e-4 * expected_grad.norm() + 1e-4, name
+        assert (found_grads[name] - expected_grad).norm() < slack * (2e-4 * expected_grad.norm() + 1e-4), name
 
 
 @settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.too_slow], phases=list(Phase)[:4])
