@@ -1,7 +1,8 @@
 """The `cpu` backend: tiled Gaussian splatting in compiled kernels, one autograd function for all gradients.
 
 The order of the files is the order of the stages: `projection`, `binning`, `compositing`, `compositing_backward`,
-`projection_backward`; `drawing` calls them for one camera, `simd`, `layout` and `jit` are what they are written with.
+`projection_backward`; the four but `binning` have a `_2d` version for flat Gaussians, and `shading` and `rotating` are
+what both kinds share. `drawing` calls them for one camera; `simd`, `layout` and `jit` are what they are written with.
 Import this package only when something is to be drawn: it loads Numba.
 """
 

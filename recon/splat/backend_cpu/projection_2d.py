@@ -167,6 +167,7 @@ def project(
 
         # Every comparison with a NaN is false, and the last ones have to be true.
         shown = where_less(opacity, splat(_MIN_ALPHA), nothing, half_x)
+        shown = where_less(z, splat(_NEAR), nothing, shown)
         shown = where_less(z - z * square_root(level * steep), splat(_NEAR), nothing, shown)
         upright = square_root(dot(x, y, z, x, y, z)) * _EDGE_ON
         shown = where_less(facing * facing, upright * upright, nothing, shown)

@@ -11,7 +11,7 @@ import sys
 
 import pytest
 import torch
-from hypothesis import HealthCheck, Phase, given, settings
+from hypothesis import HealthCheck, Phase, example, given, settings
 from hypothesis import strategies as st
 
 from recon.splat import backend_cuda_2d
@@ -53,6 +53,8 @@ def seen_at(scene: Scene, least: float, most: float, seed: int = 0) -> Scene:
     sharpness=st.floats(1.5, 4.5),
     fields=st.sets(st.sampled_from(FIELDS), min_size=1).map(lambda names: tuple(sorted(names))),
 )
+@example(seed=0, count=1, degree=0, width=1, height=1, sharpness=1.5, fields=FIELDS)
+@example(seed=0, count=0, degree=0, width=33, height=17, sharpness=2.0, fields=FIELDS)
 def test_cpu_values_and_gradients_of_disks_match_the_oracle(seed, count, degree, width, height, sharpness, fields):
     scene = random_scene(seed, count, degree, (width, height), 2, sharpness)
     assert_like_the_oracle(scene, (width, height), fields, "cpu", "cpu", primitive="2d")
