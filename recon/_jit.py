@@ -20,7 +20,7 @@ from typing import Any
 import numba
 
 _PACKAGE = Path(__file__).resolve().parent
-_SOURCES = ("_jit.py", "splat/backend_torch.py", "splat/backend_cpu/*.py", "*/_*kernels.py")
+_SOURCES = ("_jit.py", "splat/backend_torch*.py", "splat/backend_cpu/*.py", "*/_*kernels.py")
 
 
 def compiled(*, cached: bool = True, **options: Any) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
