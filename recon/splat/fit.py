@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import torch
 from torch import Tensor
@@ -78,6 +78,12 @@ class FitOptions:
                 f"a fit needs at least one iteration and 1 <= initial_gaussians <= max_gaussians, got "
                 f"{self.iterations}, {self.initial_gaussians} and {self.max_gaussians}"
             )
+
+    def limited(self, max_gaussians: int) -> FitOptions:
+        """The same fit under another limit; it starts with fewer Gaussians where the limit asks for that."""
+        return replace(
+            self, max_gaussians=max_gaussians, initial_gaussians=min(self.initial_gaussians, max_gaussians)
+        )
 
 
 FIT_PRESETS: dict[str, FitOptions] = {
