@@ -13,16 +13,17 @@ from typing import Any
 import numba
 
 
-def compiled(**options: Any) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+def compiled(*, cached: bool = True, **options: Any) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
     """A decorator: the function compiled without the GIL, with a cache on disk where one can be kept.
 
     Args:
+        cached: whether to keep it on disk.
         options: further ones of `numba.njit`, such as `fastmath` or `inline`.
     """
 
     def decorate(function: Callable[..., Any]) -> Callable[..., Any]:
         try:
-            return numba.njit(cache=True, nogil=True, **options)(function)
+            return numba.njit(cache=cached, nogil=True, **options)(function)
         except RuntimeError:  # neither the package nor the user's cache folder can be written to
             return numba.njit(nogil=True, **options)(function)
 

@@ -12,7 +12,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from recon.splat.backend_torch import MAX_ALPHA, NEAR, SCREEN_BLUR, Accumulated, view_colors, view_normals
+from recon.splat.backend_torch import MAX_ALPHA, NEAR, SCREEN_BLUR, Accumulated, DrawOptions, view_colors, view_normals
 from recon.splat.rotations import rotations_from_quats
 
 
@@ -28,8 +28,8 @@ def accumulate(
     sh: Tensor,  # (N, K, 3)
     viewmats: Tensor,  # (C, 4, 4) world to camera
     intrinsics: Tensor,  # (C, 3, 3)
-    width: int,
-    height: int,
+    background: Tensor,  # (3,)
+    options: DrawOptions,
 ) -> Accumulated:
     """Draws every camera; differentiable in all but the intrinsics, of which gsplat has no gradient.
 
@@ -61,15 +61,19 @@ def accumulate(
         features,
         viewmats,
         intrinsics,
-        width,
-        height,
+        options.width,
+        options.height,
         near_plane=NEAR,
         eps2d=SCREEN_BLUR,
         packed=False,
         render_mode="RGB+D",
+        rasterize_mode="antialiased" if options.antialias else "classic",
     )
-    median = _median_depths(gsplat, meta, width, height)
-    return Accumulated(sums[..., :3], alpha[..., 0], sums[..., 6], sums[..., 3:6], median)
+    rgb, alpha = sums[..., :3] + (1 - alpha) * background, alpha[..., 0]
+    if not options.geometry:
+        return Accumulated(rgb, alpha)
+    median = _median_depths(gsplat, meta, options.width, options.height)
+    return Accumulated(rgb, alpha, sums[..., 6], sums[..., 3:6], median)
 
 
 @torch.no_grad()

@@ -28,11 +28,28 @@ FRUSTUM_MARGIN = 0.15
 
 
 @dataclass(frozen=True)
-class Accumulated:
-    """Front-to-back sums over Gaussians for C cameras, before any background or division.
+class DrawOptions:
+    """What is asked of a backend, besides the scene.
 
     Attributes:
-        rgb: (C, H, W, 3), the sum of weight times colour.
+        width: of the picture in pixels.
+        height: of the picture in pixels.
+        geometry: whether depth and normals are wanted.
+        antialias: whether the blur takes from a Gaussian's opacity what it adds to its area.
+    """
+
+    width: int
+    height: int
+    geometry: bool = True
+    antialias: bool = False
+
+
+@dataclass(frozen=True)
+class Accumulated:
+    """Front-to-back sums over Gaussians for C cameras, before any division. The last three are None unless asked for.
+
+    Attributes:
+        rgb: (C, H, W, 3), the sum of weight times colour, and the background behind it.
         alpha: (C, H, W), the sum of weights.
         depth: (C, H, W), the sum of weight times forward depth of the centres.
         normal: (C, H, W, 3), the sum of weight times world normals.
@@ -42,9 +59,9 @@ class Accumulated:
 
     rgb: Tensor
     alpha: Tensor
-    depth: Tensor
-    normal: Tensor
-    median_depth: Tensor
+    depth: Tensor | None = None
+    normal: Tensor | None = None
+    median_depth: Tensor | None = None
 
 
 @dataclass(frozen=True)
@@ -76,15 +93,17 @@ def accumulate(
     sh: Tensor,  # (N, K, 3)
     viewmats: Tensor,  # (C, 4, 4) world to camera
     intrinsics: Tensor,  # (C, 3, 3)
-    width: int,
-    height: int,
+    background: Tensor,  # (3,)
+    options: DrawOptions,
 ) -> Accumulated:
     """Draws every camera; differentiable in every tensor argument."""
     images = []
     for viewmat, matrix in zip(viewmats, intrinsics, strict=True):
-        projected = project(means, quats, log_scales, logit_opacities, sh, viewmat, matrix, width, height)
-        images.append(composite(projected, width, height))
-    return Accumulated(*(torch.stack(channel) for channel in zip(*images, strict=True)))
+        projected = project(means, quats, log_scales, logit_opacities, sh, viewmat, matrix, options)
+        images.append(composite(projected, options.width, options.height))
+    rgb, alpha, *geometry = (torch.stack(channel) for channel in zip(*images, strict=True))
+    rgb = rgb + (1 - alpha[..., None]) * background
+    return Accumulated(rgb, alpha, *geometry) if options.geometry else Accumulated(rgb, alpha)
 
 
 def project(
@@ -95,10 +114,13 @@ def project(
     sh: Tensor,
     viewmat: Tensor,  # (4, 4)
     intrinsics: Tensor,  # (3, 3)
-    width: int,
-    height: int,
+    options: DrawOptions,
 ) -> Projected:
-    """First-order (EWA, Zwicker et al. 2001) projection of the Gaussians in front of one camera, sorted by depth."""
+    """First-order (EWA, Zwicker et al. 2001) projection of the Gaussians in front of one camera, sorted by depth.
+
+    With `antialias`, opacities shrink as the blur widens what is smaller than a pixel (Mip-Splatting, Yu et al. 2024).
+    """
+    width, height = options.width, options.height
     depths = (means @ viewmat[2, :3] + viewmat[2, 3]).detach()
     order = torch.argsort(depths, stable=True)
     order = order[depths[order] >= NEAR]
@@ -119,12 +141,16 @@ def project(
     factor = jacobian @ rotation @ (axes * log_scales.exp()[:, None, :])  # (M, 2, 3)
     covariance = factor @ factor.transpose(-1, -2) + SCREEN_BLUR * torch.eye(2).to(factor)
     inverse = torch.linalg.inv(covariance)
+    opacities = logit_opacities.sigmoid()
+    if options.antialias:
+        sharp = torch.linalg.cross(factor[:, 0], factor[:, 1]).square().sum(-1)  # the determinant before the blur
+        opacities = opacities * (sharp * torch.linalg.det(inverse)).clamp_min(1e-30).sqrt()
 
     return Projected(
         means=torch.stack((px + cx, py + cy), -1),
         conics=torch.stack((inverse[:, 0, 0], inverse[:, 0, 1], inverse[:, 1, 1]), -1),
         depths=z,
-        opacities=logit_opacities.sigmoid(),
+        opacities=opacities,
         colors=view_colors(means, sh, viewmat),
         normals=view_normals(means, axes, log_scales, viewmat),
     )

@@ -8,16 +8,17 @@ by alpha, unit normals) is done here, once.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from typing import Literal, cast
+from dataclasses import dataclass, field, replace
+from typing import Literal, cast, overload
 
 import torch
 from torch import Tensor
 
 from recon.capture.camera import Camera
 from recon.splat import backend_torch
-from recon.splat.backend_torch import Accumulated
+from recon.splat.backend_torch import Accumulated, DrawOptions
 from recon.splat.gaussians import Gaussians
+from recon.splat.harmonics import SH_DC
 
 Backend = Literal["auto", "cpu", "cuda", "torch"]
 Matrices = tuple[Tensor, Tensor, int, int]
@@ -29,23 +30,63 @@ class RasterizeError(ValueError):
 
 
 @dataclass(frozen=True)
-class Rendering:
+class Picture:
     """What C cameras of one size see.
 
     Attributes:
         rgb: (C, H, W, 3), premultiplied by alpha and composed over the background.
         alpha: (C, H, W) in [0, 1].
+        contribution: (C, N), by Gaussian the sum of its weights over all pixels, in pixels; None unless asked for.
+            Carries no gradient.
+    """
+
+    rgb: Tensor
+    alpha: Tensor
+    contribution: Tensor | None = field(default=None, kw_only=True)
+
+
+@dataclass(frozen=True)
+class Rendering(Picture):
+    """A picture with its geometry.
+
+    Attributes:
         depth: (C, H, W) forward depth, the mean along the ray weighted by contribution; 0 where alpha is 0.
         median_depth: (C, H, W) forward depth at which half of the light is stopped, 0 where alpha stays under one
             half; carries no gradient.
         normal: (C, H, W, 3) unit world normals toward the camera, 0 where alpha is 0.
     """
 
-    rgb: Tensor
-    alpha: Tensor
     depth: Tensor
     median_depth: Tensor
     normal: Tensor
+
+
+@overload
+def rasterize(
+    gaussians: Gaussians,
+    cameras: Views,
+    *,
+    backend: Backend = ...,
+    background: Tensor | None = ...,
+    sh_degree: int | None = ...,
+    antialias: bool = ...,
+    contribution: bool = ...,
+    geometry: Literal[True] = ...,
+) -> Rendering: ...
+
+
+@overload
+def rasterize(
+    gaussians: Gaussians,
+    cameras: Views,
+    *,
+    backend: Backend = ...,
+    background: Tensor | None = ...,
+    sh_degree: int | None = ...,
+    antialias: bool = ...,
+    contribution: bool = ...,
+    geometry: bool,
+) -> Picture: ...
 
 
 def rasterize(
@@ -55,7 +96,10 @@ def rasterize(
     backend: Backend = "auto",
     background: Tensor | None = None,
     sh_degree: int | None = None,
-) -> Rendering:
+    antialias: bool = False,
+    contribution: bool = False,
+    geometry: bool = True,
+) -> Picture:
     """Draws Gaussians (Kerbl et al. 2023) as seen by C pinhole cameras of one size.
 
     Args:
@@ -66,6 +110,10 @@ def rasterize(
         background: colour behind the scene, broadcast to (C, H, W, 3): (3,), (C, 1, 1, 3) or a picture;
             black if None. Receives gradients.
         sh_degree: use the harmonics up to this degree only; all if None.
+        antialias: keep the light of Gaussians smaller than a pixel constant, so that a scene looks alike at all sizes
+            (the screen filter of Mip-Splatting, Yu et al. 2024). Scenes must be fitted the way they are drawn.
+        contribution: also measure how much every Gaussian shows, at the price of drawing twice.
+        geometry: draw depth and normals too. Without, the result is a `Picture` and comes sooner.
 
     Raises:
         RasterizeError: for no cameras, cameras of several sizes, distorted or skewed cameras, or a backend that this
@@ -73,10 +121,46 @@ def rasterize(
         CudaBackendError: if gsplat is missing, or is asked for the gradient of the intrinsics.
     """
     viewmats, intrinsics, width, height = _unpack(cameras, gaussians.means)
-    if sh_degree is not None:
-        gaussians = gaussians.with_sh_degree(min(sh_degree, gaussians.sh_degree))
+    if sh_degree is not None and sh_degree < gaussians.sh_degree:
+        gaussians = gaussians.with_sh_degree(sh_degree)
     accumulate = _choose(backend, gaussians.means.device)
-    return _finish(accumulate(*gaussians.tensors(), viewmats, intrinsics, width, height), background)
+    options = DrawOptions(width, height, geometry, antialias)
+    black = gaussians.means.new_zeros(3)
+    plain = background is not None and background.shape == (3,)
+    behind = cast(Tensor, background).to(black) if plain else black
+    sums = accumulate(*gaussians.tensors(), viewmats, intrinsics, behind, options)
+    rgb = sums.rgb
+    if background is not None and not plain:
+        rgb = rgb + (1 - sums.alpha[..., None]) * background.to(rgb)
+    shares = None
+    if contribution:
+        colors = replace(options, geometry=False)
+        shares = _contributions(accumulate, gaussians.detach(), viewmats.detach(), intrinsics.detach(), colors)
+    if sums.depth is None or sums.normal is None or sums.median_depth is None:
+        return Picture(rgb, sums.alpha, contribution=shares)
+    # Every drawn contribution is at least 1/255, so alpha is either 0 or well away from it.
+    depth = sums.depth / torch.where(sums.alpha > 0, sums.alpha, 1)
+    squared = (sums.normal * sums.normal).sum(-1, keepdim=True)
+    normal = sums.normal * torch.rsqrt(torch.where(squared > 1e-12, squared, 1))
+    return Rendering(rgb, sums.alpha, depth, sums.median_depth, normal, contribution=shares)
+
+
+def _contributions(
+    accumulate: Callable[..., Accumulated],
+    gaussians: Gaussians,
+    viewmats: Tensor,
+    intrinsics: Tensor,
+    options: DrawOptions,
+) -> Tensor:
+    """(C, N): a picture is linear in a colour, so the sum of weights is the gradient of its sum."""
+    shares = []
+    for viewmat, matrix in zip(viewmats[:, None], intrinsics[:, None]):
+        grays = torch.zeros_like(gaussians.sh[:, :1]).requires_grad_()
+        with torch.enable_grad():
+            tensors = (*gaussians.tensors()[:4], grays, viewmat, matrix, viewmat.new_zeros(3))
+            red = accumulate(*tensors, options).rgb[..., 0].sum()
+            shares.append(torch.autograd.grad(red, grays)[0][:, 0, 0] / SH_DC)
+    return torch.stack(shares)
 
 
 def _unpack(cameras: Views, like: Tensor) -> Matrices:
@@ -127,14 +211,3 @@ def _choose(backend: Backend, device: torch.device) -> Callable[..., Accumulated
     from recon.splat import backend_cuda
 
     return backend_cuda.accumulate
-
-
-def _finish(sums: Accumulated, background: Tensor | None) -> Rendering:
-    rgb = sums.rgb
-    if background is not None:
-        rgb = rgb + (1 - sums.alpha[..., None]) * background.to(rgb)
-    # Every drawn contribution is at least 1/255, so alpha is either 0 or well away from it.
-    depth = sums.depth / torch.where(sums.alpha > 0, sums.alpha, 1)
-    squared = (sums.normal * sums.normal).sum(-1, keepdim=True)
-    normal = sums.normal * torch.rsqrt(torch.where(squared > 1e-12, squared, 1))
-    return Rendering(rgb, sums.alpha, depth, sums.median_depth, normal)

@@ -1,26 +1,22 @@
 """The `cpu` backend: tiled Gaussian splatting in compiled kernels, one autograd function for all gradients.
 
-The order of the files is the order of the stages: `projection`, `binning`, `compositing`, `projection_backward`;
-`simd` and `jit` are what they are written with. Import this package only when something is to be drawn: it loads Numba.
+The order of the files is the order of the stages: `projection`, `binning`, `compositing`, `compositing_backward`,
+`projection_backward`; `drawing` calls them for one camera, `simd`, `layout` and `jit` are what they are written with.
+Import this package only when something is to be drawn: it loads Numba.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from recon.splat.backend_cpu import binning, compositing, projection, projection_backward
-from recon.splat.backend_cpu.jit import chunk_bounds, for_each_chunk, thread_count
-from recon.splat.backend_cpu.layout import ALPHA, CAMERA, FEATURES, MEDIAN, PLANES, RECORD, TILE_HEIGHT, TILE_WIDTH
-from recon.splat.backend_torch import Accumulated
-
-_GAUSSIANS_PER_CHUNK = 2048
-_BINNING_CHUNKS = 8
+from recon.splat.backend_cpu.drawing import Grid, Scene, SceneGrads, draw, draw_backward, pack_camera
+from recon.splat.backend_cpu.jit import for_each_chunk, one_thread, thread_count
+from recon.splat.backend_cpu.layout import ALPHA, COLORS, FEATURES, MEDIAN, PLANES
+from recon.splat.backend_torch import Accumulated, DrawOptions
 
 
 def accumulate(
@@ -31,110 +27,110 @@ def accumulate(
     sh: Tensor,  # (N, K, 3)
     viewmats: Tensor,  # (C, 4, 4) world to camera
     intrinsics: Tensor,  # (C, 3, 3)
-    width: int,
-    height: int,
+    background: Tensor,  # (3,)
+    options: DrawOptions,
 ) -> Accumulated:
     """Draws every camera; differentiable in every tensor argument. Computes in float32, whatever it is given."""
-    scene = (means.float(), quats.float(), log_scales.float(), logit_opacities.float(), sh.float())
-    channels = _Rasterize.apply(*scene, viewmats.float(), intrinsics.float(), width, height)
-    return Accumulated(*(channel.to(means.dtype) for channel in channels))
-
-
-@dataclass(frozen=True)
-class _Drawn:
-    """What the backward pass of one camera needs of its forward pass."""
-
-    camera: np.ndarray
-    records: np.ndarray
-    starts: np.ndarray
-    counts: np.ndarray
-    tile_starts: np.ndarray
-    entries: np.ndarray
-    entries_read: np.ndarray
-
-
-@dataclass(frozen=True)
-class _Grid:
-    """The tiles of a picture."""
-
-    width: int
-    height: int
-
-    @property
-    def columns(self) -> int:
-        return -(-self.width // TILE_WIDTH)
-
-    @property
-    def rows(self) -> int:
-        return -(-self.height // TILE_HEIGHT)
-
-    @property
-    def padded(self) -> tuple[int, int]:
-        """Height and width of whole tiles."""
-        return self.rows * TILE_HEIGHT, self.columns * TILE_WIDTH
+    tensors = (means, quats, log_scales, logit_opacities, sh, viewmats, intrinsics, background)
+    channels = _Rasterize.apply(*(tensor.float() for tensor in tensors), options)
+    channels = (channel if channel is None else channel.to(means.dtype) for channel in channels)
+    return Accumulated(*cast(tuple[Tensor, Tensor], tuple(channels)))
 
 
 class _Rasterize(torch.autograd.Function):
-    """(rgb, alpha, depth, normal, median depth) of C cameras."""
+    """(rgb, alpha, depth, normal, median depth) of C cameras; the last three are None without geometry."""
 
     @staticmethod
-    def forward(ctx: Any, *args: Any) -> tuple[Tensor, ...]:
-        *tensors, width, height = args
-        means, quats, log_scales, logit_opacities, sh, viewmats, intrinsics = (_array(t) for t in tensors)
-        scene = (means, quats, log_scales, logit_opacities, sh)
-        grid = _Grid(width, height)
-        pictures = torch.empty(viewmats.shape[0], PLANES, *grid.padded)
-        ctx.drawn = [
-            _draw(scene, _pack_camera(viewmat, matrix), grid, picture.numpy())
-            for viewmat, matrix, picture in zip(viewmats, intrinsics, pictures)
-        ]
-        ctx.grid = grid
+    def forward(ctx: Any, *args: Any) -> tuple[Tensor | None, ...]:
+        *tensors, options = args
+        means, quats, log_scales, logit_opacities, sh, viewmats, intrinsics, background = (_array(t) for t in tensors)
+        scene = Scene(means, quats, log_scales, logit_opacities, sh)
+        grid = Grid(options.width, options.height)
+        planes = PLANES if options.geometry else 2 + COLORS
+        pictures = torch.empty(len(viewmats), planes, *grid.padded)
+        cameras = [pack_camera(viewmat, matrix) for viewmat, matrix in zip(viewmats, intrinsics)]
+        drawn: list[Any] = [None] * len(cameras)
+
+        def draw_one(index: int) -> None:
+            drawn[index] = draw(scene, cameras[index], grid, options, background, pictures[index].numpy())
+
+        _for_each_camera(len(cameras), draw_one)
+        ctx.drawn, ctx.grid, ctx.options = drawn, grid, options
         ctx.save_for_backward(*tensors, pictures)
         ctx.set_materialize_grads(False)
-        cropped = pictures[..., :height, :width]
-        alpha, rgb, depth = cropped[:, ALPHA], cropped[:, 1:4].permute(0, 2, 3, 1), cropped[:, 4]
-        normal, median = cropped[:, 5:8].permute(0, 2, 3, 1), cropped[:, MEDIAN]
+        cropped = pictures[..., : options.height, : options.width]
+        rgb, alpha = cropped[:, 2:5].permute(0, 2, 3, 1), cropped[:, ALPHA]
+        if not options.geometry:
+            return rgb, alpha, None, None, None
+        median = cropped[:, MEDIAN]
         ctx.mark_non_differentiable(median)
-        return rgb, alpha, depth, normal, median
+        return rgb, alpha, cropped[:, 5], cropped[:, 6:9].permute(0, 2, 3, 1), median
 
     @staticmethod
     def backward(ctx: Any, *grads: Tensor | None) -> tuple[Tensor | None, ...]:
         rgb, alpha, depth, normal, _ = grads
         *tensors, pictures = ctx.saved_tensors
-        scene = tuple(_array(t) for t in tensors[:5])
-        scene_grads = tuple(np.zeros_like(array) for array in scene)
+        scene = Scene(*(_array(t) for t in tensors[:5]))
         viewmats = _array(tensors[5])
+        options, height, width = ctx.options, ctx.grid.height, ctx.grid.width
+        geometry = depth is not None or normal is not None
+        upstream = torch.zeros(len(viewmats), 1 + (FEATURES if geometry else COLORS), *ctx.grid.padded)
+        planes = upstream[..., :height, :width]
+        if rgb is not None:
+            planes[:, 1:4] = rgb.permute(0, 3, 1, 2)
+        if alpha is not None:
+            planes[:, 0] = -alpha
+        if depth is not None:
+            planes[:, 4] = depth
+        if normal is not None:
+            planes[:, 5:8] = normal.permute(0, 3, 1, 2)
+        separate = _cameras_in_parallel(len(viewmats))
+        sums = [SceneGrads.zeros(scene) for _ in range(len(viewmats) if separate else 1)]
+        camera_grads: list[Any] = [None] * len(viewmats)
+
+        def draw_one_backward(index: int) -> None:
+            camera_grads[index] = draw_backward(
+                scene,
+                ctx.drawn[index],
+                ctx.grid,
+                options,
+                pictures[index].numpy(),
+                upstream[index].numpy(),
+                geometry,
+                sums[index if separate else 0],
+            )
+
+        _for_each_camera(len(viewmats), draw_one_backward)
         viewmats_grad, intrinsics_grad = torch.zeros(viewmats.shape), torch.zeros(tensors[6].shape)
-        height, width = ctx.grid.height, ctx.grid.width
-        upstream = torch.zeros(1 + FEATURES, *ctx.grid.padded)
-        planes = upstream[:, :height, :width]
-        for index, drawn in enumerate(ctx.drawn):
-            if alpha is not None:
-                planes[0] = -alpha[index]
-            if rgb is not None:
-                planes[1:4] = rgb[index].permute(2, 0, 1)
-            if depth is not None:
-                planes[4] = depth[index]
-            if normal is not None:
-                planes[5:8] = normal[index].permute(2, 0, 1)
-            geometry = depth is not None or normal is not None
-            picture = pictures[index].numpy()
-            camera_grad = _draw_backward(scene, drawn, ctx.grid, picture, upstream.numpy(), geometry, scene_grads)
-            _unpack_camera_grad(camera_grad, viewmats[index], viewmats_grad[index], intrinsics_grad[index])
-        return (*(torch.from_numpy(g) for g in scene_grads), viewmats_grad, intrinsics_grad, None, None)
+        for index, grad in enumerate(camera_grads):
+            _unpack_camera_grad(grad, viewmats[index], viewmats_grad[index], intrinsics_grad[index])
+        background_grad = None
+        if ctx.needs_input_grad[7] and rgb is not None:
+            light = pictures[:, 0, :height, :width]
+            background_grad = (planes[:, 1:4] * light[:, None]).sum((0, 2, 3))
+        return (*SceneGrads.total(sums).tensors(scene), viewmats_grad, intrinsics_grad, background_grad, None)
+
+
+def _cameras_in_parallel(count: int) -> bool:
+    """Whether each thread draws cameras of its own: as soon as there is one for every thread, that saves all waiting."""
+    return count >= thread_count() > 1
+
+
+def _for_each_camera(count: int, work: Any) -> None:
+    if not _cameras_in_parallel(count):
+        for index in range(count):
+            work(index)
+        return
+
+    def alone(index: int) -> None:
+        with one_thread():
+            work(index)
+
+    for_each_chunk(count, alone)
 
 
 def _array(tensor: Tensor) -> np.ndarray:
     return tensor.detach().contiguous().numpy()
-
-
-def _pack_camera(viewmat: np.ndarray, intrinsics: np.ndarray) -> np.ndarray:
-    """View matrix (4, 4) and intrinsics (3, 3) to the (CAMERA,) doubles of the kernels."""
-    packed = np.zeros(CAMERA)
-    packed[:12] = viewmat[:3].ravel()
-    packed[12:16] = intrinsics[0, 0], intrinsics[1, 1], intrinsics[0, 2], intrinsics[1, 2]
-    packed[16:19] = -viewmat[:3, :3].T.astype(np.float64) @ viewmat[:3, 3]
-    return packed
 
 
 def _unpack_camera_grad(grad: np.ndarray, viewmat: np.ndarray, viewmat_grad: Tensor, intrinsics_grad: Tensor) -> None:
@@ -146,131 +142,3 @@ def _unpack_camera_grad(grad: np.ndarray, viewmat: np.ndarray, viewmat_grad: Ten
     viewmat_grad[:3] += torch.from_numpy(matrix)
     fx, fy, cx, cy = grad[12:16].tolist()
     intrinsics_grad += torch.tensor([[fx, 0, cx], [0, fy, cy], [0, 0, 0]])
-
-
-def _draw(scene: tuple[np.ndarray, ...], camera: np.ndarray, grid: _Grid, picture: np.ndarray) -> _Drawn:
-    """Fills `picture` (PLANES, padded height, padded width)."""
-    count = scene[0].shape[0]
-    records = np.empty((count, RECORD), np.float32)
-    keys, counts = np.empty(count, np.int32), np.empty(count, np.int32)
-    chunks = -(-count // _GAUSSIANS_PER_CHUNK)
-
-    def project(chunk: int) -> None:
-        bounds = chunk_bounds(count, chunks, chunk)
-        projection.project(*bounds, *scene, camera, grid.width, grid.height, records, keys, counts)
-
-    for_each_chunk(chunks, project)
-    order, starts = np.empty(count, np.int32), np.empty(count + 1, np.int64)
-    visible = binning.sort_by_depth(keys, order, np.empty(count, np.int32))
-    bound = binning.running_sum(counts, starts)
-    pair_tiles, pair_rows = np.empty(bound, np.int32), np.empty(bound, np.uint8)
-
-    def find_pairs(chunk: int) -> None:
-        bounds = chunk_bounds(count, chunks, chunk)
-        size = (grid.columns, grid.width, grid.height)
-        binning.find_pairs(*bounds, records, counts, starts, *size, pair_tiles, pair_rows)
-
-    for_each_chunk(chunks, find_pairs)
-    tile_starts, entries = _bin(order[:visible], starts, counts, pair_tiles, pair_rows, grid)
-    entries_read = np.empty(grid.columns * grid.rows, np.int32)
-
-    def composite(tiles: np.ndarray) -> None:
-        size = (grid.columns, grid.width, grid.height)
-        compositing.composite(
-            tiles, tile_starts, entries, records.reshape(-1), *size, picture.reshape(-1), entries_read
-        )
-
-    _for_tiles(tile_starts, composite)
-    return _Drawn(camera, records, starts, counts, tile_starts, entries, entries_read)
-
-
-def _bin(
-    order: np.ndarray,
-    starts: np.ndarray,
-    counts: np.ndarray,
-    pair_tiles: np.ndarray,
-    pair_rows: np.ndarray,
-    grid: _Grid,
-) -> tuple[np.ndarray, np.ndarray]:
-    """The tiles' lists: where each begins (tiles + 1,) and their entries (E, 3)."""
-    tiles = grid.columns * grid.rows
-    chunks = min(_BINNING_CHUNKS, -(-max(len(order), 1) // _GAUSSIANS_PER_CHUNK))
-    histograms = np.empty((chunks, tiles), np.int64)
-    tile_starts = np.empty(tiles + 1, np.int64)
-
-    def count_entries(chunk: int) -> None:
-        bounds = chunk_bounds(len(order), chunks, chunk)
-        binning.count_entries(*bounds, order, starts, counts, pair_tiles, histograms[chunk])
-
-    for_each_chunk(chunks, count_entries)
-    entries = np.empty((binning.place_chunks(histograms, tile_starts), 3), np.int32)
-
-    def scatter_entries(chunk: int) -> None:
-        bounds = chunk_bounds(len(order), chunks, chunk)
-        binning.scatter_entries(*bounds, order, starts, counts, pair_tiles, pair_rows, histograms[chunk], entries)
-
-    for_each_chunk(chunks, scatter_entries)
-    return tile_starts, entries
-
-
-def _for_tiles(tile_starts: np.ndarray, work: Callable[[np.ndarray], None]) -> None:
-    """Hands out the tiles, long lists first, so that all threads finish at about the same time."""
-    longest_first = np.argsort(-np.diff(tile_starts), kind="stable").astype(np.int32)
-    chunks = min(4 * thread_count(), len(longest_first))
-    for_each_chunk(chunks, lambda chunk: work(np.ascontiguousarray(longest_first[chunk::chunks])))
-
-
-def _draw_backward(
-    scene: tuple[np.ndarray, ...],
-    drawn: _Drawn,
-    grid: _Grid,
-    picture: np.ndarray,
-    picture_grad: np.ndarray,
-    geometry: bool,
-    scene_grads: tuple[np.ndarray, ...],
-) -> np.ndarray:
-    """Adds one camera's gradients to `scene_grads`; returns that of the packed camera."""
-    means, quats, log_scales, _, sh = scene
-    size = (grid.width, grid.height)
-    pair_grads = np.empty((int(drawn.starts[-1]), RECORD), np.float32)
-
-    def composite_backward(tiles: np.ndarray) -> None:
-        compositing.composite_backward(
-            tiles,
-            drawn.tile_starts,
-            drawn.entries,
-            drawn.records.reshape(-1),
-            grid.columns,
-            *size,
-            picture.reshape(-1),
-            picture_grad.reshape(-1),
-            drawn.entries_read,
-            geometry,
-            pair_grads.reshape(-1),
-        )
-
-    _for_tiles(drawn.tile_starts, composite_backward)
-    count = means.shape[0]
-    chunks = -(-count // _GAUSSIANS_PER_CHUNK)
-    camera_grads = np.zeros((max(chunks, 1), CAMERA))
-
-    def project_backward(chunk: int) -> None:
-        bounds = chunk_bounds(count, chunks, chunk)
-        projection_backward.project_backward(
-            *bounds,
-            means,
-            quats,
-            log_scales,
-            sh,
-            drawn.camera,
-            *size,
-            drawn.records,
-            drawn.starts,
-            drawn.counts,
-            pair_grads,
-            *scene_grads,
-            camera_grads[chunk],
-        )
-
-    for_each_chunk(chunks, project_backward)
-    return camera_grads.sum(0)

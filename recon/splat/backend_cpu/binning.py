@@ -1,8 +1,8 @@
 """Which Gaussians touch which tile, nearest first.
 
-One radix sort orders all Gaussians by depth; scattering them in that order leaves every tile's list sorted, so no
-tile sorts anything. Work is cut into chunks of consecutive Gaussians, each of which knows in advance where its entries
-go, so the result does not depend on threads.
+Work is cut into chunks of consecutive Gaussians. Each chunk lists its pairs tile by tile; a tile then gathers its runs
+from all chunks and sorts them by depth. Equal depths keep the Gaussians' order, so the lists depend neither on the
+threads nor on the chunks.
 """
 
 # mypy: disable-error-code="no-untyped-def"
@@ -13,151 +13,197 @@ import math
 import numpy as np
 
 from recon.splat.backend_cpu.jit import kernel
-from recon.splat.backend_cpu.layout import HALF_X, HALF_Y, MEAN_X, MEAN_Y, REACH, TILE_HEIGHT, TILE_WIDTH, XX, XY, YY
+from recon.splat.backend_cpu.layout import (
+    DEPTH,
+    ENTRY,
+    HALF_ROW,
+    HALF_Y,
+    MEAN_X,
+    MEAN_Y,
+    RECORD,
+    SLOPE,
+    TILE_HEIGHT,
+    TILE_WIDTH,
+)
 
-_DIGIT = 11
+_ZERO, _HALF, _ONE = np.float32(0), np.float32(0.5), np.float32(1)
+_INVERSE_WIDTH, _INVERSE_HEIGHT = np.float32(1 / TILE_WIDTH), np.float32(1 / TILE_HEIGHT)
+_DIGIT = 8
 _BUCKETS = 1 << _DIGIT
+_FEW = 24
+"""Lists up to this length are sorted by insertion."""
 
 
 @kernel
-def sort_by_depth(keys, order, scratch):
-    """Stable argsort of positive int32 keys into `order`, leaving out zeros; returns how many were sorted.
-
-    Three passes of 11 bits; a pass whose digit is the same for all keys is skipped.
-    """
-    histogram = np.zeros((3, _BUCKETS), np.int64)
-    total = 0
-    for i in range(keys.shape[0]):
-        key = keys[i]
-        if key > 0:
-            histogram[0, key & (_BUCKETS - 1)] += 1
-            histogram[1, (key >> _DIGIT) & (_BUCKETS - 1)] += 1
-            histogram[2, key >> (2 * _DIGIT)] += 1
-            order[total] = i
-            total += 1
-    for digit in range(3):
-        shift = digit * _DIGIT
-        position, trivial = 0, False
-        for bucket in range(_BUCKETS):
-            size = histogram[digit, bucket]
-            trivial = trivial or size == total
-            histogram[digit, bucket] = position
-            position += size
-        if trivial:
-            continue
-        for j in range(total):
-            i = order[j]
-            bucket = (keys[i] >> shift) & (_BUCKETS - 1)
-            scratch[histogram[digit, bucket]] = i
-            histogram[digit, bucket] += 1
-        for j in range(total):
-            order[j] = scratch[j]
-    return total
-
-
-@kernel
-def running_sum(counts, starts):
-    """starts[i] = counts[0] + ... + counts[i - 1], also for i = len(counts); returns the total."""
-    total = 0
-    for i in range(counts.shape[0]):
-        starts[i] = total
-        total += counts[i]
-    starts[counts.shape[0]] = total
-    return total
-
-
-@kernel
-def _span(a, b, determinant, level, lo, hi, extreme):
-    """The x-interval of the ellipse a x² + 2 b x y + c y² <= level over the band lo <= y <= hi.
-
-    `determinant` is a c - b², and `extreme` the y of the ellipse's rightmost point; the leftmost one lies opposite.
-    """
-    y = min(max(extreme, lo), hi)
-    upper = (-b * y + math.sqrt(max(a * level - determinant * y * y, 0.0))) / a
-    y = min(max(-extreme, lo), hi)
-    lower = (-b * y - math.sqrt(max(a * level - determinant * y * y, 0.0))) / a
-    return lower, upper
-
-
-@kernel
-def find_pairs(start, stop, records, counts, starts, tiles_x, width, height, pair_tiles, pair_rows):
-    """For Gaussians start..stop: the tiles that hold one of their pixels, and which rows of them.
-
-    Writes tile and (first row << 4 | last row) of each pair from starts[i] on, and lowers counts[i] from a bound to
-    the number of pairs.
-    """
+def find_pairs(
+    start,
+    stop,
+    records,  # (padded N * RECORD,)
+    half_widths,  # (padded N,)
+    width,
+    height,
+    base,
+    capacity,
+    starts,  # out (N,): first pair of each Gaussian
+    counts,  # out (N,): its number of pairs
+    entries,  # out (pairs * ENTRY,): this chunk's run begins at `base` and is ordered by tile
+    offsets,  # out (tiles + 1,): where each tile's part of it begins
+):
+    """Lists the tiles that Gaussians start..stop are drawn in. Returns the number of pairs, even where it is more than
+    `capacity` and the list therefore incomplete."""
+    tiles_x = (width - 1) // TILE_WIDTH + 1
+    tiles_y = (height - 1) // TILE_HEIGHT + 1
+    tile_of = np.empty(capacity, np.int32)
+    rows_of = np.empty(capacity, np.int32)
+    owner = np.empty(capacity, np.int32)
+    offsets[:] = 0
+    right_end, bottom_end = np.float32(width) - _HALF, np.float32(height) - _HALF
+    found = 0
     for i in range(start, stop):
-        if counts[i] == 0:
+        starts[i] = base + found
+        counts[i] = 0
+        half_x = half_widths[i]
+        if half_x <= _ZERO:
             continue
-        record = records[i]
-        x, y = np.float64(record[MEAN_X]), np.float64(record[MEAN_Y])
-        a, b, c = np.float64(record[XX]) * 16, np.float64(record[XY]) * 8, np.float64(record[YY]) * 16
-        level = 2 * np.float64(record[REACH])
-        half_x, half_y = np.float64(record[HALF_X]), np.float64(record[HALF_Y])
-        determinant = level * c / (half_x * half_x)  # a c - b² would cancel for needles
-        extreme_y, extreme_x = -b / c * half_x, -b / a * half_y
-        pair = starts[i]
-        first = max(math.floor((y - half_y) / TILE_HEIGHT), 0)
-        last = min(math.floor((y + half_y) / TILE_HEIGHT), (height - 1) // TILE_HEIGHT)
-        for tile_y in range(first, last + 1):
-            centre_y = tile_y * TILE_HEIGHT + 0.5 - y
-            lo, hi = max(centre_y, -half_y), min(centre_y + (TILE_HEIGHT - 1), half_y)
-            if lo > hi:
-                continue
-            left, right = _span(a, b, determinant, level, lo, hi, extreme_y)
-            pixel_first = max(math.ceil(x + left - 0.5), 0)
-            pixel_last = min(math.floor(x + right - 0.5), width - 1)
-            if pixel_first > pixel_last:
-                continue
-            for tile_x in range(pixel_first // TILE_WIDTH, pixel_last // TILE_WIDTH + 1):
-                centre_x = tile_x * TILE_WIDTH + 0.5 - x
-                lo, hi = max(centre_x, -half_x), min(centre_x + (TILE_WIDTH - 1), half_x)
-                if lo > hi:
-                    continue
-                upper, lower = _span(c, b, determinant, level, lo, hi, extreme_x)
-                row_first = max(math.ceil(y + upper - 0.5) - tile_y * TILE_HEIGHT, 0)
-                row_last = min(math.floor(y + lower - 0.5) - tile_y * TILE_HEIGHT, TILE_HEIGHT - 1)
-                if row_first > row_last or pair >= starts[i + 1]:
-                    continue
-                pair_tiles[pair] = tile_y * tiles_x + tile_x
-                pair_rows[pair] = (row_first << 4) | row_last
-                pair += 1
-        counts[i] = pair - starts[i]
-
-
-@kernel
-def count_entries(start, stop, order, starts, counts, pair_tiles, histogram):
-    """histogram[tile] = how many of the Gaussians order[start..stop] touch the tile."""
-    histogram[:] = 0
-    for j in range(start, stop):
-        i = order[j]
-        for pair in range(starts[i], starts[i] + counts[i]):
-            histogram[pair_tiles[pair]] += 1
-
-
-@kernel
-def place_chunks(histograms, tile_starts):
-    """Turns (chunks, tiles) counts into the position of each chunk's first entry; fills the (tiles + 1,) starts."""
+        record = i * RECORD
+        x, y, half_y = records[record + MEAN_X], records[record + MEAN_Y], records[record + HALF_Y]
+        # Pixels whose centres lie in the box; all of these are positive, so that int() rounds down.
+        first_x = int(max(x - half_x + _HALF, _ZERO))
+        last_x = int(min(max(x + half_x - _HALF, _ZERO), right_end))
+        first_y = int(max(y - half_y + _HALF, _ZERO))
+        last_y = int(min(max(y + half_y - _HALF, _ZERO), bottom_end))
+        if first_x > last_x or first_y > last_y:
+            continue
+        left, right = first_x // TILE_WIDTH, last_x // TILE_WIDTH
+        for tile_y in range(first_y // TILE_HEIGHT, last_y // TILE_HEIGHT + 1):
+            top = tile_y * TILE_HEIGHT
+            row_first, row_last = max(first_y - top, 0), min(last_y - top, TILE_HEIGHT - 1)
+            begin, end = left, right
+            if left < right:
+                # The widest that the ellipse gets within these rows, each way.
+                slope, half_row, narrowing = records[record + SLOPE], records[record + HALF_ROW], _ONE / half_y
+                lowest = max(np.float32(top + row_first) + _HALF - y, -half_y)
+                highest = min(np.float32(top + row_last) + _HALF - y, half_y)
+                extreme = slope * half_y * half_y / half_x
+                dy = min(max(extreme, lowest), highest)
+                reach = (
+                    x
+                    + slope * dy
+                    + half_row * math.sqrt(max(_ONE - (narrowing * dy) * (narrowing * dy), _ZERO))
+                    - _HALF
+                )
+                dy = min(max(-extreme, lowest), highest)
+                start_x = (
+                    x
+                    + slope * dy
+                    - half_row * math.sqrt(max(_ONE - (narrowing * dy) * (narrowing * dy), _ZERO))
+                    + _HALF
+                )
+                begin = max(int(max(start_x, _ZERO)) // TILE_WIDTH, left)
+                end = min(int(max(reach, _ZERO)) // TILE_WIDTH, right)
+            for tile_x in range(begin, end + 1):
+                if found < capacity:
+                    tile = tile_y * tiles_x + tile_x
+                    tile_of[found] = tile
+                    rows_of[found] = (row_first << 4) | row_last
+                    owner[found] = i
+                    offsets[tile] += 1
+                found += 1
+        counts[i] = base + found - starts[i]
     position = 0
-    for tile in range(histograms.shape[1]):
-        tile_starts[tile] = position
-        for chunk in range(histograms.shape[0]):
-            size = histograms[chunk, tile]
-            histograms[chunk, tile] = position
-            position += size
-    tile_starts[histograms.shape[1]] = position
-    return position
+    for tile in range(tiles_x * tiles_y + 1):
+        size = offsets[tile]
+        offsets[tile] = position
+        position += size
+    for pair in range(min(found, capacity)):
+        tile = tile_of[pair]
+        slot = (base + offsets[tile]) * ENTRY
+        offsets[tile] += 1
+        entries[slot] = owner[pair]
+        entries[slot + 1] = base + pair
+        entries[slot + 2] = rows_of[pair]
+    for tile in range(tiles_x * tiles_y, 0, -1):
+        offsets[tile] = offsets[tile - 1]
+    offsets[0] = 0
+    return found
 
 
 @kernel
-def scatter_entries(start, stop, order, starts, counts, pair_tiles, pair_rows, positions, entries):
-    """Writes (Gaussian, pair, rows) of every pair of order[start..stop] into its tile's part of `entries` (E, 3)."""
-    for j in range(start, stop):
-        i = order[j]
-        for pair in range(starts[i], starts[i] + counts[i]):
-            tile = pair_tiles[pair]
-            slot = positions[tile]
-            positions[tile] = slot + 1
-            entries[slot, 0] = i
-            entries[slot, 1] = pair
-            entries[slot, 2] = pair_rows[pair]
+def place_tiles(offsets, tile_starts):
+    """Where each tile's list begins (tiles + 1,), from the (chunks, tiles + 1) offsets of its runs."""
+    position = 0
+    for tile in range(offsets.shape[1] - 1):
+        tile_starts[tile] = position
+        for chunk in range(offsets.shape[0]):
+            position += offsets[chunk, tile + 1] - offsets[chunk, tile]
+    tile_starts[offsets.shape[1] - 1] = position
+
+
+@kernel
+def gather_tile(tile, offsets, bases, entries, bits, records, length, keys, order, scratch, sorted_entries, begin):
+    """Writes a tile's `length` entries, nearest first, into `sorted_entries` from entry `begin` on.
+
+    Args:
+        offsets, bases: where each chunk's run for the tile is.
+        entries: the chunks' lists.
+        bits: the records again, as int32: positive floats sort like their bits.
+        keys, order, scratch: room for `length` int32 each.
+    """
+    count = 0
+    lowest, differing = 0, 0
+    for chunk in range(offsets.shape[0]):
+        for slot in range(bases[chunk] + offsets[chunk, tile], bases[chunk] + offsets[chunk, tile + 1]):
+            key = bits[entries[slot * ENTRY] * RECORD + DEPTH]
+            if count == 0:
+                lowest = key
+            differing |= key ^ lowest
+            keys[count] = key
+            order[count] = slot
+            count += 1
+    if count <= _FEW:
+        for i in range(1, count):
+            key, slot = keys[i], order[i]
+            j = i
+            while j > 0 and keys[j - 1] > key:
+                keys[j], order[j] = keys[j - 1], order[j - 1]
+                j -= 1
+            keys[j], order[j] = key, slot
+        for i in range(count):
+            scratch[i] = order[i]
+    else:
+        sort_by_key(keys, order, scratch, count, differing)
+    for i in range(count):
+        source, target = scratch[i] * ENTRY, (begin + i) * ENTRY
+        sorted_entries[target] = entries[source]
+        sorted_entries[target + 1] = entries[source + 1]
+        sorted_entries[target + 2] = entries[source + 2]
+
+
+@kernel
+def sort_by_key(keys, values, out, count, differing):
+    """Stable radix sort of positive int32 keys; `out` gets the values in order. Digits in which no bit of `differing`
+    is set are passed over. Overwrites keys and values."""
+    histogram = np.empty(_BUCKETS, np.int32)
+    spare = np.empty(count, np.int32)
+    for shift in range(0, 32, _DIGIT):
+        if (differing >> shift) & (_BUCKETS - 1) == 0:
+            continue
+        histogram[:] = 0
+        for i in range(count):
+            histogram[(keys[i] >> shift) & (_BUCKETS - 1)] += 1
+        position = 0
+        for bucket in range(_BUCKETS):
+            size = histogram[bucket]
+            histogram[bucket] = position
+            position += size
+        for i in range(count):
+            bucket = (keys[i] >> shift) & (_BUCKETS - 1)
+            target = histogram[bucket]
+            histogram[bucket] = target + 1
+            spare[target] = keys[i]
+            out[target] = values[i]
+        for i in range(count):
+            keys[i] = spare[i]
+            values[i] = out[i]
+    for i in range(count):
+        out[i] = values[i]

@@ -11,15 +11,19 @@ from __future__ import annotations
 
 import itertools
 import os
-from collections.abc import Callable
+import threading
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 
 import numba
 
 from recon._jit import compiled
+from recon.splat.backend_cpu.simd import HOST_LANES, LANES
 
-kernel = compiled(error_model="numpy")
-"""The decorator of all kernels here; the error model is IEEE division."""
+kernel = compiled(error_model="numpy", cached=LANES == HOST_LANES)
+"""The decorator of all kernels here; the error model is IEEE division. Kernels for another vector length are not kept
+on disk, where they could be taken for the usual ones."""
 
 
 def thread_count() -> int:
@@ -28,6 +32,7 @@ def thread_count() -> int:
 
 
 _pool: ThreadPoolExecutor | None = None
+_local = threading.local()
 
 
 def _forget_pool() -> None:
@@ -54,7 +59,7 @@ def for_each_chunk(count: int, work: Callable[[int], None]) -> None:
                 return
             work(ticket)
 
-    helpers = min(thread_count(), count) - 1
+    helpers = 0 if getattr(_local, "alone", False) else min(thread_count(), count) - 1
     if helpers > 0 and _pool is None:
         _pool = ThreadPoolExecutor(thread_count() - 1, thread_name_prefix="splat")
     futures = [_pool.submit(drain) for _ in range(helpers)] if _pool is not None else []
@@ -64,6 +69,12 @@ def for_each_chunk(count: int, work: Callable[[int], None]) -> None:
             future.result()
 
 
-def chunk_bounds(length: int, count: int, chunk: int) -> tuple[int, int]:
-    """The half-open range of items in one of `count` nearly equal chunks."""
-    return length * chunk // count, length * (chunk + 1) // count
+@contextmanager
+def one_thread() -> Iterator[None]:
+    """Within it, the calling thread does all chunks itself: for work that is already spread over threads."""
+    before = getattr(_local, "alone", False)
+    _local.alone = True
+    try:
+        yield
+    finally:
+        _local.alone = before

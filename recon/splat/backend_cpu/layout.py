@@ -1,34 +1,50 @@
 """Where things stand in the arrays that kernels share.
 
-A tile is one vector wide, so that a row of a tile is one register. Every Gaussian that is on the screen has a
-64-byte record; every pair of a Gaussian and a tile it touches has a 64-byte gradient row of its own, which makes the
-backward pass free of atomics and independent of scheduling.
+Every Gaussian that is on the screen has a 64-byte record; every pair of a Gaussian and a tile it touches has a 64-byte
+gradient row of its own, which makes the backward pass free of atomics and independent of scheduling.
+
+The exponent of a Gaussian is kept completed to squares: with d the pixel less the mean and p = dx - SLOPE dy it is
+ALONG p² + ACROSS dy², a sum of two positive terms, which needles cannot cancel. Exponents and opacities count in powers
+of two, so that one sum and one exponential give the opacity at a pixel.
 """
 
 from __future__ import annotations
 
 from recon.splat.backend_cpu.simd import LANES
 
-TILE_WIDTH = LANES
+TILE_WIDTH = 32
 TILE_HEIGHT = 16
-TILE_PIXELS = TILE_WIDTH * TILE_HEIGHT
+FEW_VECTORS = 16 // LANES
+"""Up to this many, every row of a Gaussian gets as many vectors as its widest: what that wastes on lanes costs less
+than a branch that nobody can predict."""
+PITCH = TILE_WIDTH + FEW_VECTORS * LANES
+"""Floats of a row of a tile's working state: vectors start anywhere in the tile and may reach over its right side."""
+STATE = PITCH * TILE_HEIGHT
 
 RECORD = 16
 """Floats of a screen record: the names below."""
 MEAN_X, MEAN_Y = 0, 1  # pixels
-XX, XY, YY = 2, 3, 4  # the exponent over 8 is XX dx² + XY dx dy + YY dy²
+ALONG, SLOPE, ACROSS = 2, 3, 4
 OPACITY = 5
 RED, GREEN, BLUE = 6, 7, 8
 DEPTH = 9
 NORMAL_X, NORMAL_Y, NORMAL_Z = 10, 11, 12
-REACH = 13  # the Gaussian is drawn where its exponent is below this
-HALF_X, HALF_Y = 14, 15  # half the size in pixels of the box around what is drawn
+LOG_OPACITY = 13  # to base 2
+HALF_ROW = 14  # half the width in pixels of the widest row of what is drawn
+HALF_Y = 15  # half the height; row dy is HALF_ROW sqrt(1 - (dy / HALF_Y)²) to each side of its centre, SLOPE dy
 
-PLANES = 10
-"""Planes of a picture: the light left at the end, the record's features in their order, median depth, alpha. Alpha is
-one minus the light, but each is kept as it was summed up: near 0 and near 1 one of them is far more exact."""
+PAIR = 16
+"""Floats of a pair's gradient row: with g the gradient in the exponent, the sums over the tile's pixels of g, g p,
+g p², g dy, g p dy, g dy², then the gradients of the record's features in their order from RED on, three spare."""
+
 FEATURES = 7  # red, green, blue, depth, normal
-MEDIAN, ALPHA = 8, 9
+COLORS = 3
+LIGHT, ALPHA, MEDIAN = 0, 1, 9
+"""Planes of a picture: the light left at the end, alpha, red, green, blue, and with geometry depth, normal and median
+depth."""
+PLANES = 10
 
 CAMERA = 20
-"""Doubles of a camera: rotation rows and translation (3 x 4), fx, fy, cx, cy, centre in the world, 1 spare."""
+"""Floats of a camera: rotation rows and translation (3 x 4), fx, fy, cx, cy, centre in the world, 1 spare."""
+ENTRY = 3
+"""Integers of an entry of a tile's list: Gaussian, pair, and its rows of the tile (first << 4 | last)."""

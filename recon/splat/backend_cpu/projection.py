@@ -1,7 +1,8 @@
-"""Gaussians to screen records: the linearised (EWA) projection, view-dependent colour and normals, in doubles.
+"""Gaussians to screen records: the linearised (EWA) projection, view-dependent colour and normals, a vector of
+Gaussians at a time. `projection_backward` is the derivative of this file.
 
-One Gaussian costs some hundred operations, its pixels thousands: here exactness is nearly free, so the sums are done
-in float64 and rounded once. `projection_backward` is the derivative of this file.
+Sums that could cancel are avoided rather than computed in doubles: the determinant of the screen covariance by
+Lagrange's identity, the exponent as a sum of two squares (see `layout`).
 """
 
 # mypy: disable-error-code="no-untyped-def"
@@ -14,170 +15,200 @@ import numpy as np
 from recon.splat.backend_cpu import sh as harmonics
 from recon.splat.backend_cpu.jit import kernel
 from recon.splat.backend_cpu.layout import (
+    ACROSS,
+    ALONG,
     BLUE,
     DEPTH,
     GREEN,
-    HALF_X,
+    HALF_ROW,
     HALF_Y,
+    LOG_OPACITY,
     MEAN_X,
     MEAN_Y,
     NORMAL_X,
     NORMAL_Y,
     NORMAL_Z,
     OPACITY,
-    REACH,
+    RECORD,
     RED,
-    TILE_HEIGHT,
-    TILE_WIDTH,
-    XX,
-    XY,
-    YY,
+    SLOPE,
+)
+from recon.splat.backend_cpu.simd import (
+    LANES,
+    exp2,
+    fma,
+    gather,
+    load,
+    log2,
+    maximum,
+    minimum,
+    set_rows,
+    splat,
+    square_root,
+    store,
+    where_greater,
+    where_less,
 )
 from recon.splat.backend_torch import FRUSTUM_MARGIN, MIN_ALPHA, NEAR, SCREEN_BLUR
 
-REACH_SLACK = 0.01
-"""Added to the reach, so that rounding never keeps a Gaussian from a pixel that the exact test would give it."""
+_ZERO, _HALF, _ONE, _TWO = np.float32(0), np.float32(0.5), np.float32(1), np.float32(2)
+_LOG2E = np.float32(1 / math.log(2))
+_LN2 = np.float32(math.log(2))
+_BLUR, _MARGIN = np.float32(SCREEN_BLUR), np.float32(FRUSTUM_MARGIN)
+_NEAR, _MIN_ALPHA = np.float32(NEAR), np.float32(MIN_ALPHA)
+LOG_MIN_ALPHA = np.float32(math.log2(MIN_ALPHA))
+_LARGEST = np.float32(1e20)
+REACH_SLACK = np.float32(0.02)
+"""Widens the outlines that pixels are looked for in, so that rounding never hides one from the exact test."""
 
 
 @kernel
-def rotation(qw, qx, qy, qz):
+def turning(qw, qx, qy, qz):
     """Nine entries, row by row, of the rotation of a unit quaternion."""
     return (
-        1 - 2 * (qy * qy + qz * qz),
-        2 * (qx * qy - qw * qz),
-        2 * (qx * qz + qw * qy),
-        2 * (qx * qy + qw * qz),
-        1 - 2 * (qx * qx + qz * qz),
-        2 * (qy * qz - qw * qx),
-        2 * (qx * qz - qw * qy),
-        2 * (qy * qz + qw * qx),
-        1 - 2 * (qx * qx + qy * qy),
+        _ONE - (qy * qy + qz * qz) * _TWO,
+        (qx * qy - qw * qz) * _TWO,
+        (qx * qz + qw * qy) * _TWO,
+        (qx * qy + qw * qz) * _TWO,
+        _ONE - (qx * qx + qz * qz) * _TWO,
+        (qy * qz - qw * qx) * _TWO,
+        (qx * qz - qw * qy) * _TWO,
+        (qy * qz + qw * qx) * _TWO,
+        _ONE - (qx * qx + qy * qy) * _TWO,
     )
 
 
 @kernel
-def shortest_axis(s0, s1, s2):
-    """Index of the smallest of three, the first of equals."""
-    if s0 <= s1 and s0 <= s2:
-        return 0
-    return 1 if s1 <= s2 else 2
+def dot(a0, a1, a2, b0, b1, b2):
+    return fma(a0, b0, fma(a1, b1, a2 * b2))
+
+
+@kernel
+def times(row0, row1, row2, x, y, z):
+    """A row of three float32 times a column of three vectors."""
+    return x * row0 + y * row1 + z * row2
 
 
 @kernel
 def project(
     start,
     stop,
-    means,  # (N, 3)
-    quats,  # (N, 4)
-    log_scales,  # (N, 3)
+    means,  # (N * 3,)
+    quats,  # (N * 4,)
+    log_scales,  # (N * 3,)
     logit_opacities,  # (N,)
-    sh,  # (N, K, 3)
-    camera,  # (CAMERA,) float64
+    sh,  # (N * K * 3,)
+    count,  # K
+    camera,  # (CAMERA,)
     width,
     height,
-    records,  # out (N, RECORD)
-    depth_keys,  # out (N,) int32: bits of the depth, which sort like it; 0 = not drawn
-    tile_counts,  # out (N,) int32: upper bound of tiles touched
+    antialias,
+    records,  # out (padded N * RECORD,)
+    half_widths,  # out (padded N,): half the width in pixels of the box around what is drawn; 0 = cannot be seen
 ):
-    """Writes the records of Gaussians start..stop; those that cannot be seen get key 0 and no tiles."""
+    """Writes the records of Gaussians start..stop; `start` is a multiple of LANES, and whole vectors are written."""
     r00, r01, r02, t0 = camera[0], camera[1], camera[2], camera[3]
     r10, r11, r12, t1 = camera[4], camera[5], camera[6], camera[7]
     r20, r21, r22, t2 = camera[8], camera[9], camera[10], camera[11]
     fx, fy, cx, cy = camera[12], camera[13], camera[14], camera[15]
-    left, right = -cx - FRUSTUM_MARGIN * width, (1 + FRUSTUM_MARGIN) * width - cx
-    top, bottom = -cy - FRUSTUM_MARGIN * height, (1 + FRUSTUM_MARGIN) * height - cy
-    count = sh.shape[1]
-    values = np.empty(16, np.float64)
-    as_float = np.empty(1, np.float32)
-    as_bits = as_float.view(np.int32)
-    for i in range(start, stop):
-        depth_keys[i] = 0
-        tile_counts[i] = 0
-        mx, my, mz = np.float64(means[i, 0]), np.float64(means[i, 1]), np.float64(means[i, 2])
-        x = r00 * mx + r01 * my + r02 * mz + t0
-        y = r10 * mx + r11 * my + r12 * mz + t1
-        z = r20 * mx + r21 * my + r22 * mz + t2
-        if not z >= NEAR:  # also drops NaN
-            continue
-        opacity = 1 / (1 + math.exp(-np.float64(logit_opacities[i])))
-        if not opacity >= MIN_ALPHA:
-            continue
+    wide, high = np.float32(width), np.float32(height)
+    left, right = splat(-cx - _MARGIN * wide), splat((_ONE + _MARGIN) * wide - cx)
+    top, bottom = splat(-cy - _MARGIN * high), splat((_ONE + _MARGIN) * high - cy)
+    nothing, one, blur = splat(_ZERO), splat(_ONE), splat(_BLUR)
+    values = np.empty(16 * LANES, np.float32)
+    rows = np.empty(LANES, np.int64)
+    last = log_scales.shape[0] // 3 - 1
+    for block in range(start, stop, LANES):
+        for lane in range(LANES):
+            rows[lane] = min(block + lane, last)
+        mx, my, mz = gather(means, rows, 3, 0), gather(means, rows, 3, 1), gather(means, rows, 3, 2)
+        x = times(r00, r01, r02, mx, my, mz) + t0
+        y = times(r10, r11, r12, mx, my, mz) + t1
+        z = times(r20, r21, r22, mx, my, mz) + t2
+        opacity = one / (one + exp2(gather(logit_opacities, rows, 1, 0) * -_LOG2E))
 
-        qw, qx = np.float64(quats[i, 0]), np.float64(quats[i, 1])
-        qy, qz = np.float64(quats[i, 2]), np.float64(quats[i, 3])
-        norm = math.sqrt(qw * qw + qx * qx + qy * qy + qz * qz)
-        a00, a01, a02, a10, a11, a12, a20, a21, a22 = rotation(qw / norm, qx / norm, qy / norm, qz / norm)
-        s0 = math.exp(np.float64(log_scales[i, 0]))
-        s1 = math.exp(np.float64(log_scales[i, 1]))
-        s2 = math.exp(np.float64(log_scales[i, 2]))
+        qw, qx = gather(quats, rows, 4, 0), gather(quats, rows, 4, 1)
+        qy, qz = gather(quats, rows, 4, 2), gather(quats, rows, 4, 3)
+        shrink = one / square_root(fma(qw, qw, fma(qx, qx, fma(qy, qy, qz * qz))))
+        a00, a01, a02, a10, a11, a12, a20, a21, a22 = turning(qw * shrink, qx * shrink, qy * shrink, qz * shrink)
+        l0, l1, l2 = gather(log_scales, rows, 3, 0), gather(log_scales, rows, 3, 1), gather(log_scales, rows, 3, 2)
+        s0, s1, s2 = exp2(l0 * _LOG2E), exp2(l1 * _LOG2E), exp2(l2 * _LOG2E)
 
         # Rows of Jacobian @ camera rotation, then of Jacobian @ camera rotation @ axes @ scales.
-        px, py = fx * x / z, fy * y / z
-        j0, j1 = fx / z, fy / z
-        j02 = -min(max(px, left), right) / z
-        j12 = -min(max(py, top), bottom) / z
+        inverse = one / z
+        px, py = x * inverse * fx, y * inverse * fy
+        j0, j1 = inverse * fx, inverse * fy
+        j02 = nothing - minimum(maximum(px, left), right) * inverse
+        j12 = nothing - minimum(maximum(py, top), bottom) * inverse
         p0, p1, p2 = j0 * r00 + j02 * r20, j0 * r01 + j02 * r21, j0 * r02 + j02 * r22
         q0, q1, q2 = j1 * r10 + j12 * r20, j1 * r11 + j12 * r21, j1 * r12 + j12 * r22
-        u0 = (p0 * a00 + p1 * a10 + p2 * a20) * s0
-        u1 = (p0 * a01 + p1 * a11 + p2 * a21) * s1
-        u2 = (p0 * a02 + p1 * a12 + p2 * a22) * s2
-        v0 = (q0 * a00 + q1 * a10 + q2 * a20) * s0
-        v1 = (q0 * a01 + q1 * a11 + q2 * a21) * s1
-        v2 = (q0 * a02 + q1 * a12 + q2 * a22) * s2
-        uu, uv, vv = u0 * u0 + u1 * u1 + u2 * u2, u0 * v0 + u1 * v1 + u2 * v2, v0 * v0 + v1 * v1 + v2 * v2
+        u0, u1 = dot(p0, p1, p2, a00, a10, a20) * s0, dot(p0, p1, p2, a01, a11, a21) * s1
+        u2 = dot(p0, p1, p2, a02, a12, a22) * s2
+        v0, v1 = dot(q0, q1, q2, a00, a10, a20) * s0, dot(q0, q1, q2, a01, a11, a21) * s1
+        v2 = dot(q0, q1, q2, a02, a12, a22) * s2
+        uu, uv, vv = dot(u0, u1, u2, u0, u1, u2), dot(u0, u1, u2, v0, v1, v2), dot(v0, v1, v2, v0, v1, v2)
         # uu vv - uv² would cancel for needles; Lagrange's identity is a sum of squares.
         w0, w1, w2 = u1 * v2 - u2 * v1, u2 * v0 - u0 * v2, u0 * v1 - u1 * v0
-        determinant = w0 * w0 + w1 * w1 + w2 * w2 + SCREEN_BLUR * (uu + vv) + SCREEN_BLUR * SCREEN_BLUR
-        cov_xx, cov_yy = uu + SCREEN_BLUR, vv + SCREEN_BLUR
-        if not determinant < math.inf or not math.isfinite(px + py):
-            continue
+        sharp = dot(w0, w1, w2, w0, w1, w2)
+        determinant = sharp + (uu + vv + blur) * blur
+        cov_xx, cov_yy = uu + blur, vv + blur
+        if antialias:
+            opacity = opacity * square_root(sharp / determinant)
 
         centre_x, centre_y = px + cx, py + cy
-        reach = math.log(opacity / MIN_ALPHA) + REACH_SLACK
-        half_x, half_y = math.sqrt(2 * reach * cov_xx), math.sqrt(2 * reach * cov_yy)
-        if centre_x + half_x < 0 or centre_x - half_x > width or centre_y + half_y < 0 or centre_y - half_y > height:
-            continue
-        first_x = int(max(centre_x - half_x, 0.0)) // TILE_WIDTH
-        last_x = int(min(centre_x + half_x, width - 0.5)) // TILE_WIDTH
-        first_y = int(max(centre_y - half_y, 0.0)) // TILE_HEIGHT
-        last_y = int(min(centre_y + half_y, height - 0.5)) // TILE_HEIGHT
-        tile_counts[i] = (last_x - first_x + 1) * (last_y - first_y + 1)
-        as_float[0] = z
-        depth_keys[i] = as_bits[0]
+        log_opacity = log2(maximum(opacity, splat(_MIN_ALPHA)))
+        level = (log_opacity - LOG_MIN_ALPHA) * (_TWO * _LN2) + REACH_SLACK
+        half_x, half_y = square_root(level * cov_xx), square_root(level * cov_yy)
+        # Every comparison with a NaN is false, and the last ones have to be true.
+        shown = where_less(z, splat(_NEAR), nothing, half_x)
+        shown = where_less(opacity, splat(_MIN_ALPHA), nothing, shown)
+        shown = where_less(opacity, splat(_TWO), shown, nothing)
+        shown = where_less(determinant, splat(_LARGEST), shown, nothing)
+        shown = where_greater(centre_x + half_x, nothing, shown, nothing)
+        shown = where_less(centre_x - half_x, splat(wide), shown, nothing)
+        shown = where_greater(centre_y + half_y, nothing, shown, nothing)
+        shown = where_less(centre_y - half_y, splat(high), shown, nothing)
 
-        record = records[i]
-        record[MEAN_X] = centre_x
-        record[MEAN_Y] = centre_y
-        record[XX] = cov_yy / determinant / 16
-        record[XY] = -uv / determinant / 8
-        record[YY] = cov_xx / determinant / 16
-        record[OPACITY] = opacity
-        record[DEPTH] = z
-        record[REACH] = reach
-        record[HALF_X] = half_x
-        record[HALF_Y] = half_y
+        narrow = one / cov_yy
+        set_rows(records, block, RECORD, MEAN_X, centre_x)
+        set_rows(records, block, RECORD, MEAN_Y, centre_y)
+        set_rows(records, block, RECORD, ALONG, cov_yy / determinant * (_HALF * _LOG2E))
+        set_rows(records, block, RECORD, SLOPE, uv * narrow)
+        set_rows(records, block, RECORD, ACROSS, narrow * (_HALF * _LOG2E))
+        set_rows(records, block, RECORD, OPACITY, opacity)
+        set_rows(records, block, RECORD, DEPTH, z)
+        set_rows(records, block, RECORD, LOG_OPACITY, log_opacity)
+        set_rows(records, block, RECORD, HALF_ROW, square_root(level * determinant * narrow))
+        set_rows(records, block, RECORD, HALF_Y, half_y)
 
         dx, dy, dz = mx - camera[16], my - camera[17], mz - camera[18]
-        distance = math.sqrt(dx * dx + dy * dy + dz * dz)
-        harmonics.basis(count, dx / distance, dy / distance, dz / distance, values)
-        red, green, blue = 0.5, 0.5, 0.5
+        near = one / square_root(dot(dx, dy, dz, dx, dy, dz))
+        harmonics.basis(count, dx * near, dy * near, dz * near, values)
+        red, green, blue = splat(_HALF), splat(_HALF), splat(_HALF)
         for k in range(count):
-            red += values[k] * sh[i, k, 0]
-            green += values[k] * sh[i, k, 1]
-            blue += values[k] * sh[i, k, 2]
-        record[RED] = max(red, 0.0)
-        record[GREEN] = max(green, 0.0)
-        record[BLUE] = max(blue, 0.0)
+            value = load(values, k * LANES)
+            red = fma(value, gather(sh, rows, 3 * count, 3 * k), red)
+            green = fma(value, gather(sh, rows, 3 * count, 3 * k + 1), green)
+            blue = fma(value, gather(sh, rows, 3 * count, 3 * k + 2), blue)
+        brightness = red + green + blue
+        shown = where_less(brightness, splat(_LARGEST), shown, nothing)
+        shown = where_greater(brightness, splat(-_LARGEST), shown, nothing)
+        store(half_widths, block, shown)
+        set_rows(records, block, RECORD, RED, maximum(red, nothing))
+        set_rows(records, block, RECORD, GREEN, maximum(green, nothing))
+        set_rows(records, block, RECORD, BLUE, maximum(blue, nothing))
 
-        axis = shortest_axis(log_scales[i, 0], log_scales[i, 1], log_scales[i, 2])
-        if axis == 0:
-            n0, n1, n2 = a00, a10, a20
-        elif axis == 1:
-            n0, n1, n2 = a01, a11, a21
-        else:
-            n0, n1, n2 = a02, a12, a22
-        if n0 * dx + n1 * dy + n2 * dz > 0:
-            n0, n1, n2 = -n0, -n1, -n2
-        record[NORMAL_X] = n0
-        record[NORMAL_Y] = n1
-        record[NORMAL_Z] = n2
+        n0, n1 = shortest(l0, l1, l2, a00, a01, a02), shortest(l0, l1, l2, a10, a11, a12)
+        n2 = shortest(l0, l1, l2, a20, a21, a22)
+        toward = where_greater(dot(n0, n1, n2, dx, dy, dz), nothing, nothing - one, one)
+        set_rows(records, block, RECORD, NORMAL_X, n0 * toward)
+        set_rows(records, block, RECORD, NORMAL_Y, n1 * toward)
+        set_rows(records, block, RECORD, NORMAL_Z, n2 * toward)
+
+
+@kernel
+def shortest(l0, l1, l2, of_0, of_1, of_2):
+    """of_i for the smallest l_i, the first of equals."""
+    of_12 = where_less(l2, l1, of_2, of_1)
+    smaller = where_less(l2, l1, l2, l1)
+    return where_less(smaller, l0, of_12, of_0)

@@ -5,59 +5,70 @@ from __future__ import annotations
 
 import math
 
-from recon.splat.backend_cpu.jit import kernel
+import numpy as np
 
-_C0 = math.sqrt(1 / (4 * math.pi))
-_C1 = math.sqrt(3 / (4 * math.pi))
-_C2 = math.sqrt(15 / (4 * math.pi))
-_C2Z = math.sqrt(5 / (16 * math.pi))
-_C3A = math.sqrt(35 / (32 * math.pi))
-_C3B = math.sqrt(105 / (4 * math.pi))
-_C3C = math.sqrt(21 / (32 * math.pi))
-_C3Z = math.sqrt(7 / (16 * math.pi))
+from recon.splat.backend_cpu.jit import kernel
+from recon.splat.backend_cpu.simd import LANES, load, splat, store
+
+_C0 = np.float32(math.sqrt(1 / (4 * math.pi)))
+_C1 = np.float32(math.sqrt(3 / (4 * math.pi)))
+_C2 = np.float32(math.sqrt(15 / (4 * math.pi)))
+_C2Z = np.float32(math.sqrt(5 / (16 * math.pi)))
+_C3A = np.float32(math.sqrt(35 / (32 * math.pi)))
+_C3B = np.float32(math.sqrt(105 / (4 * math.pi)))
+_C3C = np.float32(math.sqrt(21 / (32 * math.pi)))
+_C3Z = np.float32(math.sqrt(7 / (16 * math.pi)))
+_HALF, _TWO, _THREE, _FOUR = np.float32(0.5), np.float32(2), np.float32(3), np.float32(4)
 
 
 @kernel
 def basis(count, x, y, z, values):
-    """Writes the first `count` (1, 4, 9 or 16) harmonics of the unit direction (x, y, z) into `values`."""
-    values[0] = _C0
+    """Writes the first `count` (1, 4, 9 or 16) harmonics of unit directions (vectors x, y, z) into `values`, a vector
+    each."""
+    store(values, 0, splat(_C0))
     if count > 1:
-        values[1] = -_C1 * y
-        values[2] = _C1 * z
-        values[3] = -_C1 * x
+        store(values, 1 * LANES, y * -_C1)
+        store(values, 2 * LANES, z * _C1)
+        store(values, 3 * LANES, x * -_C1)
     if count > 4:
         xx, yy, zz = x * x, y * y, z * z
-        values[4] = _C2 * x * y
-        values[5] = -_C2 * y * z
-        values[6] = _C2Z * (2 * zz - xx - yy)
-        values[7] = -_C2 * x * z
-        values[8] = 0.5 * _C2 * (xx - yy)
-    if count > 9:
-        values[9] = -_C3A * y * (3 * xx - yy)
-        values[10] = _C3B * x * y * z
-        values[11] = -_C3C * y * (4 * zz - xx - yy)
-        values[12] = _C3Z * z * (2 * zz - 3 * xx - 3 * yy)
-        values[13] = -_C3C * x * (4 * zz - xx - yy)
-        values[14] = 0.5 * _C3B * z * (xx - yy)
-        values[15] = -_C3A * x * (xx - 3 * yy)
+        store(values, 4 * LANES, x * y * _C2)
+        store(values, 5 * LANES, y * z * -_C2)
+        store(values, 6 * LANES, (zz * _TWO - xx - yy) * _C2Z)
+        store(values, 7 * LANES, x * z * -_C2)
+        store(values, 8 * LANES, (xx - yy) * (_HALF * _C2))
+        if count > 9:
+            store(values, 9 * LANES, y * (xx * _THREE - yy) * -_C3A)
+            store(values, 10 * LANES, x * y * z * _C3B)
+            store(values, 11 * LANES, y * (zz * _FOUR - xx - yy) * -_C3C)
+            store(values, 12 * LANES, z * (zz * _TWO - (xx + yy) * _THREE) * _C3Z)
+            store(values, 13 * LANES, x * (zz * _FOUR - xx - yy) * -_C3C)
+            store(values, 14 * LANES, z * (xx - yy) * (_HALF * _C3B))
+            store(values, 15 * LANES, x * (xx - yy * _THREE) * -_C3A)
 
 
 @kernel
 def basis_gradient(count, x, y, z, g):
-    """Gradient in (x, y, z) of the sum over k of g[k] times harmonic k."""
-    dx, dy, dz = 0.0, 0.0, 0.0
+    """Gradient in (x, y, z) of the sum over k of g[k], a vector each, times harmonic k."""
+    dx, dy, dz = splat(np.float32(0)), splat(np.float32(0)), splat(np.float32(0))
     if count > 1:
-        dx, dy, dz = -_C1 * g[3], -_C1 * g[1], _C1 * g[2]
+        dx, dy, dz = load(g, 3 * LANES) * -_C1, load(g, LANES) * -_C1, load(g, 2 * LANES) * _C1
     if count > 4:
-        dx += _C2 * (g[4] * y - g[7] * z + g[8] * x) - 2 * _C2Z * g[6] * x
-        dy += _C2 * (g[4] * x - g[5] * z - g[8] * y) - 2 * _C2Z * g[6] * y
-        dz += -_C2 * (g[5] * y + g[7] * x) + 4 * _C2Z * g[6] * z
+        g4, g5, g6 = load(g, 4 * LANES), load(g, 5 * LANES), load(g, 6 * LANES)
+        g7, g8 = load(g, 7 * LANES), load(g, 8 * LANES)
+        dx = dx + (g4 * y - g7 * z + g8 * x) * _C2 - g6 * x * (_TWO * _C2Z)
+        dy = dy + (g4 * x - g5 * z - g8 * y) * _C2 - g6 * y * (_TWO * _C2Z)
+        dz = dz - (g5 * y + g7 * x) * _C2 + g6 * z * (_FOUR * _C2Z)
     if count > 9:
         xx, yy, zz = x * x, y * y, z * z
-        dx += -_C3A * (6 * g[9] * x * y + 3 * g[15] * (xx - yy)) + _C3B * z * (g[10] * y + g[14] * x)
-        dx += _C3C * (2 * g[11] * x * y - g[13] * (4 * zz - 3 * xx - yy)) - 6 * _C3Z * g[12] * x * z
-        dy += -_C3A * (3 * g[9] * (xx - yy) - 6 * g[15] * x * y) + _C3B * z * (g[10] * x - g[14] * y)
-        dy += _C3C * (-g[11] * (4 * zz - xx - 3 * yy) + 2 * g[13] * x * y) - 6 * _C3Z * g[12] * y * z
-        dz += _C3B * (g[10] * x * y + 0.5 * g[14] * (xx - yy)) - 8 * _C3C * z * (g[11] * y + g[13] * x)
-        dz += 3 * _C3Z * g[12] * (2 * zz - xx - yy)
+        g9, g10, g11, g12 = load(g, 9 * LANES), load(g, 10 * LANES), load(g, 11 * LANES), load(g, 12 * LANES)
+        g13, g14, g15 = load(g, 13 * LANES), load(g, 14 * LANES), load(g, 15 * LANES)
+        dx = dx - (g9 * x * y * _TWO + g15 * (xx - yy)) * (_THREE * _C3A) + z * (g10 * y + g14 * x) * _C3B
+        dx = dx + (g11 * x * y * _TWO - g13 * (zz * _FOUR - xx * _THREE - yy)) * _C3C
+        dx = dx - g12 * x * z * (_TWO * _THREE * _C3Z)
+        dy = dy - (g9 * (xx - yy) - g15 * x * y * _TWO) * (_THREE * _C3A) + z * (g10 * x - g14 * y) * _C3B
+        dy = dy + (g13 * x * y * _TWO - g11 * (zz * _FOUR - xx - yy * _THREE)) * _C3C
+        dy = dy - g12 * y * z * (_TWO * _THREE * _C3Z)
+        dz = dz + (g10 * x * y + g14 * (xx - yy) * _HALF) * _C3B - z * (g11 * y + g13 * x) * (_TWO * _FOUR * _C3C)
+        dz = dz + g12 * (zz * _TWO - xx - yy) * (_THREE * _C3Z)
     return dx, dy, dz

@@ -50,7 +50,7 @@ def clear_pixels(scene: Scene, width: int, height: int, *, relative: float = 1e-
     tensors = gaussians.to(torch.float64).tensors()
     images = []
     for viewmat, matrix in zip(viewmats.double(), intrinsics.double()):
-        projected = oracle.project(*tensors, viewmat, matrix, width, height)
+        projected = oracle.project(*tensors, viewmat, matrix, oracle.DrawOptions(width, height))
         alphas = oracle.alphas_at_pixels(projected, width, height)
         ambiguous = near(alphas, oracle.MIN_ALPHA, relative) | near(uncapped(projected, width, height), 0.999, relative)
         alphas = torch.where(alphas < oracle.MIN_ALPHA, 0, alphas)

@@ -9,6 +9,7 @@ import torch
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
+from recon.splat.backend_torch import DrawOptions
 from recon.splat.gaussians import Gaussians
 from recon.splat.rasterize import Backend, RasterizeError, Rendering, rasterize
 from tests.recon.splat.scenes import Scene, clear_pixels, random_scene
@@ -185,7 +186,7 @@ def test_an_empty_scene_is_all_background():
 def test_a_backend_that_is_not_there_says_so():
     gaussians, viewmats, intrinsics = random_scene(0, 3, 0, (8, 8), 1, 3.0)
     with pytest.raises(RasterizeError, match="unknown backend 'metal'"):
-        rasterize(gaussians, (viewmats, intrinsics, 8, 8), backend="metal")  # type: ignore[arg-type]
+        rasterize(gaussians, (viewmats, intrinsics, 8, 8), backend="metal")  # type: ignore[call-overload]
     with pytest.raises(RasterizeError, match="needs its tensors on cuda"):
         rasterize(gaussians, (viewmats, intrinsics, 8, 8), backend="cuda")
 
@@ -194,11 +195,12 @@ def test_gsplat_that_is_not_there_is_named_and_focal_gradients_are_sent_elsewher
     from recon.splat import backend_cuda
 
     gaussians, viewmats, intrinsics = random_scene(0, 3, 0, (8, 8), 1, 3.0)
+    black, options = torch.zeros(3), DrawOptions(8, 8)
     with pytest.raises(backend_cuda.CudaBackendError, match="no gradient of the intrinsics"):
-        backend_cuda.accumulate(*gaussians.tensors(), viewmats, intrinsics.clone().requires_grad_(), 8, 8)
+        backend_cuda.accumulate(*gaussians.tensors(), viewmats, intrinsics.clone().requires_grad_(), black, options)
     if importlib.util.find_spec("gsplat") is None:
         with pytest.raises(backend_cuda.CudaBackendError, match="pip install gsplat"):
-            backend_cuda.accumulate(*gaussians.tensors(), viewmats, intrinsics, 8, 8)
+            backend_cuda.accumulate(*gaussians.tensors(), viewmats, intrinsics, black, options)
 
 
 def test_the_cuda_median_is_that_of_the_oracle_given_gsplats_lists():
@@ -212,7 +214,9 @@ def test_the_cuda_median_is_that_of_the_oracle_given_gsplats_lists():
     scene = random_scene(3, 60, 0, (width, height), 2, 3.0)
     clear = clear_pixels(scene, width, height)
     views = [
-        oracle.project(*scene[0].to(torch.float64).tensors(), view.double(), matrix.double(), width, height)
+        oracle.project(
+            *scene[0].to(torch.float64).tensors(), view.double(), matrix.double(), DrawOptions(width, height)
+        )
         for view, matrix in zip(scene[1], scene[2])
     ]
     count = min(len(view.depths) for view in views)

@@ -1,4 +1,4 @@
-"""The vector type of the kernels does on eight lanes what numpy does."""
+"""The vector type of the kernels does on its lanes what numpy does."""
 
 from __future__ import annotations
 
@@ -9,67 +9,104 @@ from numba import njit
 from recon.splat.backend_cpu import simd
 from recon.splat.backend_cpu.jit import for_each_chunk
 
-X = np.linspace(-2, 3, 8, dtype=np.float32)
-Y = np.array([3, -1, 0.5, 2, 1, -4, 0.25, 1], dtype=np.float32)
+X = np.linspace(-2, 3, 16, dtype=np.float32)
+Y = np.tile(np.array([3, -1, 0.5, 2, 1, -4, 0.25, 1], dtype=np.float32), 2)
+LANES = simd.LANES
 
 
 @njit
 def arithmetic(x, y, scalar, out):
     a, b = simd.load(x, 0), simd.load(y, 0)
     simd.store(out, 0, a + b * scalar)
-    simd.store(out, 8, scalar - a / b)
-    simd.store(out, 16, simd.fma(a, b, simd.splat(scalar)))
-    simd.store(out, 24, simd.where_greater(a, b, a, b))
-    simd.store(out, 32, simd.where_less(a, b, a, b))
-    return simd.any_positive(a), simd.any_positive(a * a * np.float32(-1))
+    simd.store(out, LANES, scalar - a / b)
+    simd.store(out, 2 * LANES, simd.fma(a, b, simd.splat(scalar)))
+    simd.store(out, 3 * LANES, simd.where_greater(a, b, a, b))
+    simd.store(out, 4 * LANES, simd.where_less(a, b, a, b))
+    simd.store(out, 5 * LANES, simd.maximum(a, b) - simd.minimum(a, b))
+    simd.store(out, 6 * LANES, simd.less_product(a, b, simd.lane_numbers()))
+    simd.store(out, 7 * LANES, simd.minus_magnitude(a))
+    simd.store(out, 8 * LANES, simd.truncated(a))
+    return simd.any_positive(a * a), simd.any_positive(a * a * np.float32(-1))
 
 
 @njit
-def exponential(t, out):
-    for i in range(0, t.shape[0], 8):
-        simd.store(out, i, simd.exp_minus_8(simd.load(t, i)))
+def functions(t, powers, fast_powers, logarithms, roots):
+    for i in range(0, t.shape[0], LANES):
+        a = simd.load(t, i)
+        simd.store(powers, i, simd.exp2(a))
+        simd.store(fast_powers, i, simd.fast_exp2(a))
+        positive = a * a + np.float32(1e-3)
+        simd.store(logarithms, i, simd.log2(positive))
+        simd.store(roots, i, simd.square_root(positive))
 
 
 @njit
 def sums(x, out):
     rows = (
-        simd.load(x, 0),
-        simd.load(x, 8),
-        simd.load(x, 16),
-        simd.load(x, 24),
-        simd.load(x, 32),
-        simd.load(x, 40),
-        simd.load(x, 48),
-        simd.load(x, 56),
-    )
-    simd.store(out, 0, simd.transposed_sums(rows))
+        simd.load(x, 0), simd.load(x, 16), simd.load(x, 32), simd.load(x, 48),
+        simd.load(x, 64), simd.load(x, 80), simd.load(x, 96), simd.load(x, 112),
+        simd.load(x, 128), simd.load(x, 144), simd.load(x, 160), simd.load(x, 176),
+        simd.load(x, 192), simd.load(x, 208), simd.load(x, 224), simd.load(x, 240),
+    )  # fmt: skip
+    simd.store_sums(out, 0, rows)
+    return simd.sum_lanes(rows[3])
+
+
+@njit
+def rows_of_a_table(table, rows, out):
+    value = simd.gather(table, rows, 5, 2)
+    simd.store(out, 0, value)
+    simd.set_rows(table, 1, 5, 3, value)
+    simd.add_rows(table, 1, 5, 4, value)
 
 
 def test_vector_arithmetic_is_that_of_numpy():
-    out = np.empty(40, np.float32)
-    two = np.float32(2)
-    assert arithmetic(X, Y, two, out) == (True, False)
-    expected = (X + Y * two, two - X / Y, X * Y + two, np.maximum(X, Y), np.minimum(X, Y))
-    np.testing.assert_allclose(out.reshape(5, 8), np.stack(expected), rtol=1e-6)
+    out = np.empty(9 * LANES, np.float32)
+    two, x, y = np.float32(2), X[:LANES], Y[:LANES]
+    assert arithmetic(x, y, two, out) == (True, False)
+    expected = (
+        x + y * two, two - x / y, x * y + two, np.maximum(x, y), np.minimum(x, y), np.abs(x - y),
+        x - y * np.arange(LANES), -np.abs(x), np.trunc(x),
+    )  # fmt: skip
+    np.testing.assert_allclose(out.reshape(9, LANES), np.stack(expected), rtol=1e-6, atol=1e-6)
 
 
-def test_the_exponential_is_good_to_three_parts_in_a_million():
-    t = np.linspace(0, simd.EXP_RANGE, 80_000, dtype=np.float32)
-    out = np.empty_like(t)
-    exponential(t, out)
-    np.testing.assert_allclose(out, np.exp(-8 * t.astype(np.float64)), rtol=3e-6)
-    outside = np.array([-1, 5, np.inf, -np.inf, 1, 2, 3, 4], np.float32)
-    clamped = np.empty_like(outside)
-    exponential(outside, clamped)
-    assert clamped[0] == pytest.approx(1, abs=1e-6)
-    assert clamped[1] == pytest.approx(np.exp(-8 * simd.EXP_RANGE), rel=1e-5)
+def test_exponentials_logarithms_and_roots_are_as_good_as_they_say():
+    t = np.linspace(-120, 120, 80_000, dtype=np.float32)
+    powers, fast_powers, logarithms, roots = (np.empty_like(t) for _ in range(4))
+    functions(t, powers, fast_powers, logarithms, roots)
+    exact = t.astype(np.float64)
+    positive = (t * t + np.float32(1e-3)).astype(np.float64)
+    np.testing.assert_allclose(powers, np.exp2(exact), rtol=3e-7)
+    np.testing.assert_allclose(fast_powers, np.exp2(exact), rtol=3e-6)
+    np.testing.assert_allclose(logarithms, np.log2(positive), rtol=3e-7, atol=3e-7)
+    np.testing.assert_allclose(roots, np.sqrt(positive), rtol=2e-7)
 
 
-def test_eight_vectors_are_summed_each_into_its_lane():
-    x = np.random.default_rng(0).normal(size=(8, 8)).astype(np.float32)
-    out = np.empty(8, np.float32)
-    sums(x.reshape(-1), out)
-    np.testing.assert_allclose(out, x.sum(1), rtol=1e-5)
+def test_the_exponential_is_clamped():
+    t = np.array([-np.inf, -1e4, 1e4, np.inf] * 4, np.float32)
+    powers = np.empty_like(t)
+    functions(t, powers, np.empty_like(t), np.empty_like(t), np.empty_like(t))
+    np.testing.assert_allclose(powers, [2.0**-126, 2.0**-126, 2.0**127, 2.0**127] * 4, rtol=1e-6)
+
+
+def test_sixteen_vectors_are_summed_each_into_its_place():
+    x = np.random.default_rng(0).normal(size=(16, 16)).astype(np.float32)
+    out = np.empty(16, np.float32)
+    total = sums(x.reshape(-1), out)
+    np.testing.assert_allclose(out, x[:, :LANES].sum(1), rtol=1e-5, atol=1e-5)
+    assert total == pytest.approx(x[3, :LANES].sum(), rel=1e-5)
+
+
+def test_columns_of_a_table_are_gathered_and_written():
+    table = np.random.default_rng(1).normal(size=(20, 5)).astype(np.float32)
+    rows = np.random.default_rng(2).integers(0, 20, LANES)
+    before, out = table.copy(), np.empty(LANES, np.float32)
+    rows_of_a_table(table.reshape(-1), rows, out)
+    np.testing.assert_array_equal(out, before[rows, 2])
+    np.testing.assert_array_equal(table[1 : 1 + LANES, 3], out)
+    np.testing.assert_array_equal(table[1 : 1 + LANES, 4], before[1 : 1 + LANES, 4] + out)
+    np.testing.assert_array_equal(table[:, :3], before[:, :3])
 
 
 def test_every_chunk_is_done_once():

@@ -1,0 +1,245 @@
+"""One camera drawn, and its gradients: the stages in order, each spread over chunks of Gaussians or tiles."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from recon.splat.backend_cpu import binning, compositing, compositing_backward, projection, projection_backward
+from recon.splat.backend_cpu.jit import for_each_chunk, thread_count
+from recon.splat.backend_cpu.layout import CAMERA, ENTRY, PAIR, RECORD, TILE_HEIGHT, TILE_WIDTH
+from recon.splat.backend_cpu.simd import LANES
+from recon.splat.backend_torch import DrawOptions
+
+_CHUNK = 2048
+"""Gaussians to a chunk; fixed, so that sums over chunks do not depend on the number of threads."""
+_SPARE = 1.25
+
+
+class _Room:
+    """How many pairs a chunk was last seen to need; only a guess that saves drawing twice."""
+
+    pairs = 2 * _CHUNK
+
+
+@dataclass(frozen=True)
+class Scene:
+    """The five tensors of `Gaussians` as contiguous float32 arrays."""
+
+    means: np.ndarray
+    quats: np.ndarray
+    log_scales: np.ndarray
+    logit_opacities: np.ndarray
+    sh: np.ndarray
+
+    @property
+    def count(self) -> int:
+        return len(self.means)
+
+    @property
+    def padded(self) -> int:
+        """The count rounded up to whole vectors."""
+        return -(-self.count // LANES) * LANES
+
+    def arrays(self) -> tuple[np.ndarray, ...]:
+        return self.means, self.quats, self.log_scales, self.logit_opacities, self.sh
+
+
+@dataclass(frozen=True)
+class SceneGrads:
+    """Gradients of a scene's five arrays, flat and padded to whole vectors."""
+
+    flat: tuple[Tensor, ...]
+
+    @classmethod
+    def zeros(cls, scene: Scene) -> SceneGrads:
+        return cls(tuple(torch.zeros(scene.padded * int(np.prod(array.shape[1:]))) for array in scene.arrays()))
+
+    @classmethod
+    def total(cls, parts: Sequence[SceneGrads]) -> SceneGrads:
+        """Their sum, in order; overwrites the first."""
+        for part in parts[1:]:
+            for ours, theirs in zip(parts[0].flat, part.flat):
+                ours += theirs
+        return parts[0]
+
+    def tensors(self, scene: Scene) -> tuple[Tensor, ...]:
+        return tuple(flat[: array.size].view(array.shape) for flat, array in zip(self.flat, scene.arrays()))
+
+
+@dataclass(frozen=True)
+class Grid:
+    """The tiles of a picture."""
+
+    width: int
+    height: int
+
+    @property
+    def tiles(self) -> int:
+        rows, columns = self.padded
+        return (rows // TILE_HEIGHT) * (columns // TILE_WIDTH)
+
+    @property
+    def padded(self) -> tuple[int, int]:
+        """Height and width of whole tiles."""
+        return -(-self.height // TILE_HEIGHT) * TILE_HEIGHT, -(-self.width // TILE_WIDTH) * TILE_WIDTH
+
+
+@dataclass(frozen=True)
+class Pairs:
+    """Which Gaussians are drawn in which tiles, as `binning.find_pairs` lists them.
+
+    Attributes:
+        starts: (N,) first pair of each Gaussian.
+        counts: (N,) its number of pairs.
+        room: pairs that there is room for.
+        offsets: (chunks, tiles + 1) where each tile's run begins in each chunk's list.
+        bases: (chunks,) where each chunk's list begins.
+        entries: (room * ENTRY,) the lists.
+    """
+
+    starts: np.ndarray
+    counts: np.ndarray
+    room: int
+    offsets: np.ndarray
+    bases: np.ndarray
+    entries: np.ndarray
+
+
+@dataclass(frozen=True)
+class Drawn:
+    """What the backward pass of one camera needs of its forward pass."""
+
+    camera: np.ndarray
+    records: np.ndarray
+    pairs: Pairs
+    tile_starts: np.ndarray
+    entries: np.ndarray
+    entries_read: np.ndarray
+
+
+def pack_camera(viewmat: np.ndarray, intrinsics: np.ndarray) -> np.ndarray:
+    """View matrix (4, 4) and intrinsics (3, 3) to the (CAMERA,) floats of the kernels."""
+    packed = np.zeros(CAMERA, np.float32)
+    packed[:12] = viewmat[:3].ravel()
+    packed[12:16] = intrinsics[0, 0], intrinsics[1, 1], intrinsics[0, 2], intrinsics[1, 2]
+    packed[16:19] = -viewmat[:3, :3].T.astype(np.float64) @ viewmat[:3, 3]
+    return packed
+
+
+def draw(
+    scene: Scene, camera: np.ndarray, grid: Grid, options: DrawOptions, background: np.ndarray, picture: np.ndarray
+) -> Drawn:
+    """Fills `picture` (planes, padded height, padded width)."""
+    records = np.empty(scene.padded * RECORD, np.float32)
+    half_widths = np.empty(scene.padded, np.float32)
+    flat = tuple(array.reshape(-1) for array in scene.arrays())
+
+    def project(chunk: int) -> None:
+        projection.project(
+            *_bounds(scene, chunk), *flat, scene.sh.shape[1], camera, grid.width, grid.height, options.antialias,
+            records, half_widths,
+        )  # fmt: skip
+
+    pairs = _list_pairs(scene, grid, records, half_widths, project)
+    tile_starts = np.zeros(grid.tiles + 1, np.int64)
+    binning.place_tiles(pairs.offsets, tile_starts)
+    sorted_entries = np.empty(int(tile_starts[-1]) * ENTRY, np.int32)
+    entries_read = np.empty(grid.tiles, np.int64)
+    bits = records.view(np.int32)
+    kernel = compositing.composite_geometry if options.geometry else compositing.composite_colors
+
+    def composite(tiles: np.ndarray) -> None:
+        kernel(
+            tiles, tile_starts, pairs.offsets, pairs.bases, pairs.entries, sorted_entries, entries_read, records, bits,
+            grid.width, grid.height, background, picture.reshape(-1),
+        )  # fmt: skip
+
+    _for_tiles(tile_starts, composite)
+    return Drawn(camera, records, pairs, tile_starts, sorted_entries, entries_read)
+
+
+def _list_pairs(
+    scene: Scene, grid: Grid, records: np.ndarray, half_widths: np.ndarray, project: Callable[[int], None]
+) -> Pairs:
+    """Projects the Gaussians and lists the tiles that each is drawn in; again with more room where it did not do."""
+    chunks = -(-scene.count // _CHUNK)
+    starts, counts = np.empty(scene.count, np.int64), np.empty(scene.count, np.int64)
+    offsets = np.empty((chunks, grid.tiles + 1), np.int32)
+    found = np.zeros(chunks, np.int64)
+
+    def fill(room: int) -> np.ndarray:
+        entries = np.empty(chunks * room * ENTRY, np.int32)
+
+        def list_pairs(chunk: int) -> None:
+            if found[chunk] == 0:
+                project(chunk)
+            found[chunk] = binning.find_pairs(
+                *_bounds(scene, chunk), records, half_widths, grid.width, grid.height, chunk * room, room, starts,
+                counts, entries, offsets[chunk],
+            )  # fmt: skip
+
+        for_each_chunk(chunks, list_pairs)
+        return entries
+
+    room = _Room.pairs
+    entries = fill(room)
+    if chunks and int(found.max()) > room:
+        room = _Room.pairs = int(found.max() * _SPARE)
+        entries = fill(room)
+    return Pairs(starts, counts, chunks * room, offsets, np.arange(chunks, dtype=np.int64) * room, entries)
+
+
+def draw_backward(
+    scene: Scene,
+    drawn: Drawn,
+    grid: Grid,
+    options: DrawOptions,
+    picture: np.ndarray,
+    picture_grad: np.ndarray,
+    geometry: bool,
+    grads: SceneGrads,
+) -> np.ndarray:
+    """Adds one camera's gradients to `grads`; returns that of the packed camera, in doubles."""
+    size = (grid.width, grid.height)
+    pair_grads = np.empty(drawn.pairs.room * PAIR, np.float32)
+    if geometry:
+        kernel = compositing_backward.composite_geometry_backward
+    else:
+        kernel = compositing_backward.composite_colors_backward
+
+    def composite_backward(tiles: np.ndarray) -> None:
+        kernel(
+            tiles, drawn.tile_starts, drawn.entries, drawn.entries_read, drawn.records, *size, picture.reshape(-1),
+            picture_grad.reshape(-1), pair_grads,
+        )  # fmt: skip
+
+    _for_tiles(drawn.tile_starts, composite_backward)
+    chunks = -(-scene.count // _CHUNK)
+    camera_grads = np.zeros((max(chunks, 1), CAMERA))
+    flat = [array.reshape(-1) for array in (scene.means, scene.quats, scene.log_scales, scene.sh)]
+    grad_arrays = [tensor.numpy() for tensor in grads.flat]
+
+    def project_backward(chunk: int) -> None:
+        projection_backward.project_backward(
+            *_bounds(scene, chunk), *flat, scene.sh.shape[1], drawn.camera, *size, options.antialias, drawn.records,
+            drawn.pairs.starts, drawn.pairs.counts, pair_grads, *grad_arrays, camera_grads[chunk],
+        )  # fmt: skip
+
+    for_each_chunk(chunks, project_backward)
+    return camera_grads.sum(0)
+
+
+def _bounds(scene: Scene, chunk: int) -> tuple[int, int]:
+    return chunk * _CHUNK, min((chunk + 1) * _CHUNK, scene.count)
+
+
+def _for_tiles(tile_starts: np.ndarray, work: Callable[[np.ndarray], None]) -> None:
+    """Hands out the tiles, long lists first, so that all threads finish at about the same time."""
+    longest_first = np.argsort(-np.diff(tile_starts), kind="stable").astype(np.int32)
+    chunks = min(4 * thread_count(), len(longest_first))
+    for_each_chunk(chunks, lambda chunk: work(np.ascontiguousarray(longest_first[chunk::chunks])))
