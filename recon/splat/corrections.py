@@ -7,6 +7,7 @@ its camera, an exposure, and a confidence of its pixels, estimated in the fit's 
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
@@ -14,13 +15,13 @@ import torch
 from torch import Tensor
 
 from recon.capture import Capture, Frame, Source
+from recon.splat.optimise import BETAS, adam_step
 from recon.splat.resizing import resized
 
 CONFIDENCE_CELLS = 16
 """Cells a side of a frame's map of residuals: what a frame shows wrongly is a part of the object, not a pixel."""
 _MEMORY = 0.5
 """Share of a residual that is kept when its frame is drawn again."""
-_BETAS = (0.9, 0.99)
 
 
 @dataclass(frozen=True)
@@ -226,9 +227,7 @@ class _Rows:
             return
         for row in gradient.flatten(1).any(1).nonzero()[:, 0].tolist():
             self._steps[row] += 1
-            first, second, count = self._first[row], self._second[row], self._steps[row]
-            first.lerp_(gradient[row], 1 - _BETAS[0])
-            second.mul_(_BETAS[1]).addcmul_(gradient[row], gradient[row], value=1 - _BETAS[1])
-            unbiased = (second / (1 - _BETAS[1] ** count)).sqrt().add_(1e-15)
-            self.values[row] -= factor * self._rate / (1 - _BETAS[0] ** count) * first / unbiased
+            correction = math.sqrt(1 - BETAS[1] ** self._steps[row]) / (1 - BETAS[0] ** self._steps[row])
+            moments = self._first[row], self._second[row]
+            adam_step(self.values[row], gradient[row], *moments, factor * self._rate * correction)
         self.values.grad = None

@@ -112,7 +112,7 @@ class _Rasterize(torch.autograd.Function):
 
 
 def _cameras_in_parallel(count: int) -> bool:
-    """Whether each thread draws cameras of its own: as soon as there is one for every thread, that saves all waiting."""
+    """Whether each thread draws cameras of its own: where there is one for each, that saves all waiting."""
     return count >= thread_count() > 1
 
 
