@@ -20,6 +20,9 @@ from recon.splat.resizing import resized
 
 CONFIDENCE_CELLS = 16
 """Cells a side of a frame's map of residuals: what a frame shows wrongly is a part of the object, not a pixel."""
+_USUAL = 0.9
+"""Share of all cells whose residuals are as usual and get full confidence. Outlines and detail are never drawn as well
+as the rest; doubting whatever is above the average would fade them in all frames."""
 _MEMORY = 0.5
 """Share of a residual that is kept when its frame is drawn again."""
 
@@ -129,22 +132,25 @@ class FrameCorrections:
         known = self._covered > 0
         if not self._doubts[index] or not bool(known[index].any()):
             return ones
-        usual = (self._residuals * self._covered).sum() / self._covered.sum()
-        scale = 0.5 * (usual + self._residuals[index])
-        return torch.where(known[index], (usual / scale.clamp_min(1e-9)).clamp(max=1), ones)
+        usual = torch.quantile(self._residuals[known], _USUAL).clamp_min(1e-9)
+        return torch.where(known[index], usual / self._residuals[index].clamp_min(usual), ones)
 
     @torch.no_grad()
-    def observe(self, index: int, residual: Tensor, weight: Tensor) -> None:
-        """Notes how far a frame (H, W) is from what was drawn for it."""
+    def observe(self, index: int, residual: Tensor, shown: Tensor) -> None:
+        """Notes how far a frame is from what was drawn for it.
+
+        Args:
+            index: of the frame.
+            residual: (H, W) not negative.
+            shown: (H, W) coverage by the object, in the frame or in the drawing.
+        """
         if not self._doubts[index]:
             return
         cells = (CONFIDENCE_CELLS, CONFIDENCE_CELLS)
-        covered = torch.nn.functional.adaptive_avg_pool2d(weight[None], cells)[0]
-        total = torch.nn.functional.adaptive_avg_pool2d((residual * weight)[None], cells)[0]
-        found = total / covered.clamp_min(1e-6)
+        found = torch.nn.functional.adaptive_avg_pool2d(residual[None], cells)[0]
         kept = _MEMORY * (self._covered[index] > 0)
         self._residuals[index] = kept * self._residuals[index] + (1 - kept) * found
-        self._covered[index] = covered
+        self._covered[index] = torch.nn.functional.adaptive_avg_pool2d(shown[None], cells)[0]
 
     @torch.no_grad()
     def step(self, done: int) -> None:

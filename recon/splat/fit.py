@@ -35,7 +35,7 @@ class FitOptions:
     iterations: int = 400
     """Views drawn and compared."""
     views_per_step: int = 1
-    """Views whose gradients are averaged in one step."""
+    """Views, of any sizes, whose gradients are averaged in one step."""
     initial_gaussians: int = 8000
     """Gaussians at the start."""
     max_gaussians: int = 12000
@@ -64,7 +64,7 @@ class FitOptions:
     opacity_weight: float = 0.005
     """Mean opacity: lets superfluous Gaussians fade, so that they can be moved."""
     renew_every: int = 50
-    """Steps between moving dead Gaussians and growing the scene."""
+    """Views between moving dead Gaussians and growing the scene."""
     max_scale: float = 0.15
     """Wider Gaussians, in world units, are moved."""
     rates: LearningRates = field(default_factory=LearningRates)
@@ -73,6 +73,8 @@ class FitOptions:
     """What is estimated of each frame beside the scene."""
 
     def __post_init__(self) -> None:
+        if self.views_per_step < 1:
+            raise ValueError(f"a step needs at least one view, got views_per_step={self.views_per_step}")
         if self.iterations < 1 or self.initial_gaussians < 1 or self.max_gaussians < self.initial_gaussians:
             raise ValueError(
                 f"a fit needs at least one iteration and 1 <= initial_gaussians <= max_gaussians, got "
@@ -116,9 +118,10 @@ def fit_gaussians(
     *,
     seed: int = 0,
     progress: Progress | None = None,
+    start: Gaussians | None = None,
 ) -> Gaussians:
     """The scene of `fit_scene` alone."""
-    return fit_scene(capture, options, seed=seed, progress=progress).gaussians
+    return fit_scene(capture, options, seed=seed, progress=progress, start=start).gaussians
 
 
 def fit_scene(
@@ -127,6 +130,7 @@ def fit_scene(
     *,
     seed: int = 0,
     progress: Progress | None = None,
+    start: Gaussians | None = None,
 ) -> Fit:
     """Fits Gaussians to a capture's colours, masks and, where frames have them, depths and normals.
 
@@ -138,18 +142,25 @@ def fit_scene(
         options: length, size and weights of the fit.
         seed: of everything random.
         progress: told about every view that was compared.
+        start: what to begin with instead of the solid that silhouettes and depth maps allow, e.g. the points of
+            structure from motion (`initial_from_points`). Its harmonics are kept; its count is not limited.
 
     Raises:
-        ValueError: if the silhouettes do not meet anywhere.
+        ValueError: if there is no start and the silhouettes do not meet anywhere.
     """
     generator = torch.Generator().manual_seed(seed)
     targets = [_target(frame, options.max_size) for frame in capture]
-    start, most = _start(capture, targets, options, generator)
+    covered = sum(float((target.alpha > 0.5).sum()) for target in targets)
+    limit = max(_FEWEST, round(covered / options.pixels_per_gaussian))
+    if start is None:
+        volume = initial_volume(capture.frames, options.grid)
+        count = min(options.initial_gaussians, limit)
+        start = initial_gaussians(volume, capture.frames, count, generator, sh_degree=options.sh_degree)
     steps = -(-options.iterations // options.views_per_step)
     optimiser = SplatOptimiser(start, options.rates, steps, generator)
     corrections = FrameCorrections(capture.frames, options.corrections, steps)
     order = _shuffled(_visits(capture.frames), generator)
-    views = 0
+    views, renewals = 0, 0
     for step in range(1, steps + 1):
         drawn = min(options.views_per_step, options.iterations - views)
         for _ in range(drawn):
@@ -164,8 +175,9 @@ def fit_scene(
         optimiser.step()
         corrections.step(step)
         # The last fifth only polishes: what moves then would have no time to settle.
-        if step % options.renew_every == 0 and step < 0.8 * steps:
-            optimiser.renew(most, max_scale=options.max_scale)
+        if views // options.renew_every > renewals and views < 0.8 * options.iterations:
+            renewals += 1
+            optimiser.renew(min(options.max_gaussians, limit), max_scale=options.max_scale)
     found = corrections.result()
     return Fit(optimiser.gaussians.detach(), found, corrected_capture(capture, found))
 
@@ -247,17 +259,5 @@ def _compare(
     if options.consistency_weight > 0:
         surface = normals_from_depth(depth, target.directions)
         terms["consistency"] = options.consistency_weight * normal_loss(normal, surface, solid)
-    corrections.observe(index, difference, target.weight)
+    corrections.observe(index, difference.detach(), torch.maximum(alpha.detach(), target.alpha))
     return terms
-
-
-def _start(
-    capture: Capture, targets: Sequence[_Target], options: FitOptions, generator: torch.Generator
-) -> tuple[Gaussians, int]:
-    """The first Gaussians, and how many there may be in the end."""
-    volume = initial_volume(capture.frames, options.grid)
-    covered = sum(float((target.alpha > 0.5).sum()) for target in targets)
-    limit = max(_FEWEST, round(covered / options.pixels_per_gaussian))
-    initial = min(options.initial_gaussians, limit)
-    start = initial_gaussians(volume, capture.frames, initial, generator, sh_degree=options.sh_degree)
-    return start, min(options.max_gaussians, limit)
