@@ -57,7 +57,8 @@ class SplatOptimiser:
     def gaussians(self) -> Gaussians:
         """The current scene; gradients reach the parameters through it."""
         means, quats, log_scales, logit_opacities, constant, rest = self._parameters
-        return Gaussians(means, quats, log_scales, logit_opacities, torch.cat((constant, rest), dim=1))
+        sh = torch.cat((constant, rest), dim=1) if rest.numel() else constant
+        return Gaussians(means, quats, log_scales, logit_opacities, sh)
 
     @torch.no_grad()
     def step(self) -> None:
