@@ -1,8 +1,8 @@
 """What a fit estimates of each frame beside the scene: how its camera, its exposure and its pixels are off.
 
-Frames that a generator drew disagree with each other: each shows the object a little turned, a little brighter, or with
-a handle where the others have none. Held to them all, a scene is their blur. So each such frame gets a rigid motion of
-its camera, an exposure, and a confidence of its pixels, estimated in the fit's own loop. What was observed is the gauge.
+Frames that a generator drew disagree: each shows the object a little turned, a little brighter, or with a handle where
+the others have none. Held to them all, a scene is their blur. So each such frame gets a rigid motion of its camera, an
+exposure, and a confidence of its pixels, estimated in the fit's own loop. What was observed is the gauge.
 """
 
 from __future__ import annotations

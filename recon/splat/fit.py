@@ -83,9 +83,7 @@ class FitOptions:
 
     def limited(self, max_gaussians: int) -> FitOptions:
         """The same fit under another limit; it starts with fewer Gaussians where the limit asks for that."""
-        return replace(
-            self, max_gaussians=max_gaussians, initial_gaussians=min(self.initial_gaussians, max_gaussians)
-        )
+        return replace(self, max_gaussians=max_gaussians, initial_gaussians=min(self.initial_gaussians, max_gaussians))
 
 
 FIT_PRESETS: dict[str, FitOptions] = {
@@ -241,7 +239,7 @@ def _compare(
     rest = 1 - alpha[..., None]
     image = corrections.exposed(index, drawing.rgb[0], alpha) + rest * background
     composed = target.color + (1 - target.alpha[..., None]) * background
-    weight = target.weight * corrections.confidence(index, target.alpha.shape)
+    weight = target.weight * corrections.confidence(index, (camera.height, camera.width))
     normal = drawing.normal[0] @ viewmat[:3, :3].T
     difference = (image - composed).abs().mean(-1) + options.alpha_weight * (alpha - target.alpha).abs()
     terms = {
