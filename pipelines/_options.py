@@ -91,6 +91,8 @@ class MeshOptions(OrbitOptions):
 
     target_faces: int | None = None
     """Triangles of the mesh."""
+    max_gaussians: int | None = None
+    """Gaussians of the scene in between, at most; the memory and the time of its fit grow with them."""
     texture_size: int | None = None
     """Side of the texture in texels."""
     capture: Path | None = None
@@ -104,7 +106,8 @@ class MeshOptions(OrbitOptions):
 class Settings:
     """A run's settings, presets applied: everything that changes its bytes besides the input files. Angles in degrees.
 
-    `elevation` and `fov` are None where the user did not say.
+    `elevation`, `fov` and `max_gaussians` are None where the user did not say; the last is then the preset's in
+    `recon.splat.fit`.
     """
 
     preset: PresetName
@@ -117,6 +120,7 @@ class Settings:
     azimuths: tuple[float, ...]
     samples: int
     target_faces: int
+    max_gaussians: int | None
     texture_size: int
 
     def as_json(self) -> dict[str, Any]:
@@ -142,6 +146,7 @@ def resolve(options: MeshOptions) -> Settings:
     _check_range("--elevation", options.elevation, -89, 89)
     _check_range("--fov", options.fov, 1, 150)
     _check_range("--target-faces", options.target_faces, 20, 2_000_000)
+    _check_range("--max-gaussians", options.max_gaussians, 500, 10_000_000)
     _check_range("--texture-size", options.texture_size, *TEXTURE_SIZES)
     if options.resume and options.overwrite:
         raise OptionsError("--resume keeps what is there and --overwrite removes it; give one of them")
@@ -159,6 +164,7 @@ def resolve(options: MeshOptions) -> Settings:
         azimuths=azimuths,
         samples=options.samples,
         target_faces=preset.target_faces if options.target_faces is None else options.target_faces,
+        max_gaussians=options.max_gaussians,
         texture_size=preset.texture_size if options.texture_size is None else options.texture_size,
     )
 

@@ -58,7 +58,7 @@ def capture_stages(sources: Sources, settings: Settings) -> list[Stage]:
 def splat_stage(settings: Settings) -> Stage:
     """`capture/` to `splat.ply`."""
     work = functools.partial(_splat, settings=settings)
-    return Stage("splat", ("capture",), ("splat.ply",), _only(settings, ("preset", "seed")), work)
+    return Stage("splat", ("capture",), ("splat.ply",), _only(settings, ("preset", "seed", "max_gaussians")), work)
 
 
 def mesh_stage(sources: Sources, settings: Settings, name: str) -> Stage:
@@ -290,13 +290,15 @@ def _splat(run: Path, out: Path, log: StageLog, *, settings: Settings) -> None:
     from recon.splat.ply import write_ply
     from recon.splat.warm_up import warm_up
 
-    capture = read_transforms(run / "capture")
+    capture, options = read_transforms(run / "capture"), FIT_PRESETS[settings.preset]
+    if settings.max_gaussians is not None:
+        options = options.limited(settings.max_gaussians)
     with log.step("compiling"):  # once on a machine; later runs find the kernels on disk
         warm_up(log.watcher.advanced)
     with log.step("fitting"):
         gaussians = fit_gaussians(
             capture,
-            FIT_PRESETS[settings.preset],
+            options,
             seed=settings.seed,
             progress=lambda done, total, _: log.watcher.advanced(done, total),
         )

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import torch
 from torch import Tensor
 
 from recon.capture import Camera, Capture, Frame, Source
+from recon.splat.corrections import CorrectionOptions, FrameCorrection, FrameCorrections, corrected_capture
 from recon.splat.gaussians import Gaussians
 from recon.splat.initialise import initial_gaussians, initial_volume
 from recon.splat.losses import (
@@ -16,11 +17,10 @@ from recon.splat.losses import (
     normal_loss,
     normals_from_depth,
     photometric_loss,
-    ray_directions,
     weighted_mean,
 )
 from recon.splat.optimise import LearningRates, SplatOptimiser
-from recon.splat.rasterize import Rendering, rasterize
+from recon.splat.rasterize import rasterize
 from recon.splat.resizing import resized, shrunk
 
 _FEWEST = 500
@@ -34,6 +34,8 @@ class FitOptions:
 
     iterations: int = 400
     """Views drawn and compared."""
+    views_per_step: int = 1
+    """Views, of any sizes, whose gradients are averaged in one step."""
     initial_gaussians: int = 8000
     """Gaussians at the start."""
     max_gaussians: int = 12000
@@ -62,18 +64,26 @@ class FitOptions:
     opacity_weight: float = 0.005
     """Mean opacity: lets superfluous Gaussians fade, so that they can be moved."""
     renew_every: int = 50
-    """Steps between moving dead Gaussians and growing the scene."""
+    """Views between moving dead Gaussians and growing the scene."""
     max_scale: float = 0.15
     """Wider Gaussians, in world units, are moved."""
     rates: LearningRates = field(default_factory=LearningRates)
     """Adam's step sizes."""
+    corrections: CorrectionOptions = field(default_factory=CorrectionOptions)
+    """What is estimated of each frame beside the scene."""
 
     def __post_init__(self) -> None:
+        if self.views_per_step < 1:
+            raise ValueError(f"a step needs at least one view, got views_per_step={self.views_per_step}")
         if self.iterations < 1 or self.initial_gaussians < 1 or self.max_gaussians < self.initial_gaussians:
             raise ValueError(
                 f"a fit needs at least one iteration and 1 <= initial_gaussians <= max_gaussians, got "
                 f"{self.iterations}, {self.initial_gaussians} and {self.max_gaussians}"
             )
+
+    def limited(self, max_gaussians: int) -> FitOptions:
+        """The same fit under another limit; it starts with fewer Gaussians where the limit asks for that."""
+        return replace(self, max_gaussians=max_gaussians, initial_gaussians=min(self.initial_gaussians, max_gaussians))
 
 
 FIT_PRESETS: dict[str, FitOptions] = {
@@ -85,13 +95,41 @@ FIT_PRESETS: dict[str, FitOptions] = {
 }
 
 
+@dataclass(frozen=True)
+class Fit:
+    """A scene, and what was found to be off in the frames it was fitted to.
+
+    Attributes:
+        gaussians: the scene.
+        corrections: one a frame, in the capture's order.
+        capture: the given one with the corrections applied.
+    """
+
+    gaussians: Gaussians
+    corrections: tuple[FrameCorrection, ...]
+    capture: Capture
+
+
 def fit_gaussians(
     capture: Capture,
     options: FitOptions = FIT_PRESETS["fast"],
     *,
     seed: int = 0,
     progress: Progress | None = None,
+    start: Gaussians | None = None,
 ) -> Gaussians:
+    """The scene of `fit_scene` alone."""
+    return fit_scene(capture, options, seed=seed, progress=progress, start=start).gaussians
+
+
+def fit_scene(
+    capture: Capture,
+    options: FitOptions = FIT_PRESETS["fast"],
+    *,
+    seed: int = 0,
+    progress: Progress | None = None,
+    start: Gaussians | None = None,
+) -> Fit:
     """Fits Gaussians to a capture's colours, masks and, where frames have them, depths and normals.
 
     Frames are compared over random backgrounds, so that colour cannot pass for coverage. Order, backgrounds and
@@ -101,37 +139,45 @@ def fit_gaussians(
         capture: frames of one object around the world's origin, in the unit-diameter sphere.
         options: length, size and weights of the fit.
         seed: of everything random.
-        progress: told about every step.
+        progress: told about every view that was compared.
+        start: what to begin with instead of the solid that silhouettes and depth maps allow, e.g. the points of
+            structure from motion (`initial_from_points`). Its harmonics are kept; its count is not limited.
 
     Raises:
-        ValueError: if the silhouettes do not meet anywhere.
+        ValueError: if there is no start and the silhouettes do not meet anywhere.
     """
     generator = torch.Generator().manual_seed(seed)
-    volume = initial_volume(capture.frames, options.grid)
     targets = [_target(frame, options.max_size) for frame in capture]
     covered = sum(float((target.alpha > 0.5).sum()) for target in targets)
     limit = max(_FEWEST, round(covered / options.pixels_per_gaussian))
-    initial, most = min(options.initial_gaussians, limit), min(options.max_gaussians, limit)
-    start = initial_gaussians(volume, capture.frames, initial, generator, sh_degree=options.sh_degree)
-    optimiser = SplatOptimiser(start, options.rates, options.iterations, generator)
+    if start is None:
+        volume = initial_volume(capture.frames, options.grid)
+        count = min(options.initial_gaussians, limit)
+        start = initial_gaussians(volume, capture.frames, count, generator, sh_degree=options.sh_degree)
+    steps = -(-options.iterations // options.views_per_step)
+    optimiser = SplatOptimiser(start, options.rates, steps, generator)
+    corrections = FrameCorrections(capture.frames, options.corrections, steps)
     order = _shuffled(_visits(capture.frames), generator)
-    for step in range(options.iterations):
-        target = targets[next(order)]
-        background = torch.rand(3, generator=generator)
-        gaussians = optimiser.gaussians
-        rendering = rasterize(gaussians, [target.camera], background=background)
-        terms = _terms(rendering, target, background, options)
-        loss = torch.stack(list(terms.values())).sum() + options.opacity_weight * gaussians.opacities.mean()
-        loss.backward()
+    views, renewals = 0, 0
+    for step in range(1, steps + 1):
+        drawn = min(options.views_per_step, options.iterations - views)
+        for _ in range(drawn):
+            index = next(order)
+            background = torch.rand(3, generator=generator)
+            terms = _compare(optimiser.gaussians, index, targets[index], background, corrections, options)
+            (torch.stack(list(terms.values())).sum() / drawn).backward()
+            views += 1
+            if progress is not None:
+                figures = {name: float(term.detach()) for name, term in terms.items()}
+                progress(views, options.iterations, figures | {"gaussians": float(len(optimiser.gaussians))})
         optimiser.step()
-        done = step + 1
+        corrections.step(step)
         # The last fifth only polishes: what moves then would have no time to settle.
-        if done % options.renew_every == 0 and done < 0.8 * options.iterations:
-            optimiser.renew(most, max_scale=options.max_scale)
-        if progress is not None:
-            figures = {name: float(term.detach()) for name, term in terms.items()}
-            progress(done, options.iterations, figures | {"gaussians": float(len(gaussians))})
-    return optimiser.gaussians.detach()
+        if views // options.renew_every > renewals and views < 0.8 * options.iterations:
+            renewals += 1
+            optimiser.renew(min(options.max_gaussians, limit), max_scale=options.max_scale)
+    found = corrections.result()
+    return Fit(optimiser.gaussians.detach(), found, corrected_capture(capture, found))
 
 
 @dataclass(frozen=True)
@@ -143,8 +189,8 @@ class _Target:
     alpha: Tensor  # (H, W)
     weight: Tensor  # (H, W)
     depth: Tensor | None  # (H, W), 0 = unknown
-    normal: Tensor | None  # (H, W, 3), 0 = unknown
-    directions: Tensor  # (H, W, 3)
+    normal: Tensor | None  # (H, W, 3) in the camera's frame, 0 = unknown
+    directions: Tensor  # (H, W, 3) of unit depth, in the camera's frame
 
 
 def _target(frame: Frame, max_size: int) -> _Target:
@@ -158,8 +204,8 @@ def _target(frame: Frame, max_size: int) -> _Target:
         picture[..., 3],
         resized(frame.weight()[..., None], size, "area")[..., 0],
         None if depth is None else resized(depth[..., None], size, "nearest-exact")[..., 0],
-        None if normal is None else resized(normal, size, "nearest-exact"),
-        ray_directions(camera),
+        None if normal is None else resized(normal, size, "nearest-exact") @ camera.c2w[:3, :3],
+        camera.rays()[1] @ camera.c2w[:3, :3],
     )
 
 
@@ -178,16 +224,32 @@ def _shuffled(visits: list[int], generator: torch.Generator) -> Iterator[int]:
         yield from (visits[i] for i in torch.randperm(len(visits), generator=generator).tolist())
 
 
-def _terms(rendering: Rendering, target: _Target, background: Tensor, options: FitOptions) -> dict[str, Tensor]:
-    """The weighted losses of one view, by name."""
-    alpha, depth, normal = rendering.alpha[0], rendering.depth[0], rendering.normal[0]
+def _compare(
+    gaussians: Gaussians,
+    index: int,
+    target: _Target,
+    background: Tensor,
+    corrections: FrameCorrections,
+    options: FitOptions,
+) -> dict[str, Tensor]:
+    """Draws a frame's view, tells the corrections how far off it is, and returns the weighted losses by name."""
+    camera, viewmat = target.camera, corrections.viewmat(index)
+    drawing = rasterize(gaussians, (viewmat[None], camera.intrinsics[None], camera.width, camera.height))
+    alpha, depth = drawing.alpha[0], drawing.depth[0]
+    rest = 1 - alpha[..., None]
+    image = corrections.exposed(index, drawing.rgb[0], alpha) + rest * background
     composed = target.color + (1 - target.alpha[..., None]) * background
+    weight = target.weight * corrections.confidence(index, (camera.height, camera.width))
+    normal = drawing.normal[0] @ viewmat[:3, :3].T
+    difference = (image - composed).abs().mean(-1) + options.alpha_weight * (alpha - target.alpha).abs()
     terms = {
-        "color": photometric_loss(rendering.rgb[0], composed, target.weight, options.ssim_share),
-        "alpha": options.alpha_weight * weighted_mean((alpha - target.alpha).abs(), target.weight),
+        "color": photometric_loss(image, composed, weight, options.ssim_share),
+        "alpha": options.alpha_weight * weighted_mean((alpha - target.alpha).abs(), weight),
+        "opacity": options.opacity_weight * gaussians.opacities.mean(),
+        "corrections": corrections.penalty(index),
     }
     # Where the mask is mixed, depth and normal belong to nothing in particular.
-    solid = target.weight * (target.alpha > 0.9) * (alpha.detach() > 0.5)
+    solid = weight * (target.alpha > 0.9) * (alpha.detach() > 0.5)
     if target.depth is not None and options.depth_weight > 0:
         terms["depth"] = options.depth_weight * depth_loss(depth, target.depth, solid, options.depth_reach)
     if target.normal is not None and options.normal_weight > 0:
@@ -195,4 +257,5 @@ def _terms(rendering: Rendering, target: _Target, background: Tensor, options: F
     if options.consistency_weight > 0:
         surface = normals_from_depth(depth, target.directions)
         terms["consistency"] = options.consistency_weight * normal_loss(normal, surface, solid)
+    corrections.observe(index, difference.detach(), torch.maximum(alpha.detach(), target.alpha))
     return terms

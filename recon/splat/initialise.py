@@ -19,6 +19,7 @@ FLATNESS = 0.2
 _FRONTALITY_POWER = 4
 _DISSENT = 0.2
 _COVER = 0.7
+_NEIGHBOURS = 3
 _DETAIL = 8
 """Pixels of a mask for each point along a side of the grid, at most: more would say nothing that the grid can hold."""
 
@@ -135,6 +136,31 @@ def initial_gaussians(
     turn = 2 * math.pi * torch.rand(len(points), generator=generator)
     gaussians.quats.copy_(multiply_quats(_quats_from_z(normals), _quats_about_z(turn)))
     return gaussians
+
+
+def initial_from_points(points: Tensor, colors: Tensor, *, sh_degree: int = 0) -> Gaussians:
+    """Round Gaussians at given points, as wide as the gaps to their three nearest neighbours (Kerbl et al. 2023): the
+    start from a structure-from-motion cloud or a scan.
+
+    Args:
+        points: (N, 3) in the world, N >= 4.
+        colors: (N, 3) in [0, 1].
+        sh_degree: room for view-dependent colour.
+
+    Raises:
+        ValueError: if there are fewer than four points, or not as many colours.
+    """
+    from scipy.spatial import cKDTree
+
+    if len(points) <= _NEIGHBOURS or colors.shape != points.shape:
+        raise ValueError(
+            f"expected at least {_NEIGHBOURS + 1} points (N, 3) and as many colours, "
+            f"found {tuple(points.shape)} and {tuple(colors.shape)}"
+        )
+    places = points.numpy()
+    gaps = cKDTree(places).query(places, _NEIGHBOURS + 1)[0][:, 1:]
+    widths = torch.from_numpy(gaps).square().mean(1).sqrt().clamp_min(1e-5)
+    return from_points(points, colors, widths.to(points), sh_degree=sh_degree)
 
 
 def sample_colors(points: Tensor, normals: Tensor, frames: Sequence[Frame]) -> Tensor:

@@ -19,7 +19,10 @@ from pipelines._run import STATE
 from tests.pipelines.small import content, save_generator, save_photo
 
 ROOT = Path(__file__).parents[2]
-SMALL = ["--preset", "fast", "--frames", "4", "--target-faces", "300", "--texture-size", "256", "--device", "cpu"]
+SMALL = [
+    *("--preset", "fast", "--frames", "4", "--max-gaussians", "600"),
+    *("--target-faces", "300", "--texture-size", "256", "--device", "cpu"),
+]
 
 
 @pytest.fixture(scope="module")
@@ -58,6 +61,7 @@ def test_the_report_says_what_made_the_files_and_the_times_are_apart(whole):
     report = json.loads((whole / "report.json").read_text())
     assert report["options"]["frames"] == 4
     assert report["options"]["target_faces"] == 300
+    assert report["quality"]["splat"]["gaussians"] <= report["options"]["max_gaussians"] == 600
     assert len(report["inputs"]["photos"][0]["sha256"]) == 64
     for stage in ("photo", "orbit", "splat", "mesh"):
         assert report["quality"][stage], stage

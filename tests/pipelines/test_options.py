@@ -123,6 +123,7 @@ def test_the_first_photo_is_at_azimuth_0():
         ("elevation", -89.0, 89.0, -89.5, 90.0),
         ("fov", 1.0, 150.0, 0.5, 151.0),
         ("target_faces", 20, 2_000_000, 19, 2_000_001),
+        ("max_gaussians", 500, 10_000_000, 499, 10_000_001),
         ("texture_size", 64, 8192, 63, 8193),
     ],
 )

@@ -105,6 +105,23 @@ def test_silhouettes_that_never_meet_are_refused_with_the_reason():
 def test_options_that_cannot_work_are_refused():
     with pytest.raises(ValueError, match="initial_gaussians"):
         FitOptions(initial_gaussians=10, max_gaussians=5)
+    with pytest.raises(ValueError, match="views_per_step"):
+        FitOptions(views_per_step=0)
+
+
+def test_a_lower_limit_lowers_the_start_and_a_higher_one_leaves_it():
+    assert (QUICK.limited(300).initial_gaussians, QUICK.limited(300).max_gaussians) == (300, 300)
+    assert (QUICK.limited(5000).initial_gaussians, QUICK.limited(5000).max_gaussians) == (600, 5000)
+
+
+def test_several_views_a_step_are_as_many_views_in_fewer_steps():
+    heard = []
+    capture = Capture((*ball_capture(5, 32), dataclasses.replace(ball_capture(1, 40)[0], name="larger")))
+    options = dataclasses.replace(QUICK, iterations=62, views_per_step=4)
+    fitted = fit_gaussians(capture, options, progress=lambda done, total, _: heard.append((done, total)))
+    assert heard == [(i, 62) for i in range(1, 63)]
+    start = initial_gaussians(initial_volume(capture.frames, 48), capture.frames, 600, torch.Generator().manual_seed(0))
+    assert colour_error(fitted, capture) < 0.8 * colour_error(start, capture)
 
 
 def optimiser(opacities):

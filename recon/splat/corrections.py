@@ -1,0 +1,239 @@
+"""What a fit estimates of each frame beside the scene: how its camera, its exposure and its pixels are off.
+
+Frames that a generator drew disagree: each shows the object a little turned, a little brighter, or with a handle where
+the others have none. Held to them all, a scene is their blur. So each such frame gets a rigid motion of its camera, an
+exposure, and a confidence of its pixels, estimated in the fit's own loop. What was observed is the gauge.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import torch
+from torch import Tensor
+
+from recon.capture import Capture, Frame, Source
+from recon.splat.optimise import BETAS, adam_step
+from recon.splat.resizing import resized
+
+CONFIDENCE_CELLS = 16
+"""Cells a side of a frame's map of residuals: what a frame shows wrongly is a part of the object, not a pixel."""
+_USUAL = 0.9
+"""Share of all cells whose residuals are as usual and get full confidence. Outlines and detail are never drawn as well
+as the rest; doubting whatever is above the average would fade them in all frames."""
+_MEMORY = 0.5
+"""Share of a residual that is kept when its frame is drawn again."""
+
+
+@dataclass(frozen=True)
+class CorrectionOptions:
+    """What is estimated of which frames."""
+
+    pose: bool = True
+    """Move the cameras of generated frames. Those of others are the gauge and stay."""
+    exposure: bool = True
+    """Gain and offset of each channel of generated frames."""
+    observed_exposure: bool = False
+    """The same of frames that were not generated, for photographs that a camera exposed by itself."""
+    confidence: bool = True
+    """Let pixels of generated frames count less where the scene, held to all frames, explains them badly."""
+    pose_rate: float = 1e-3
+    """Adam's step size for the motion: radians, and world units."""
+    exposure_rate: float = 5e-3
+    """Adam's step size for gains and offsets."""
+    pose_prior: float = 0.05
+    """Standard deviation of the motions that are expected."""
+    exposure_prior: float = 0.1
+    """Standard deviation of the gains and offsets that are expected."""
+    prior_weight: float = 1e-3
+    """Weight of both expectations against the photometric loss."""
+
+
+NO_CORRECTIONS = CorrectionOptions(pose=False, exposure=False, confidence=False)
+"""Every frame is believed."""
+
+
+@dataclass(frozen=True)
+class FrameCorrection:
+    """What the fit found about one frame.
+
+    Attributes:
+        motion: (4, 4) rigid; the frame's true world-to-camera matrix is `motion @ camera.w2c`.
+        gain, offset: (3,) the frame's colours are `gain * color + offset`, where the scene has `color`.
+        confidence: (h, w) in (0, 1], coarse, 1 where a pixel is believed.
+    """
+
+    motion: Tensor
+    gain: Tensor
+    offset: Tensor
+    confidence: Tensor
+
+
+class FrameCorrections:
+    """The state of all frames' corrections during a fit.
+
+    Motions turn about the world's origin as the frame's camera sees it, so that turning does not shift the object in
+    the picture. The scale of residuals of each cell is the maximum-likelihood one of a Laplace distribution, blended
+    with that of all frames; a pixel's weight is its inverse (Kendall & Gal 2017, with the scale in closed form instead
+    of a network's).
+
+    Args:
+        frames: the capture's.
+        options: what is estimated.
+        iterations: length of the schedule; step sizes fall to a tenth.
+    """
+
+    def __init__(self, frames: Sequence[Frame], options: CorrectionOptions, iterations: int) -> None:
+        self._options = options
+        self._iterations = iterations
+        generated = [frame.source is Source.GENERATED for frame in frames]
+        self._moves = [options.pose and made for made in generated]
+        self._exposes = [options.exposure if made else options.observed_exposure for made in generated]
+        self._doubts = [options.confidence and made for made in generated]
+        self._w2c = torch.stack([frame.camera.w2c for frame in frames])
+        count = len(frames)
+        self._twists = _Rows(torch.zeros(count, 6), options.pose_rate)
+        self._exposures = _Rows(torch.zeros(count, 2, 3), options.exposure_rate)
+        self._residuals = torch.zeros(count, CONFIDENCE_CELLS, CONFIDENCE_CELLS)
+        self._covered = torch.zeros(count, CONFIDENCE_CELLS, CONFIDENCE_CELLS)
+
+    def viewmat(self, index: int) -> Tensor:
+        """(4, 4) world-to-camera of a frame; gradients reach its motion."""
+        w2c = self._w2c[index]
+        return self._motion(index) @ w2c if self._moves[index] else w2c
+
+    def exposed(self, index: int, rgb: Tensor, alpha: Tensor) -> Tensor:
+        """(H, W, 3) drawn colours, premultiplied by alpha (H, W), as the frame's exposure shows them."""
+        if not self._exposes[index]:
+            return rgb
+        gain, offset = self._exposures.values[index]
+        return rgb * (1 + gain) + alpha[..., None] * offset
+
+    def penalty(self, index: int) -> Tensor:
+        """What a frame's corrections cost, so that they stay small where the pictures do not ask for them."""
+        options = self._options
+        cost = torch.zeros(())
+        if self._moves[index]:
+            cost = cost + (self._twists.values[index] / options.pose_prior).square().sum()
+        if self._exposes[index]:
+            cost = cost + (self._exposures.values[index] / options.exposure_prior).square().sum()
+        return options.prior_weight * cost
+
+    @torch.no_grad()
+    def confidence(self, index: int, size: tuple[int, int]) -> Tensor:
+        """(H, W) weights in (0, 1] of a frame's pixels."""
+        return resized(self._cells(index)[..., None], size, "bilinear")[..., 0]
+
+    def _cells(self, index: int) -> Tensor:
+        """(h, w) in (0, 1]."""
+        ones = torch.ones(CONFIDENCE_CELLS, CONFIDENCE_CELLS)
+        known = self._covered > 0
+        if not self._doubts[index] or not bool(known[index].any()):
+            return ones
+        usual = torch.quantile(self._residuals[known], _USUAL).clamp_min(1e-9)
+        return torch.where(known[index], usual / self._residuals[index].clamp_min(usual), ones)
+
+    @torch.no_grad()
+    def observe(self, index: int, residual: Tensor, shown: Tensor) -> None:
+        """Notes how far a frame is from what was drawn for it.
+
+        Args:
+            index: of the frame.
+            residual: (H, W) not negative.
+            shown: (H, W) coverage by the object, in the frame or in the drawing.
+        """
+        if not self._doubts[index]:
+            return
+        cells = (CONFIDENCE_CELLS, CONFIDENCE_CELLS)
+        found = torch.nn.functional.adaptive_avg_pool2d(residual[None], cells)[0]
+        kept = _MEMORY * (self._covered[index] > 0)
+        self._residuals[index] = kept * self._residuals[index] + (1 - kept) * found
+        self._covered[index] = torch.nn.functional.adaptive_avg_pool2d(shown[None], cells)[0]
+
+    @torch.no_grad()
+    def step(self, done: int) -> None:
+        """One Adam step of the frames that have gradients, which are then cleared."""
+        slow = 0.1 ** (done / self._iterations)
+        self._twists.step(slow)
+        self._exposures.step(slow)
+        # Without a frame of fixed exposure, scene and frames could brighten and darken together.
+        if all(self._exposes):
+            self._exposures.values -= self._exposures.values.mean(0)
+
+    @torch.no_grad()
+    def result(self) -> tuple[FrameCorrection, ...]:
+        """What was found, frame by frame."""
+        return tuple(
+            FrameCorrection(
+                self._motion(index) if self._moves[index] else torch.eye(4),
+                1 + self._exposures.values[index, 0],
+                self._exposures.values[index, 1].clone(),
+                self._cells(index),
+            )
+            for index in range(len(self._w2c))
+        )
+
+    def _motion(self, index: int) -> Tensor:
+        """(4, 4) exponential of the twist, about the world's origin in the camera's frame."""
+        turn, shift = self._twists.values[index].split(3)
+        x, y, z = turn
+        zero = torch.zeros(())
+        skew = torch.stack((zero, -z, y, z, zero, -x, -y, x, zero)).reshape(3, 3)
+        rotation = torch.linalg.matrix_exp(skew)
+        pivot = self._w2c[index, :3, 3]
+        translation = pivot + shift - rotation @ pivot
+        return torch.cat((torch.cat((rotation, translation[:, None]), 1), torch.tensor([[0.0, 0.0, 0.0, 1.0]])))
+
+
+def corrected_capture(capture: Capture, corrections: Sequence[FrameCorrection]) -> Capture:
+    """The capture with the corrections applied: cameras moved (normals turn along), exposures undone, and confidences
+    multiplied into the weight maps."""
+    pairs = zip(capture.frames, corrections, strict=True)
+    return replace(capture, frames=tuple(_corrected(frame, correction) for frame, correction in pairs))
+
+
+def _corrected(frame: Frame, correction: FrameCorrection) -> Frame:
+    size = (frame.camera.height, frame.camera.width)
+    c2w = frame.camera.c2w @ torch.linalg.inv(correction.motion)
+    # Normals are the camera's own and turn with it.
+    turn = c2w[:3, :3] @ frame.camera.w2c[:3, :3]
+    load_normal = frame.load_normal
+
+    def rgba() -> Tensor:
+        picture = frame.rgba()
+        color = (picture[..., :3] - correction.offset) / correction.gain
+        return torch.cat((color.clamp(0, 1), picture[..., 3:]), dim=-1)
+
+    def weight() -> Tensor:
+        return frame.weight() * resized(correction.confidence[..., None], size, "bilinear")[..., 0]
+
+    return replace(
+        frame,
+        camera=replace(frame.camera, c2w=c2w),
+        load_rgba=rgba,
+        load_normal=None if load_normal is None else lambda: load_normal() @ turn.T,
+        load_weight=weight,
+    )
+
+
+class _Rows:
+    """Adam over one row a frame: a row moves only in the steps that its frame was drawn for."""
+
+    def __init__(self, start: Tensor, rate: float) -> None:
+        self.values = start.requires_grad_()
+        self._rate = rate
+        self._first, self._second = torch.zeros_like(start), torch.zeros_like(start)
+        self._steps = [0] * len(start)
+
+    def step(self, factor: float) -> None:
+        gradient = self.values.grad
+        if gradient is None:
+            return
+        for row in gradient.flatten(1).any(1).nonzero()[:, 0].tolist():
+            self._steps[row] += 1
+            correction = math.sqrt(1 - BETAS[1] ** self._steps[row]) / (1 - BETAS[0] ** self._steps[row])
+            moments = self._first[row], self._second[row]
+            adam_step(self.values[row], gradient[row], *moments, factor * self._rate * correction)
+        self.values.grad = None

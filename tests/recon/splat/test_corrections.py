@@ -1,0 +1,154 @@
+import dataclasses
+import math
+
+import pytest
+import torch
+
+from recon.capture import Capture, Source, frame_from_tensors, orbit_camera
+from recon.splat.corrections import NO_CORRECTIONS, CorrectionOptions, FrameCorrections, corrected_capture
+from recon.splat.fit import FitOptions, fit_scene
+from recon.splat.gaussians import from_points
+from recon.splat.rasterize import rasterize
+from tests.recon.splat.balls import ball_capture
+
+QUICK = FitOptions(iterations=150, initial_gaussians=600, max_gaussians=800, max_size=48, grid=48, renew_every=40)
+ODD = 4
+"""The frame that is off."""
+
+
+def ball_with(odd, source=Source.OBSERVED, *, views=10, geometry=False):
+    """True views of the ball but for one generated frame, made by `odd` from the true one."""
+    frames = list(ball_capture(views, 48, geometry=geometry, source=source))
+    frames[ODD] = dataclasses.replace(odd(frames[ODD]), source=Source.GENERATED)
+    return Capture(tuple(frames))
+
+
+def turned(camera, angle, shift):
+    """The camera moved by a turn about the vertical through the origin, then by a shift."""
+    c, s = math.cos(angle), math.sin(angle)
+    return camera.moved(torch.tensor([[c, 0.0, s], [0.0, 1.0, 0.0], [-s, 0.0, c]]), torch.tensor(shift))
+
+
+def pose_error(camera, truth):
+    """(radians between, distance between the origins seen) of two poses."""
+    relative = camera.w2c @ torch.linalg.inv(truth.w2c)
+    cosine = (relative[:3, :3].trace() - 1) / 2
+    return float(cosine.clamp(-1, 1).arccos()), float((camera.w2c - truth.w2c)[:3, 3].norm())
+
+
+def with_options(**changes):
+    return dataclasses.replace(QUICK, corrections=dataclasses.replace(CorrectionOptions(), **changes))
+
+
+def test_a_wrong_pose_is_found_while_the_scene_is_fitted():
+    truth = ball_capture(6, 48)[ODD].camera
+    wrong = turned(truth, 0.0, [0.02, 0.02, 0.0])
+    capture = ball_with(lambda frame: dataclasses.replace(frame, camera=wrong), views=6)
+    fit = fit_scene(capture, with_options(pose_rate=4e-3))
+    assert pose_error(fit.capture[ODD].camera, truth)[1] < 0.4 * pose_error(wrong, truth)[1]
+
+
+def test_a_known_scene_tells_how_its_camera_is_turned_and_shifted():
+    scene = from_points(0.6 * torch.rand(200, 3) - 0.3, torch.rand(200, 3), 0.03, opacity=0.8)
+    truth = orbit_camera(0.3, 0.2, 0.6, 48, 48)
+    wanted = rasterize(scene, [truth]).rgb
+    frame = frame_from_tensors(turned(truth, 0.05, [0.01, -0.02, 0.01]), wanted[0], source=Source.GENERATED)
+    corrections = FrameCorrections([frame], CorrectionOptions(pose_rate=5e-3), 100)
+    for step in range(100):
+        drawn = rasterize(scene, (corrections.viewmat(0)[None], truth.intrinsics[None], 48, 48)).rgb
+        (drawn - wanted).abs().mean().backward()
+        corrections.step(step)
+    found = dataclasses.replace(frame.camera, c2w=frame.camera.c2w @ corrections.result()[0].motion.inverse())
+    assert max(pose_error(found, truth)) < 0.1 * max(pose_error(frame.camera, truth))
+
+
+def test_a_wrong_exposure_is_found_and_undone():
+    gain = torch.tensor([0.8, 0.9, 1.1])
+
+    def dark(frame):
+        rgba = frame.rgba()
+        return frame_from_tensors(frame.camera, torch.cat((rgba[..., :3] * gain, rgba[..., 3:]), -1), name=frame.name)
+
+    truth = ball_capture(10, 48)[ODD].rgba()
+    capture = ball_with(dark)
+    fit = fit_scene(capture, with_options(exposure_rate=2e-2))
+    inside = truth[..., 3] > 0.5
+    before, after = (float((c[ODD].rgba() - truth)[inside].abs().mean()) for c in (capture, fit.capture))
+    assert after < 0.5 * before
+
+
+def test_what_was_observed_stays_as_it_is():
+    capture = ball_with(lambda frame: frame)
+    fit = fit_scene(capture, dataclasses.replace(QUICK, iterations=30))
+    for index, (found, given) in enumerate(zip(fit.capture, capture, strict=True)):
+        moved = not torch.equal(fit.corrections[index].motion, torch.eye(4))
+        assert moved == (index == ODD)
+        if not moved:
+            assert torch.equal(found.camera.c2w, given.camera.c2w)
+            assert torch.equal(found.rgba(), given.rgba())
+            assert torch.equal(found.weight(), given.weight())
+
+
+def test_observed_frames_get_an_exposure_if_asked_and_their_mean_stays():
+    capture = ball_capture(8, 32, source=Source.OBSERVED)
+    fit = fit_scene(capture, dataclasses.replace(with_options(observed_exposure=True), iterations=40))
+    gains = torch.stack([found.gain for found in fit.corrections])
+    assert (gains - 1).abs().max() > 1e-4
+    assert gains.mean(0) == pytest.approx(torch.ones(3), abs=1e-5)
+
+
+def test_pixels_that_the_scene_cannot_explain_are_doubted_and_harm_less():
+    truth = ball_capture(12, 48, source=Source.GENERATED)
+    frames = list(truth)
+    for index in (ODD, ODD + 1):
+        rgba = frames[index].rgba().clone()
+        rgba[:, :24] = 0
+        frames[index] = frame_from_tensors(truth[index].camera, rgba, name=f"{index}", source=Source.GENERATED)
+    longer = dataclasses.replace(QUICK, iterations=300)
+    plain, careful = (
+        fit_scene(Capture(tuple(frames)), dataclasses.replace(longer, corrections=chosen))
+        for chosen in (NO_CORRECTIONS, CorrectionOptions(pose=False, exposure=False))
+    )
+    confidence = careful.corrections[ODD].confidence
+    covered = truth[ODD].rgba()[..., 3].reshape(16, 3, 16, 3).mean((1, 3)) > 0.9
+    assert confidence[:, :7][covered[:, :7]].mean() < 0.5
+    assert confidence[:, 9:][covered[:, 9:]].mean() > 0.9
+    assert careful.corrections[0].confidence.mean() > 0.95
+    assert outline_error(careful, truth[ODD]) < 0.8 * outline_error(plain, truth[ODD])
+
+
+def outline_error(fit, truth):
+    """Mean difference of the masks of the fitted and the true ball."""
+    drawn = rasterize(fit.gaussians, [truth.camera]).alpha[0]
+    return float((drawn - truth.rgba()[..., 3]).abs().mean())
+
+
+def test_corrections_are_the_same_for_the_same_seed():
+    capture = ball_capture(6, 32, geometry=True, source=Source.GENERATED)
+    first, second = (fit_scene(capture, dataclasses.replace(QUICK, iterations=20), seed=3) for _ in range(2))
+    assert all(torch.equal(a, b) for a, b in zip(first.gaussians.tensors(), second.gaussians.tensors()))
+    assert all(torch.equal(a.motion, b.motion) for a, b in zip(first.corrections, second.corrections))
+
+
+def test_a_motion_turns_about_the_origin_that_the_camera_sees():
+    frames = ball_capture(3, 32, source=Source.GENERATED).frames
+    corrections = FrameCorrections(frames, CorrectionOptions(pose_rate=0.1), 10)
+    # Asks for a turn about the camera's x axis only.
+    (corrections.viewmat(1)[1, :3] @ torch.tensor([0.3, 0.2, 0.5])).backward()
+    corrections.step(1)
+    motion = corrections.result()[1].motion
+    assert motion[:3, :3] @ motion[:3, :3].T == pytest.approx(torch.eye(3), abs=1e-5)
+    assert torch.linalg.matrix_norm(motion[:3, :3] - torch.eye(3)) > 0.05
+    assert torch.equal(corrections.result()[0].motion, torch.eye(4))
+
+
+def test_the_corrected_capture_keeps_normals_on_their_pixels():
+    frame = ball_capture(3, 32, geometry=True, source=Source.GENERATED)[0]
+    found = FrameCorrections([frame], CorrectionOptions(), 10).result()[0]
+    c, s = math.cos(0.1), math.sin(0.1)
+    motion = torch.eye(4)
+    motion[:2, :2] = torch.tensor([[c, -s], [s, c]])
+    moved = corrected_capture(Capture((frame,)), [dataclasses.replace(found, motion=motion)])[0]
+    assert torch.allclose(moved.camera.w2c, motion @ frame.camera.w2c, atol=1e-5)
+    local = frame.normal() @ frame.camera.c2w[:3, :3]
+    assert torch.allclose(moved.normal() @ moved.camera.c2w[:3, :3], local, atol=1e-5)
