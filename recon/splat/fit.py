@@ -20,12 +20,14 @@ from recon.splat.losses import (
     weighted_mean,
 )
 from recon.splat.optimise import LearningRates, SplatOptimiser
-from recon.splat.rasterize import Rendering, rasterize
+from recon.splat.rasterize import Picture, Rendering, rasterize
 from recon.splat.resizing import resized, shrunk
 
 _FEWEST = 500
 Progress = Callable[[int, int, dict[str, float]], None]
 """Called with (steps done, steps in all, current figures)."""
+Watch = Callable[[int, Gaussians], None]
+"""Called with (steps done, the scene as it is then, detached); whoever keeps the scene copies it."""
 
 
 @dataclass(frozen=True)
@@ -91,6 +93,7 @@ def fit_gaussians(
     *,
     seed: int = 0,
     progress: Progress | None = None,
+    watch: Watch | None = None,
 ) -> Gaussians:
     """Fits Gaussians to a capture's colours, masks and, where frames have them, depths and normals.
 
@@ -102,6 +105,7 @@ def fit_gaussians(
         options: length, size and weights of the fit.
         seed: of everything random.
         progress: told about every step.
+        watch: shown the scene after every step.
 
     Raises:
         ValueError: if the silhouettes do not meet anywhere.
@@ -119,7 +123,9 @@ def fit_gaussians(
         target = targets[next(order)]
         background = torch.rand(3, generator=generator)
         gaussians = optimiser.gaussians
-        rendering = rasterize(gaussians, [target.camera], background=background)
+        rendering = rasterize(
+            gaussians, [target.camera], background=background, geometry=_needs_geometry(target, options)
+        )
         terms = _terms(rendering, target, background, options)
         loss = torch.stack(list(terms.values())).sum() + options.opacity_weight * gaussians.opacities.mean()
         loss.backward()
@@ -131,6 +137,8 @@ def fit_gaussians(
         if progress is not None:
             figures = {name: float(term.detach()) for name, term in terms.items()}
             progress(done, options.iterations, figures | {"gaussians": float(len(gaussians))})
+        if watch is not None:
+            watch(done, optimiser.gaussians.detach())
     return optimiser.gaussians.detach()
 
 
@@ -178,14 +186,24 @@ def _shuffled(visits: list[int], generator: torch.Generator) -> Iterator[int]:
         yield from (visits[i] for i in torch.randperm(len(visits), generator=generator).tolist())
 
 
-def _terms(rendering: Rendering, target: _Target, background: Tensor, options: FitOptions) -> dict[str, Tensor]:
+def _needs_geometry(target: _Target, options: FitOptions) -> bool:
+    """Whether any loss of this view looks at depth or normals; drawing them takes half as long again."""
+    depth = target.depth is not None and options.depth_weight > 0
+    normal = target.normal is not None and options.normal_weight > 0
+    return depth or normal or options.consistency_weight > 0
+
+
+def _terms(picture: Picture, target: _Target, background: Tensor, options: FitOptions) -> dict[str, Tensor]:
     """The weighted losses of one view, by name."""
-    alpha, depth, normal = rendering.alpha[0], rendering.depth[0], rendering.normal[0]
+    alpha = picture.alpha[0]
     composed = target.color + (1 - target.alpha[..., None]) * background
     terms = {
-        "color": photometric_loss(rendering.rgb[0], composed, target.weight, options.ssim_share),
+        "color": photometric_loss(picture.rgb[0], composed, target.weight, options.ssim_share),
         "alpha": options.alpha_weight * weighted_mean((alpha - target.alpha).abs(), target.weight),
     }
+    if not isinstance(picture, Rendering):
+        return terms
+    depth, normal = picture.depth[0], picture.normal[0]
     # Where the mask is mixed, depth and normal belong to nothing in particular.
     solid = target.weight * (target.alpha > 0.9) * (alpha.detach() > 0.5)
     if target.depth is not None and options.depth_weight > 0:

@@ -120,6 +120,8 @@ def initial_gaussians(
         ValueError: if the volume has no surface.
     """
     points, normals = volume.crossings()
+    seen = _seen(points, frames)
+    points, normals = points[seen], normals[seen]
     if len(points) == 0:
         raise ValueError("the volume has no surface to start from")
     # Three families of grid edges cross a surface of area A about 1.5 A / spacing^2 times, whatever its direction.
@@ -135,6 +137,16 @@ def initial_gaussians(
     turn = 2 * math.pi * torch.rand(len(points), generator=generator)
     gaussians.quats.copy_(multiply_quats(_quats_from_z(normals), _quats_about_z(turn)))
     return gaussians
+
+
+def _seen(points: Tensor, frames: Sequence[Frame]) -> Tensor:
+    """(N,) whether a point lies in at least one picture; what lies in none is solid only for want of anybody's vote."""
+    seen = torch.zeros(len(points), dtype=torch.bool)
+    for frame in frames:
+        pixels, depth = frame.camera.project(points)
+        inside = (pixels >= 0) & (pixels < torch.tensor([frame.camera.width, frame.camera.height]))
+        seen |= inside.all(-1) & (depth > 0)
+    return seen
 
 
 def sample_colors(points: Tensor, normals: Tensor, frames: Sequence[Frame]) -> Tensor:
