@@ -288,8 +288,11 @@ def _splat(run: Path, out: Path, log: StageLog, *, settings: Settings) -> None:
     from recon.capture.io_nerfstudio import read_transforms
     from recon.splat.fit import FIT_PRESETS, fit_gaussians
     from recon.splat.ply import write_ply
+    from recon.splat.warm_up import warm_up
 
     capture = read_transforms(run / "capture")
+    with log.step("compiling"):  # once on a machine; later runs find the kernels on disk
+        warm_up(log.watcher.advanced)
     with log.step("fitting"):
         gaussians = fit_gaussians(
             capture,

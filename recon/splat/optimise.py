@@ -6,6 +6,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -27,6 +28,10 @@ class LearningRates:
 
 BETAS = (0.9, 0.99)
 DEAD_OPACITY = 0.02
+
+
+EPSILON = 1e-15
+_ENTRIES_PER_CHUNK = 1 << 15
 
 
 class SplatOptimiser:
@@ -52,7 +57,8 @@ class SplatOptimiser:
     def gaussians(self) -> Gaussians:
         """The current scene; gradients reach the parameters through it."""
         means, quats, log_scales, logit_opacities, constant, rest = self._parameters
-        return Gaussians(means, quats, log_scales, logit_opacities, torch.cat((constant, rest), dim=1))
+        sh = torch.cat((constant, rest), dim=1) if rest.numel() else constant
+        return Gaussians(means, quats, log_scales, logit_opacities, sh)
 
     @torch.no_grad()
     def step(self) -> None:
@@ -70,12 +76,9 @@ class SplatOptimiser:
             rates.sh_rest * slow,
         )
         correction = math.sqrt(1 - BETAS[1] ** self._step) / (1 - BETAS[0] ** self._step)
-        for parameter, (first, second), size in zip(self._parameters, self._moments, sizes, strict=True):
-            if parameter.grad is None or parameter.numel() == 0:
-                continue
-            first.lerp_(parameter.grad, 1 - BETAS[0])
-            second.mul_(BETAS[1]).addcmul_(parameter.grad, parameter.grad, value=1 - BETAS[1])
-            parameter.addcdiv_(first, second.sqrt().add_(1e-15), value=-size * correction)
+        for parameter, moments, size in zip(self._parameters, self._moments, sizes, strict=True):
+            if parameter.grad is not None and parameter.numel() > 0:
+                adam_step(parameter, parameter.grad, *moments, size * correction)
             parameter.grad = None
 
     @torch.no_grad()
@@ -136,3 +139,29 @@ class SplatOptimiser:
                 self._parameters[index] = grown
                 first, second = (torch.cat((moment, torch.zeros_like(added))) for moment in moments)
                 self._moments[index] = (first, second)
+
+
+@torch.no_grad()
+def adam_step(parameter: Tensor, grad: Tensor, first: Tensor, second: Tensor, size: float) -> None:
+    """One step of Adam (Kingma & Ba 2015) in place, without weight decay; `size` holds the bias correction.
+
+    Contiguous float32 tensors on a processor are passed over once by a compiled kernel on all threads.
+    """
+    tensors = (parameter, grad, first, second)
+    if all(t.device.type == "cpu" and t.dtype == torch.float32 and t.is_contiguous() for t in tensors):
+        from recon.splat._adam_kernels import adam
+        from recon.splat.backend_cpu.jit import for_each_chunk
+
+        flat = [tensor.detach().view(-1).numpy() for tensor in tensors]
+        count = parameter.numel()
+        figures = [np.float32(figure) for figure in (1 - BETAS[0], 1 - BETAS[1], size, EPSILON)]
+
+        def step(chunk: int) -> None:
+            start = chunk * _ENTRIES_PER_CHUNK
+            adam(start, min(start + _ENTRIES_PER_CHUNK, count), *flat, *figures)
+
+        for_each_chunk(-(-count // _ENTRIES_PER_CHUNK), step)
+        return
+    first.lerp_(grad, 1 - BETAS[0])
+    second.mul_(BETAS[1]).addcmul_(grad, grad, value=1 - BETAS[1])
+    parameter.addcdiv_(first, second.sqrt().add_(EPSILON), value=-size)

@@ -42,3 +42,19 @@ def test_kernels_import_and_run_where_nothing_can_be_cached(tmp_path):
 def test_one_module_alone_decides_how_kernels_are_compiled():
     sources = [path for package in ("gen", "recon") for path in (ROOT / package).rglob("*.py")]
     assert [path.relative_to(ROOT).as_posix() for path in sources if "njit" in path.read_text()] == ["recon/_jit.py"]
+
+
+def test_a_change_in_what_kernels_inline_compiles_them_anew(tmp_path):
+    """Stale code that disagrees with fresh code about a layout would write outside of its arrays."""
+    shutil.copytree(ROOT / "recon", tmp_path / "recon", ignore=shutil.ignore_patterns("__pycache__"))
+    command = [sys.executable, "-c", "import recon._jit; print(recon._jit._cache_folder())"]
+
+    def folder() -> str:
+        environment = os.environ | {"PYTHONPATH": str(tmp_path)}
+        return subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, check=True).stdout
+
+    before = folder()
+    assert before == folder()
+    layout = tmp_path / "recon" / "splat" / "backend_cpu" / "layout.py"
+    layout.write_text(layout.read_text().replace("TILE_HEIGHT = 16", "TILE_HEIGHT = 8"))
+    assert folder() != before

@@ -101,9 +101,9 @@ class _Rasterize(torch.autograd.Function):
             )
 
         _for_each_camera(len(viewmats), draw_one_backward)
-        viewmats_grad, intrinsics_grad = torch.zeros(viewmats.shape), torch.zeros(tensors[6].shape)
-        for index, grad in enumerate(camera_grads):
-            _unpack_camera_grad(grad, viewmats[index], viewmats_grad[index], intrinsics_grad[index])
+        viewmats_grad, intrinsics_grad = None, None
+        if ctx.needs_input_grad[5] or ctx.needs_input_grad[6]:
+            viewmats_grad, intrinsics_grad = _unpack_camera_grads(np.stack(camera_grads), viewmats)
         background_grad = None
         if ctx.needs_input_grad[7] and rgb is not None:
             light = pictures[:, 0, :height, :width]
@@ -112,7 +112,7 @@ class _Rasterize(torch.autograd.Function):
 
 
 def _cameras_in_parallel(count: int) -> bool:
-    """Whether each thread draws cameras of its own: as soon as there is one for every thread, that saves all waiting."""
+    """Whether each thread draws cameras of its own: where there is one for each, that saves all waiting."""
     return count >= thread_count() > 1
 
 
@@ -133,12 +133,14 @@ def _array(tensor: Tensor) -> np.ndarray:
     return tensor.detach().contiguous().numpy()
 
 
-def _unpack_camera_grad(grad: np.ndarray, viewmat: np.ndarray, viewmat_grad: Tensor, intrinsics_grad: Tensor) -> None:
-    """Adds the gradient of a packed camera to those of its matrices; the centre is minus Rᵀ t."""
-    matrix = grad[:12].reshape(3, 4).copy()
-    centre = grad[16:19]
-    matrix[:, :3] -= np.outer(viewmat[:3, 3], centre)
-    matrix[:, 3] -= viewmat[:3, :3] @ centre
-    viewmat_grad[:3] += torch.from_numpy(matrix)
-    fx, fy, cx, cy = grad[12:16].tolist()
-    intrinsics_grad += torch.tensor([[fx, 0, cx], [0, fy, cy], [0, 0, 0]])
+def _unpack_camera_grads(grads: np.ndarray, viewmats: np.ndarray) -> tuple[Tensor, Tensor]:
+    """Gradients of packed cameras (C, CAMERA) to those of view matrices and intrinsics; the centre is minus Rᵀ t."""
+    viewmats_grad = np.zeros(viewmats.shape)
+    rotation, translation, centre = viewmats[:, :3, :3], viewmats[:, :3, 3], grads[:, 16:19]
+    viewmats_grad[:, :3] = grads[:, :12].reshape(-1, 3, 4)
+    viewmats_grad[:, :3, :3] -= translation[:, :, None] * centre[:, None, :]
+    viewmats_grad[:, :3, 3] -= (rotation @ centre[:, :, None])[:, :, 0]
+    intrinsics_grad = np.zeros((len(grads), 3, 3))
+    for column, (i, j) in enumerate(((0, 0), (1, 1), (0, 2), (1, 2)), start=12):
+        intrinsics_grad[:, i, j] = grads[:, column]
+    return torch.from_numpy(viewmats_grad).float(), torch.from_numpy(intrinsics_grad).float()

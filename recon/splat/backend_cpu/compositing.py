@@ -118,10 +118,10 @@ def narrow_row(records, record, left, dy):
 
 @kernel
 def row_is_open(light, row):
-    for column in range(0, TILE_WIDTH, LANES):
-        if any_positive(load(light, row * PITCH + column)):
-            return True
-    return False
+    brightest = load(light, row * PITCH)
+    for column in range(LANES, TILE_WIDTH, LANES):
+        brightest = maximum(brightest, load(light, row * PITCH + column))
+    return any_positive(brightest)
 
 
 def _forward(geometry: bool) -> Any:

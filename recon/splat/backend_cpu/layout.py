@@ -12,14 +12,18 @@ from __future__ import annotations
 
 from recon.splat.backend_cpu.simd import LANES
 
-TILE_WIDTH = 32
+TILE_WIDTH = 64
 TILE_HEIGHT = 16
+"""Wide, so that few Gaussians touch two tiles; not wider, so that small pictures have enough of them for all threads
+and the state of a tile stays in the nearest cache."""
 FEW_VECTORS = 16 // LANES
 """Up to this many, every row of a Gaussian gets as many vectors as its widest: what that wastes on lanes costs less
 than a branch that nobody can predict."""
 PITCH = TILE_WIDTH + FEW_VECTORS * LANES
 """Floats of a row of a tile's working state: vectors start anywhere in the tile and may reach over its right side."""
-STATE = PITCH * TILE_HEIGHT
+STATE = PITCH * TILE_HEIGHT + 32
+"""Floats of a plane of the state. Planes must not lie near a multiple of 4 kB apart: the processor then takes a load
+from one for a load of what was just stored into another, and waits."""
 
 RECORD = 16
 """Floats of a screen record: the names below."""

@@ -57,7 +57,7 @@ _LN2 = np.float32(math.log(2))
 _BLUR, _MARGIN = np.float32(SCREEN_BLUR), np.float32(FRUSTUM_MARGIN)
 _NEAR, _MIN_ALPHA = np.float32(NEAR), np.float32(MIN_ALPHA)
 LOG_MIN_ALPHA = np.float32(math.log2(MIN_ALPHA))
-_LARGEST = np.float32(1e20)
+_WIDEST, _LARGEST = np.float32(1e30), np.float32(1e20)
 REACH_SLACK = np.float32(0.02)
 """Widens the outlines that pixels are looked for in, so that rounding never hides one from the exact test."""
 
@@ -163,7 +163,7 @@ def project(
         shown = where_less(z, splat(_NEAR), nothing, half_x)
         shown = where_less(opacity, splat(_MIN_ALPHA), nothing, shown)
         shown = where_less(opacity, splat(_TWO), shown, nothing)
-        shown = where_less(determinant, splat(_LARGEST), shown, nothing)
+        shown = where_less(determinant, splat(_WIDEST), shown, nothing)
         shown = where_greater(centre_x + half_x, nothing, shown, nothing)
         shown = where_less(centre_x - half_x, splat(wide), shown, nothing)
         shown = where_greater(centre_y + half_y, nothing, shown, nothing)

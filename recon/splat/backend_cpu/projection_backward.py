@@ -157,39 +157,54 @@ def project_backward(
         w0, w1, w2 = u1 * v2 - u2 * v1, u2 * v0 - u0 * v2, u0 * v1 - u1 * v0
         sharp = dot(w0, w1, w2, w0, w1, w2)
         determinant = sharp + (uu + vv + blur) * blur
-        cov_xx, cov_yy = uu + blur, vv + blur
+        cov_yy = vv + blur
 
-        # The exponent's gradient to the screen mean, and to the screen covariance: -1/2 sum g e e', where
-        # e = conic d has the entries a p and across dy - slope a p.
+        # The exponent's gradient to the screen mean, and to the rows u and v. The covariance's gradient is
+        # -1/2 sum g e e' with e = (a p, across dy - slope a p), and what e takes out of the k-th column of the rows is
+        # a p r_k + across dy v_k, where r = u - slope v. For needles r is far smaller than u: no difference of theirs.
         narrow = one / cov_yy
-        a, slope, across = cov_yy / determinant, uv * narrow, narrow
+        a, slope = cov_yy / determinant, uv * narrow
         g_1, g_p, g_pp = gather(g, lanes, PAIR, 0), gather(g, lanes, PAIR, 1) * a, gather(g, lanes, PAIR, 2) * a * a
-        g_y, g_py = gather(g, lanes, PAIR, 3) * across, gather(g, lanes, PAIR, 4) * a * across
-        g_yy = gather(g, lanes, PAIR, 5) * across * across
+        g_y, g_py = gather(g, lanes, PAIR, 3) * narrow, gather(g, lanes, PAIR, 4) * a * narrow
+        g_yy = gather(g, lanes, PAIR, 5) * narrow * narrow
         screen_x, screen_y = nothing - g_p, slope * g_p - g_y
-        h_xx = g_pp * -_HALF
-        h_xy = (slope * g_pp - g_py) * _HALF
-        h_yy = (slope * (g_py * _TWO - slope * g_pp) - g_yy) * _HALF
+        across_0, across_1, across_2 = cross(v0, v1, v2, w0, w1, w2)
+        n0, n1, n2 = fma(u0, blur, across_0), fma(u1, blur, across_1), fma(u2, blur, across_2)
+        r0, r1, r2 = n0 * narrow, n1 * narrow, n2 * narrow
+        du0, du1, du2 = (
+            nothing - g_pp * r0 - g_py * v0,
+            nothing - g_pp * r1 - g_py * v1,
+            nothing - g_pp * r2 - g_py * v2,
+        )
+        dv0, dv1 = nothing - slope * du0 - g_py * r0 - g_yy * v0, nothing - slope * du1 - g_py * r1 - g_yy * v1
+        dv2 = nothing - slope * du2 - g_py * r2 - g_yy * v2
+        ds0 = nothing - fma(g_pp * r0, r0, fma(g_py * _TWO * r0, v0, g_yy * v0 * v0))
+        ds1 = nothing - fma(g_pp * r1, r1, fma(g_py * _TWO * r1, v1, g_yy * v1 * v1))
+        ds2 = nothing - fma(g_pp * r2, r2, fma(g_py * _TWO * r2, v2, g_yy * v2 * v2))
         opacity = gather(records, rows, RECORD, OPACITY)
         if antialias:
             # The opacity carries a factor sqrt(sharp / determinant).
-            factor = square_root(sharp / determinant)
-            opacity = opacity / factor
-            share, inside = g_1 * -_HALF, one / sharp
-            h_xx = h_xx + share * (vv * inside - cov_yy / determinant)
-            h_xy = h_xy - share * (uv * inside - uv / determinant)
-            h_yy = h_yy + share * (uu * inside - cov_xx / determinant)
+            opacity = opacity / square_root(sharp / determinant)
+            inside, outside = nothing - g_1 / sharp, g_1 / determinant
+            back_0, back_1, back_2 = cross(w0, w1, w2, u0, u1, u2)
+            fu0, fu1 = inside * across_0 + outside * n0, inside * across_1 + outside * n1
+            fu2 = inside * across_2 + outside * n2
+            fv0, fv1 = (
+                inside * back_0 + outside * fma(v0, blur, back_0),
+                inside * back_1 + outside * fma(v1, blur, back_1),
+            )
+            fv2 = inside * back_2 + outside * fma(v2, blur, back_2)
+            du0, du1, du2, dv0, dv1, dv2 = du0 + fu0, du1 + fu1, du2 + fu2, dv0 + fv0, dv1 + fv1, dv2 + fv2
+            ds0, ds1, ds2 = ds0 + fu0 * u0 + fv0 * v0, ds1 + fu1 * u1 + fv1 * v1, ds2 + fu2 * u2 + fv2 * v2
         add_rows(logits_grad, block, 1, 0, (opacity - one) * g_1)
-        du0, du1, du2 = (h_xx * u0 + h_xy * v0) * _TWO, (h_xx * u1 + h_xy * v1) * _TWO, (h_xx * u2 + h_xy * v2) * _TWO
-        dv0, dv1, dv2 = (h_xy * u0 + h_yy * v0) * _TWO, (h_xy * u1 + h_yy * v1) * _TWO, (h_xy * u2 + h_yy * v2) * _TWO
+        add_rows(log_scales_grad, block, 3, 0, ds0)
+        add_rows(log_scales_grad, block, 3, 1, ds1)
+        add_rows(log_scales_grad, block, 3, 2, ds2)
 
-        # Axes and scales.
+        # Axes.
         d00, d10, d20 = (p0 * du0 + q0 * dv0) * s0, (p1 * du0 + q1 * dv0) * s0, (p2 * du0 + q2 * dv0) * s0
         d01, d11, d21 = (p0 * du1 + q0 * dv1) * s1, (p1 * du1 + q1 * dv1) * s1, (p2 * du1 + q2 * dv1) * s1
         d02, d12, d22 = (p0 * du2 + q0 * dv2) * s2, (p1 * du2 + q1 * dv2) * s2, (p2 * du2 + q2 * dv2) * s2
-        add_rows(log_scales_grad, block, 3, 0, dot(d00, d10, d20, a00, a10, a20))
-        add_rows(log_scales_grad, block, 3, 1, dot(d01, d11, d21, a01, a11, a21))
-        add_rows(log_scales_grad, block, 3, 2, dot(d02, d12, d22, a02, a12, a22))
         n0, n1 = gather(records, rows, RECORD, NORMAL_X), gather(records, rows, RECORD, NORMAL_Y)
         n2 = gather(records, rows, RECORD, NORMAL_Z)
         axis_0, axis_1 = shortest(l0, l1, l2, a00, a01, a02), shortest(l0, l1, l2, a10, a11, a12)
@@ -250,6 +265,11 @@ def project_backward(
         _add(out, 15, screen_y + slid_y - inner_y)
     for k in range(CAMERA):
         camera_grad[k] = sum_lanes(load(out, k * LANES))
+
+
+@kernel
+def cross(a0, a1, a2, b0, b1, b2):
+    return a1 * b2 - a2 * b1, a2 * b0 - a0 * b2, a0 * b1 - a1 * b0
 
 
 @kernel

@@ -39,7 +39,7 @@ def random_scene(seed: int, count: int, degree: int, size: tuple[int, int], came
     return gaussians, viewmats, intrinsics
 
 
-def clear_pixels(scene: Scene, width: int, height: int, *, relative: float = 1e-4) -> Tensor:
+def clear_pixels(scene: Scene, width: int, height: int, *, relative: float = 1e-4, antialias: bool = False) -> Tensor:
     """(C, H, W) bool: where no decision of the rasterizer is within rounding of its threshold.
 
     Contributions are dropped under 1/255, pixels closed at 1e-4, opacities capped at 0.999, the median taken at 0.5
@@ -50,7 +50,7 @@ def clear_pixels(scene: Scene, width: int, height: int, *, relative: float = 1e-
     tensors = gaussians.to(torch.float64).tensors()
     images = []
     for viewmat, matrix in zip(viewmats.double(), intrinsics.double()):
-        projected = oracle.project(*tensors, viewmat, matrix, oracle.DrawOptions(width, height))
+        projected = oracle.project(*tensors, viewmat, matrix, oracle.DrawOptions(width, height, antialias=antialias))
         alphas = oracle.alphas_at_pixels(projected, width, height)
         ambiguous = near(alphas, oracle.MIN_ALPHA, relative) | near(uncapped(projected, width, height), 0.999, relative)
         alphas = torch.where(alphas < oracle.MIN_ALPHA, 0, alphas)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import importlib.util
 
 import pytest
@@ -9,9 +10,12 @@ import torch
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
+from recon.capture import orbit_camera
 from recon.splat.backend_torch import DrawOptions
-from recon.splat.gaussians import Gaussians
-from recon.splat.rasterize import Backend, RasterizeError, Rendering, rasterize
+from recon.splat.fit import FitOptions, fit_gaussians
+from recon.splat.gaussians import Gaussians, from_points
+from recon.splat.rasterize import Backend, Picture, RasterizeError, Rendering, rasterize
+from tests.recon.splat.balls import ball_capture
 from tests.recon.splat.scenes import Scene, clear_pixels, random_scene
 
 FIELDS = ("rgb", "alpha", "depth", "normal")
@@ -26,6 +30,7 @@ def draw(
     clear: torch.Tensor,
     device: str = "cpu",
     dtype: torch.dtype = torch.float32,
+    antialias: bool = False,
 ) -> tuple[Rendering, dict[str, torch.Tensor]]:
     """The picture, and the gradients of a random weighting of `fields` over the clear pixels; 0 where there is none."""
     gaussians, viewmats, intrinsics = scene
@@ -37,7 +42,7 @@ def draw(
     if backend == "cuda":
         leaves[6] = leaves[6].detach()
     views = (leaves[5], leaves[6], *size)
-    rendering = rasterize(Gaussians(*leaves[:5]), views, backend=backend, background=leaves[7])
+    rendering = rasterize(Gaussians(*leaves[:5]), views, backend=backend, background=leaves[7], antialias=antialias)
     generator = torch.Generator().manual_seed(0)
     loss = torch.zeros((), dtype=torch.float64, device=device)
     for field in FIELDS:
@@ -51,10 +56,17 @@ def draw(
     return rendering, {name: grad.cpu().double() for name, grad in zip(wanted, grads)}
 
 
-def assert_like_the_oracle(scene: Scene, size: tuple[int, int], fields: tuple[str, ...], backend: Backend, device: str):
-    clear = clear_pixels(scene, *size)
-    expected, expected_grads = draw(scene, size, "torch", fields, clear, dtype=torch.float64)
-    found, found_grads = draw(scene, size, backend, fields, clear, device)
+def assert_like_the_oracle(
+    scene: Scene,
+    size: tuple[int, int],
+    fields: tuple[str, ...],
+    backend: Backend,
+    device: str,
+    antialias: bool = False,
+):
+    clear = clear_pixels(scene, *size, antialias=antialias)
+    expected, expected_grads = draw(scene, size, "torch", fields, clear, dtype=torch.float64, antialias=antialias)
+    found, found_grads = draw(scene, size, backend, fields, clear, device, antialias=antialias)
     for field in (*FIELDS, "median_depth"):
         a, b = getattr(found, field).cpu().double()[clear], getattr(expected, field)[clear]
         assert a.shape == b.shape
@@ -76,10 +88,79 @@ def assert_like_the_oracle(scene: Scene, size: tuple[int, int], fields: tuple[st
     height=st.integers(1, 37),
     sharpness=st.floats(2.0, 4.5),
     fields=st.sets(st.sampled_from(FIELDS), min_size=1).map(lambda names: tuple(sorted(names))),
+    antialias=st.booleans(),
 )
-def test_cpu_values_and_gradients_match_the_oracle(seed, count, degree, width, height, sharpness, fields):
+def test_cpu_values_and_gradients_match_the_oracle(seed, count, degree, width, height, sharpness, fields, antialias):
     scene = random_scene(seed, count, degree, (width, height), 2, sharpness)
-    assert_like_the_oracle(scene, (width, height), fields, "cpu", "cpu")
+    assert_like_the_oracle(scene, (width, height), fields, "cpu", "cpu", antialias)
+
+
+@pytest.fixture(scope="module")
+def half_fitted():
+    """A fit of 2,500 Gaussians to pictures of a ball, stopped on the way: needles, opaque and faded Gaussians, and
+    many layers on a surface, as random scenes do not have them."""
+    options = FitOptions(
+        iterations=80, initial_gaussians=2500, max_gaussians=2500, pixels_per_gaussian=0.5, max_size=48, grid=48,
+        renew_every=20, sh_degree=1,
+    )  # fmt: skip
+    return fit_gaussians(ball_capture(8, 48, geometry=True), options)
+
+
+@pytest.mark.parametrize("antialias", [False, True])
+@pytest.mark.parametrize("view", range(3))
+def test_cpu_matches_the_oracle_on_a_half_converged_fit(half_fitted, view, antialias):
+    assert len(half_fitted) >= 2000
+    size = ((49, 35), (33, 47), (21, 23))[view]
+    camera = orbit_camera(0.3 + 2 * view, 0.4 - 0.3 * view, 0.7, *size)
+    scene = (half_fitted, camera.w2c[None], camera.intrinsics[None])
+    assert clear_pixels(scene, *size, antialias=antialias).float().mean() > 0.8
+    assert_like_the_oracle(scene, size, FIELDS, "cpu", "cpu", antialias)
+
+
+@pytest.mark.parametrize("log_scale", [-30.0, -12.0, 1.0, 8.0])
+def test_cpu_matches_the_oracle_where_scales_are_degenerate(log_scale):
+    gaussians, viewmats, intrinsics = random_scene(7, 40, 0, (30, 22), 1, 3.0)
+    log_scales = gaussians.log_scales.clone()
+    log_scales[::2, 0] = log_scale
+    log_scales[::4] = log_scale
+    degenerate = dataclasses.replace(gaussians, log_scales=log_scales)
+    assert_like_the_oracle((degenerate, viewmats, intrinsics), (30, 22), FIELDS, "cpu", "cpu")
+
+
+def test_without_geometry_the_picture_is_the_same():
+    scene = random_scene(5, 200, 2, (40, 30), 2, 3.5)
+    views, background = (scene[1], scene[2], 40, 30), torch.tensor([0.2, 0.5, 0.9])
+    for backend in ("cpu", "torch"):
+        full = rasterize(scene[0], views, backend=backend, background=background)
+        colors = rasterize(scene[0], views, backend=backend, background=background, geometry=False)
+        assert type(colors) is Picture
+        assert torch.allclose(colors.rgb, full.rgb, atol=1e-6)
+        assert torch.allclose(colors.alpha, full.alpha, atol=1e-6)
+
+
+def test_contributions_are_each_gaussians_share_of_the_alpha():
+    scene = random_scene(6, 150, 1, (40, 30), 2, 3.0)
+    views = (scene[1], scene[2], 40, 30)
+    found, expected = (rasterize(scene[0], views, backend=b, contribution=True) for b in ("cpu", "torch"))
+    assert found.contribution.shape == (2, 150)
+    assert torch.allclose(found.contribution, expected.contribution, atol=2e-3)
+    assert torch.allclose(found.contribution.sum(1), found.alpha.sum((1, 2)), rtol=1e-4)
+    assert rasterize(scene[0], views).contribution is None
+
+
+def test_antialiasing_keeps_the_light_of_what_is_smaller_than_a_pixel():
+    """Drawn at a quarter of the size, a tiny Gaussian should weigh a sixteenth; the plain blur makes it weigh more."""
+    tiny = from_points(torch.zeros(1, 3), torch.ones(1, 3), 0.004, opacity=0.9)
+    large, small = (orbit_camera(0.0, 0.0, 0.6, size, size) for size in (256, 64))
+    sums = {
+        antialias: [
+            float(rasterize(tiny, [camera], antialias=antialias, geometry=False).alpha.sum())
+            for camera in (large, small)
+        ]
+        for antialias in (False, True)
+    }
+    assert sums[True][1] / sums[True][0] == pytest.approx(1 / 16, rel=0.2)
+    assert sums[False][1] / sums[False][0] > 3 / 16
 
 
 def test_cpu_matches_the_oracle_in_a_crowded_scene_of_several_chunks():

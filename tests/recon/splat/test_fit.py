@@ -1,4 +1,5 @@
 import dataclasses
+import math
 
 import pytest
 import torch
@@ -7,8 +8,9 @@ from recon.capture import Capture, Source, frame_from_tensors
 from recon.splat.fit import FitOptions, _visits, fit_gaussians
 from recon.splat.gaussians import from_points
 from recon.splat.initialise import grid_masks, initial_gaussians, initial_volume
-from recon.splat.optimise import LearningRates, SplatOptimiser
+from recon.splat.optimise import BETAS, EPSILON, LearningRates, SplatOptimiser, adam_step
 from recon.splat.rasterize import rasterize
+from recon.splat.warm_up import warm_up
 from tests.recon.splat.balls import ball_capture, distance_to_ball
 
 QUICK = FitOptions(iterations=60, initial_gaussians=600, max_gaussians=800, max_size=48, grid=48, renew_every=20)
@@ -169,3 +171,24 @@ def test_the_photo_is_compared_more_often_than_any_generated_frame():
     assert _visits(capture.frames).count(0) in (5, 6)
     assert sorted(set(_visits(capture.frames))) == list(range(12))
     assert _visits(frames) == list(range(12))
+
+
+def test_the_compiled_step_of_adam_is_that_of_torch():
+    generator = torch.Generator().manual_seed(0)
+    ours = torch.randn(1003, generator=generator)
+    theirs = ours.clone().requires_grad_()
+    first, second = torch.zeros(1003), torch.zeros(1003)
+    reference = torch.optim.Adam([theirs], lr=0.01, betas=BETAS, eps=EPSILON)
+    for step in range(1, 6):
+        grad = torch.randn(1003, generator=generator)
+        theirs.grad = grad.clone()
+        reference.step()
+        correction = math.sqrt(1 - BETAS[1] ** step) / (1 - BETAS[0] ** step)
+        adam_step(ours, grad, first, second, 0.01 * correction)
+    assert torch.allclose(ours, theirs, atol=1e-6)
+
+
+def test_kernels_are_warmed_up_in_steps():
+    heard = []
+    warm_up(lambda done, total: heard.append((done, total)))
+    assert heard == [(i, 4) for i in range(1, 5)]

@@ -1,9 +1,17 @@
 import math
 
+import pytest
 import torch
 
 from recon.capture import orbit_camera
-from recon.splat.losses import depth_loss, normal_loss, normals_from_depth, photometric_loss, ssim_map
+from recon.splat.losses import (
+    depth_loss,
+    normal_loss,
+    normals_from_depth,
+    photometric_loss,
+    plain_photometric_loss,
+    ssim_map,
+)
 from tests.recon.splat.balls import ball_frame
 
 
@@ -65,3 +73,24 @@ def test_normals_from_depth_agree_with_the_surface():
     inner = (frame.normal() * -camera.forward).sum(-1) > 0.5
     cosine = (found * frame.normal()).sum(-1)[inner]
     assert cosine.min() > 0.98
+
+
+@pytest.mark.parametrize("size", [(1, 1), (4, 40), (33, 20), (48, 64)])
+@pytest.mark.parametrize("share", [0.2, 0.0, 1.0])
+def test_the_fused_loss_and_its_gradient_are_those_of_the_plain_one(size, share):
+    x, y = pictures(1, *size)
+    weight = torch.rand(size, generator=torch.Generator().manual_seed(2))
+    fused, plain = x.clone().requires_grad_(), x.double().requires_grad_()
+    found = photometric_loss(fused, y, weight, share)
+    expected = plain_photometric_loss(plain, y.double(), weight.double(), share)
+    (3 * found).backward()
+    (3 * expected).backward()
+    assert found.item() == pytest.approx(expected.item(), rel=2e-4)
+    assert (fused.grad - plain.grad).norm() < 5e-5 * plain.grad.norm() + 1e-9
+
+
+def test_a_target_that_wants_a_gradient_gets_one():
+    x, y = pictures()
+    y.requires_grad_()
+    photometric_loss(x, y, torch.ones(20, 33)).backward()
+    assert y.grad.abs().sum() > 0

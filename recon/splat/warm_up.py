@@ -1,0 +1,50 @@
+"""The kernels of a fit made ready, so that a caller can say what the first seconds are spent on."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import torch
+
+from recon.capture import orbit_camera
+from recon.splat.gaussians import from_points
+from recon.splat.losses import photometric_loss
+from recon.splat.optimise import adam_step
+from recon.splat.rasterize import Picture, Rendering, rasterize
+
+Progress = Callable[[int, int], None]
+_SIZE = 8
+
+
+def warm_up(progress: Progress | None = None) -> None:
+    """Compiles the `cpu` backend's kernels, or loads them where an earlier process left them on disk.
+
+    Each kernel is called once on next to nothing. Without this, the first calls of `rasterize` do the same unasked.
+
+    Args:
+        progress: told about (steps done, steps in all).
+    """
+    points = torch.linspace(-0.3, 0.3, 3).repeat(3, 1).T
+    gaussians = from_points(points, torch.rand(3, 3), 0.1, opacity=0.5).map(lambda t: t.requires_grad_())
+    camera = [orbit_camera(0.0, 0.0, 0.6, _SIZE, _SIZE)]
+    drawn: dict[bool, Picture] = {}
+
+    def draw(geometry: bool) -> None:
+        drawn[geometry] = rasterize(gaussians, camera, backend="cpu", geometry=geometry)
+
+    def compare_and_step() -> None:
+        rgb = drawn[False].rgb[0]
+        photometric_loss(rgb, torch.zeros(_SIZE, _SIZE, 3), torch.ones(_SIZE, _SIZE)).backward()
+        values = torch.zeros(4)
+        adam_step(values, values.clone(), values.clone(), values.clone(), 0.1)
+
+    def go_back() -> None:
+        rendering = drawn[True]
+        assert isinstance(rendering, Rendering)
+        (rendering.rgb.sum() + rendering.depth.sum()).backward()
+
+    steps = (lambda: draw(True), go_back, lambda: draw(False), compare_and_step)
+    for done, step in enumerate(steps, start=1):
+        step()
+        if progress is not None:
+            progress(done, len(steps))
