@@ -52,7 +52,8 @@ class Clock:
         Raises:
             BenchmarkError: if the child ended; its own message is on stderr.
         """
-        assert self._process.stdin is not None and self._process.stdout is not None
+        assert self._process.stdin is not None
+        assert self._process.stdout is not None
         self._process.stdin.write(json.dumps(request) + "\n")
         line = self._process.stdout.readline()
         if not line:

@@ -100,7 +100,11 @@ def opensplat(folder: Path) -> Contestant:
         projection = torch.zeros(4, 4)
         near, far = 0.001, 1000.0
         projection[0, 0], projection[1, 1] = 2 * k[0, 0] / size, 2 * k[1, 1] / size
-        projection[2, 2], projection[2, 3], projection[3, 2] = (far + near) / (far - near), -far * near / (far - near), 1
+        projection[2, 2], projection[2, 3], projection[3, 2] = (
+            (far + near) / (far - near),
+            -far * near / (far - near),
+            1,
+        )
         lens = (float(k[0, 0]), float(k[1, 1]), float(k[0, 2]), float(k[1, 2]))
         black, weights = torch.zeros(3), _upstream(size)[0, ..., :3]
 

@@ -1,8 +1,8 @@
 """How much arithmetic a picture needs, and how much this machine could do in the same time.
 
-Counted are pairs of a pixel and a Gaussian that blend: opacity of at least 1/255 there, before the pixel is closed. Work
-on pairs that turn out not to blend, on idle lanes, and on Gaussians (projection, sorting) counts as nothing, so that the
-share says how far the whole call is from arithmetic that nobody could leave out.
+Counted are pairs of a pixel and a Gaussian that blend: opacity of at least 1/255 there, before the pixel is closed.
+Work on pairs that turn out not to blend, on idle lanes, and on Gaussians (projection, sorting) counts as nothing, so
+that the share says how far the whole call is from arithmetic that nobody could leave out.
 """
 
 from __future__ import annotations

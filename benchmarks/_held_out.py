@@ -86,7 +86,8 @@ def open_splits(captures: Path | None, objects: Path | None, count: int, size: i
 
 
 def dino(folder: Path, size: int) -> Split:
-    """16 photographs on a ring; the views of the full set that are not among them are judged by. Cut out of the black before which they stand."""
+    """16 photographs on a ring, judged by views of the full set that are not among them; all cut out of the black before
+    which the dinosaur stands."""
     for name in (DINO, DINO_HELD_OUT):
         _require(folder / name)
     given = read_middlebury(folder / DINO)
@@ -163,7 +164,9 @@ def _before_black(frame: Frame) -> Tensor:
     solid = ndimage.binary_fill_holes(grown)
     # Outside of the picture counts as object, or what the border cuts off would be shrunk there too.
     padded = np.pad(solid, _DINO_SHRINK + 1, mode="edge")
-    inner = ndimage.distance_transform_edt(padded)[_DINO_SHRINK + 1 : -_DINO_SHRINK - 1, _DINO_SHRINK + 1 : -_DINO_SHRINK - 1]
+    inner = ndimage.distance_transform_edt(padded)[
+        _DINO_SHRINK + 1 : -_DINO_SHRINK - 1, _DINO_SHRINK + 1 : -_DINO_SHRINK - 1
+    ]
     return torch.cat((rgb, torch.from_numpy(inner > _DINO_SHRINK)[..., None].float()), dim=-1)
 
 

@@ -41,6 +41,10 @@ class ProgramRun:
         times = list(self.seconds.values())
         return float(np.median(np.diff(times)[5:]))
 
+    def seconds_at(self, steps: int) -> float:
+        """After so many steps, or the nearest number that the program printed."""
+        return self.seconds[min(self.seconds, key=lambda printed: abs(printed - steps))]
+
 
 def check_program(program: Path) -> None:
     """Raises:
@@ -75,7 +79,14 @@ def write_data(capture: Capture, start: Gaussians, folder: Path) -> None:
 
 
 def run_program(
-    program: Path, data: Path, output: Path, steps: int, options: Sequence[str], *, save_every: int = -1, threads: int = 1
+    program: Path,
+    data: Path,
+    output: Path,
+    steps: int,
+    options: Sequence[str],
+    *,
+    save_every: int = -1,
+    threads: int = 1,
 ) -> ProgramRun:
     """Runs `steps` steps at full resolution with further command-line options.
 
@@ -99,8 +110,8 @@ def run_program(
     numbered = sorted(
         (int(match[1]), path) for path in output.glob("splat_*.ply") if (match := re.search(r"_(\d+)$", path.stem))
     )
-    saved = (*numbered, (steps, output / "splat.ply"))
-    return ProgramRun({step: time - begin for step, time in seconds.items()}, saved)
+    saved = dict([*numbered, (steps, output / "splat.ply")])
+    return ProgramRun({step: time - begin for step, time in seconds.items()}, tuple(saved.items()))
 
 
 def fixed_count(steps: int) -> list[str]:

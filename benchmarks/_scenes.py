@@ -1,4 +1,4 @@
-"""Synthetic scenes on which rasterizers and optimisation steps are timed: a shell of small Gaussians, seen from outside.
+"""Synthetic scenes on which rasterizers and steps of a fit are timed: a shell of small Gaussians, seen from outside.
 
 A shell of radius 0.8 to 1 has an object's share of hidden Gaussians; three standard deviations are 2 to 6 pixels, as in
 fits that have as many Gaussians as their pictures are good for.
@@ -44,7 +44,7 @@ def shell(scene: SceneSize, *, sh_degree: int = 0, seed: int = 0) -> Gaussians:
     directions = random.normal(size=(count, 3))
     means = directions / np.linalg.norm(directions, axis=1, keepdims=True) * random.uniform(0.8, 1.0, (count, 1))
     quats = random.normal(size=(count, 4))
-    radii = np.exp(random.uniform(*np.log(_RADII), (count, 1)))
+    radii = np.exp(random.uniform(math.log(_RADII[0]), math.log(_RADII[1]), (count, 1)))
     pixel = DISTANCE / float(intrinsics_from_fov(_FOV, scene.size, scene.size)[0, 0])
     scales = radii / 3 * pixel * np.exp(random.uniform(-0.35, 0.35, (count, 3)))
     opacities = random.uniform(0.1, 0.95, count)

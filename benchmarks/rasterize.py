@@ -47,7 +47,7 @@ class RasterizeBenchmarkOptions:
     threads: tuple[int, ...] = (1, 2)
     """Numbers of threads to time with."""
     repeats: int = 30
-    """Calls of which the median counts; calls of more than a second are repeated less often, and it is said how often."""
+    """Calls of which the median counts; calls of more than a second are repeated less often, and the output says so."""
     scenes: tyro.conf.Suppress[tuple[SceneSize, ...]] = SCENES
     """What is drawn."""
 
@@ -98,8 +98,9 @@ def run(options: RasterizeBenchmarkOptions) -> dict[str, Any]:
                     {"scene": str(scene), "case": case, "backward": backward, "threads": row.threads, "name": str(row)}
                     | {"fma_share": share, "times": timed}
                 )
-    for row in track(rows, "Memory", console=Console(stderr=True)):
-        _add_memory(row, options)
+    once = [record for record in rows if record["threads"] == options.threads[0]]  # threads share what a call takes
+    for record in track(once, "Memory", console=Console(stderr=True)):
+        _add_memory(record, options)
     document = {
         "benchmark": "rasterize",
         "environment": environment(),
@@ -135,9 +136,7 @@ def _in_turn(
     return times
 
 
-def _everyone(
-    clocks: Sequence[Clock], rows: Sequence[Row], names: Sequence[str]
-) -> Iterator[tuple[Clock, Row, str]]:
+def _everyone(clocks: Sequence[Clock], rows: Sequence[Row], names: Sequence[str]) -> Iterator[tuple[Clock, Row, str]]:
     return ((clock, row, name) for clock, row in zip(clocks, rows, strict=True) for name in names)
 
 
@@ -215,7 +214,7 @@ def _ms(seconds: float) -> str:
 
 
 def _megabytes(record: dict[str, Any] | None) -> str:
-    return "–" if record is None or record["memory_mb"] is None else f"{record['memory_mb']:.0f}"
+    return "–" if record is None or record.get("memory_mb") is None else f"{record['memory_mb']:.0f}"
 
 
 def main(args: list[str] | None = None) -> int:

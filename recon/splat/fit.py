@@ -84,7 +84,23 @@ FIT_PRESETS: dict[str, FitOptions] = {
     "quality": FitOptions(
         iterations=4000, initial_gaussians=30000, max_gaussians=80000, max_size=384, grid=160, sh_degree=2
     ),
+    "views": FitOptions(
+        iterations=3000,
+        initial_gaussians=20000,
+        max_gaussians=40000,
+        pixels_per_gaussian=1.0,
+        max_size=256,
+        sh_degree=2,
+        grid=128,
+        alpha_weight=0.1,
+        depth_weight=0.0,
+        normal_weight=0.0,
+        consistency_weight=0.0,
+        opacity_weight=0.002,
+    ),
 }
+"""The first three are for surfaces. "views" is for pictures from places where no camera stood: colour depends on the
+direction, and nothing holds Gaussians to a surface, which is also what makes its steps quick."""
 
 
 def fit_gaussians(
