@@ -86,8 +86,8 @@ def open_splits(captures: Path | None, objects: Path | None, count: int, size: i
 
 
 def dino(folder: Path, size: int) -> Split:
-    """16 photographs on a ring, judged by views of the full set that are not among them; all cut out of the black before
-    which the dinosaur stands."""
+    """16 photographs on a ring, judged by views of the full set that are not among them; all are cut out of the
+    black before which the dinosaur stands."""
     for name in (DINO, DINO_HELD_OUT):
         _require(folder / name)
     given = read_middlebury(folder / DINO)

@@ -20,7 +20,7 @@ from rich.console import Console
 from rich.progress import track
 
 from benchmarks._clock import Clock
-from benchmarks._contestants import CASES, GPU, OPENSPLAT, OURS, REFERENCE, Case, gpu_is_there
+from benchmarks._contestants import CASES, GPU, OPENSPLAT, OURS, REFERENCE, Case
 from benchmarks._flops import blended_pairs, flops_per_pair
 from benchmarks._results import environment, table, write_json
 from benchmarks._scenes import SceneSize
@@ -170,7 +170,7 @@ def _remarks(document: dict[str, Any]) -> list[str]:
     for name, remedy in ((OPENSPLAT, "--opensplat-kernels"), (REFERENCE, "--gsplat-reference")):
         if name not in names:
             remarks.append(f"Not here: {name}; name it with {remedy}.")
-    if not gpu_is_there():
+    if GPU not in names:
         remarks.append("Not here: gsplat on a GPU, which needs an NVIDIA GPU and the package gsplat.")
     fewer = {
         f"{record['repeats']} for {name}, {row['scene']}, {row['threads']} threads"

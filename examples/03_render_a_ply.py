@@ -1,4 +1,4 @@
-"""Draws someone's trained splats: point_cloud.ply from the first of cameras.json, as the program of Kerbl et al. writes.
+"""Draws someone's trained splats: point_cloud.ply from the first of cameras.json, as Kerbl et al.'s program writes.
 
 python examples/03_render_a_ply.py POINT_CLOUD.ply CAMERAS.json PICTURE.png
 """

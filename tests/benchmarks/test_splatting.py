@@ -9,7 +9,7 @@ from dataclasses import replace
 import pytest
 import torch
 
-from benchmarks import fit, rasterize
+from benchmarks import fit, rasterize, tables
 from benchmarks._contestants import contestants
 from benchmarks._curves import Point, converged, our_curve, psnr_after, seconds_to
 from benchmarks._flops import blended_pairs, flops_per_pair, fma_peak
@@ -52,6 +52,10 @@ def test_the_rasterizer_is_timed_and_absent_peers_are_named(tmp_path):
     assert "--opensplat-kernels" in text
     assert "--gsplat-reference" in text
     assert "RGB: forward + backward, 300 @ 24², 1 thread" in text
+    page = tmp_path / "page.md"
+    page.write_text("before\n<!-- rasterize -->\nold\n<!-- end of rasterize -->\nafter\n")
+    assert tables.main([str(tmp_path / "r.json"), "--into", str(page)]) == 0
+    assert page.read_text() == f"before\n<!-- rasterize -->\n\n{text}\n\n<!-- end of rasterize -->\nafter\n"
 
 
 def test_peers_that_are_named_must_be_there(tmp_path):
