@@ -26,14 +26,13 @@ from benchmarks._held_out import Split, open_splits
 from benchmarks._opensplat import check_program, fixed_count, run_program, write_data
 from benchmarks._results import environment, table, write_json
 from benchmarks._scenes import SceneSize
-from benchmarks._steps import shell_capture, step_options, time_steps_apart
+from benchmarks._steps import shell_capture, step_options, time_steps, time_steps_apart
 from pipelines._command import run_command
 from recon.capture import Capture
 from recon.splat.fit import FIT_PRESETS, FitOptions
 from recon.splat.gaussians import Gaussians
 from recon.splat.initialise import initial_gaussians, initial_volume
 from recon.splat.ply import read_ply
-from recon.splat.warm_up import warm_up
 
 SCENES = (SceneSize(20_000, 128), SceneSize(20_000, 256), SceneSize(50_000, 256))
 MOMENTS = (5, 10, 20, 50, 100, 200, 500)
@@ -101,7 +100,7 @@ def run(options: FitBenchmarkOptions) -> dict[str, Any]:
     if options.steps > 0:
         for scene in track(options.scenes, "Steps", console=Console(stderr=True)):
             document["steps"].append(_step_row(scene, options))
-    warm_up()
+    time_steps(SceneSize(300, 24), 1)  # compiles, or loads what is compiled: the hull's kernels and the fit's
     for split in _announced(open_splits(options.captures, options.objects, options.count, options.size)):
         curves = {"ours": our_curve(split, options.preset, options.samples)}
         if options.opensplat_quality is not None:
