@@ -23,6 +23,7 @@ from recon.capture import Camera, Capture
 from recon.capture.conversions import opengl_from_opencv
 from recon.splat.gaussians import Gaussians
 
+_SETTLING = 5
 _STEP = re.compile(r"Step (\d+): \S+")
 
 
@@ -37,9 +38,9 @@ class ProgramRun:
     saved: tuple[tuple[int, Path], ...]
 
     def seconds_per_step(self) -> float:
-        """Median over the steps, the first few left out."""
-        times = list(self.seconds.values())
-        return float(np.median(np.diff(times)[5:]))
+        """Mean over the steps, the first few left out; no median, as the system counts in hundredths of a second."""
+        steps, times = list(self.seconds), list(self.seconds.values())
+        return (times[-1] - times[_SETTLING]) / (steps[-1] - steps[_SETTLING])
 
     def seconds_at(self, steps: int) -> float:
         """After so many steps, or the nearest number that the program printed."""
