@@ -103,10 +103,15 @@ class Results:
             "summary": summary,
             "methods": self.methods,
         }
-        file.parent.mkdir(parents=True, exist_ok=True)
-        temporary = file.with_name(file.name + ".part")
-        temporary.write_text(json.dumps(document, indent=1) + "\n", encoding="utf-8")
-        os.replace(temporary, file)
+        write_json(file, document)
+
+
+def write_json(file: Path, document: Any) -> None:
+    """The file appears whole or not at all."""
+    file.parent.mkdir(parents=True, exist_ok=True)
+    temporary = file.with_name(file.name + ".part")
+    temporary.write_text(json.dumps(document, indent=1) + "\n", encoding="utf-8")
+    os.replace(temporary, file)
 
 
 def environment() -> dict[str, Any]:

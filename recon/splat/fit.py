@@ -20,12 +20,15 @@ from recon.splat.losses import (
     weighted_mean,
 )
 from recon.splat.optimise import LearningRates, SplatOptimiser
-from recon.splat.rasterize import rasterize
+from recon.splat.rasterize import Rendering, rasterize
 from recon.splat.resizing import resized, shrunk
+from recon.splat.threads import one_torch_thread
 
 _FEWEST = 500
 Progress = Callable[[int, int, dict[str, float]], None]
 """Called with (steps done, steps in all, current figures)."""
+Watch = Callable[[int, Gaussians], None]
+"""Called with (steps done, the scene as it is then, detached); whoever keeps the scene copies it."""
 
 
 @dataclass(frozen=True)
@@ -92,7 +95,23 @@ FIT_PRESETS: dict[str, FitOptions] = {
     "quality": FitOptions(
         iterations=4000, initial_gaussians=30000, max_gaussians=80000, max_size=384, grid=160, sh_degree=2
     ),
+    "views": FitOptions(
+        iterations=3000,
+        initial_gaussians=20000,
+        max_gaussians=40000,
+        pixels_per_gaussian=1.0,
+        max_size=256,
+        sh_degree=2,
+        grid=128,
+        alpha_weight=0.1,
+        depth_weight=0.0,
+        normal_weight=0.0,
+        consistency_weight=0.0,
+        opacity_weight=0.002,
+    ),
 }
+"""The first three are for surfaces. "views" is for pictures from places where no camera stood: colour depends on the
+direction, and nothing holds Gaussians to a surface, which is also what makes its steps quick."""
 
 
 @dataclass(frozen=True)
@@ -117,11 +136,13 @@ def fit_gaussians(
     seed: int = 0,
     progress: Progress | None = None,
     start: Gaussians | None = None,
+    watch: Watch | None = None,
 ) -> Gaussians:
     """The scene of `fit_scene` alone."""
-    return fit_scene(capture, options, seed=seed, progress=progress, start=start).gaussians
+    return fit_scene(capture, options, seed=seed, progress=progress, start=start, watch=watch).gaussians
 
 
+@one_torch_thread()
 def fit_scene(
     capture: Capture,
     options: FitOptions = FIT_PRESETS["fast"],
@@ -129,6 +150,7 @@ def fit_scene(
     seed: int = 0,
     progress: Progress | None = None,
     start: Gaussians | None = None,
+    watch: Watch | None = None,
 ) -> Fit:
     """Fits Gaussians to a capture's colours, masks and, where frames have them, depths and normals.
 
@@ -142,6 +164,7 @@ def fit_scene(
         progress: told about every view that was compared.
         start: what to begin with instead of the solid that silhouettes and depth maps allow, e.g. the points of
             structure from motion (`initial_from_points`). Its harmonics are kept; its count is not limited.
+        watch: shown the scene after every step.
 
     Raises:
         ValueError: if there is no start and the silhouettes do not meet anywhere.
@@ -160,22 +183,28 @@ def fit_scene(
     order = _shuffled(_visits(capture.frames), generator)
     views, renewals = 0, 0
     for step in range(1, steps + 1):
-        drawn = min(options.views_per_step, options.iterations - views)
-        for _ in range(drawn):
-            index = next(order)
+        indices = [next(order) for _ in range(min(options.views_per_step, options.iterations - views))]
+        gaussians = optimiser.gaussians
+        drawings = _draw(gaussians, indices, targets, corrections, options)
+        losses = []
+        for index, drawing in zip(indices, drawings, strict=True):
             background = torch.rand(3, generator=generator)
-            terms = _compare(optimiser.gaussians, index, targets[index], background, corrections, options)
-            (torch.stack(list(terms.values())).sum() / drawn).backward()
+            terms = _compare(drawing, index, targets[index], background, corrections, options)
+            losses.append(torch.stack(list(terms.values())).sum())
             views += 1
             if progress is not None:
                 figures = {name: float(term.detach()) for name, term in terms.items()}
-                progress(views, options.iterations, figures | {"gaussians": float(len(optimiser.gaussians))})
+                progress(views, options.iterations, figures | {"gaussians": float(len(gaussians))})
+        opacity = options.opacity_weight * gaussians.opacities.mean()
+        (torch.stack(losses).mean() + opacity).backward()
         optimiser.step()
         corrections.step(step)
         # The last fifth only polishes: what moves then would have no time to settle.
         if views // options.renew_every > renewals and views < 0.8 * options.iterations:
             renewals += 1
             optimiser.renew(min(options.max_gaussians, limit), max_scale=options.max_scale)
+        if watch is not None:
+            watch(views, optimiser.gaussians.detach())
     found = corrections.result()
     return Fit(optimiser.gaussians.detach(), found, corrected_capture(capture, found))
 
@@ -224,30 +253,74 @@ def _shuffled(visits: list[int], generator: torch.Generator) -> Iterator[int]:
         yield from (visits[i] for i in torch.randperm(len(visits), generator=generator).tolist())
 
 
-def _compare(
+def _needs_geometry(target: _Target, options: FitOptions) -> bool:
+    """Whether any loss of this view looks at depth or normals; drawing them takes half as long again."""
+    depth = target.depth is not None and options.depth_weight > 0
+    normal = target.normal is not None and options.normal_weight > 0
+    return depth or normal or options.consistency_weight > 0
+
+
+@dataclass(frozen=True)
+class _View:
+    """One camera's part of a drawing; depth and normals where they were asked for."""
+
+    viewmat: Tensor
+    rgb: Tensor  # (H, W, 3) over black
+    alpha: Tensor  # (H, W)
+    depth: Tensor | None  # (H, W)
+    normal: Tensor | None  # (H, W, 3) in the world
+
+
+def _draw(
     gaussians: Gaussians,
+    indices: Sequence[int],
+    targets: Sequence[_Target],
+    corrections: FrameCorrections,
+    options: FitOptions,
+) -> list[_View]:
+    """The views of one step; together where they are alike, because then each thread draws its own."""
+    groups: dict[tuple[int, int, bool], list[int]] = {}
+    for place, index in enumerate(indices):
+        camera = targets[index].camera
+        alike = camera.width, camera.height, _needs_geometry(targets[index], options)
+        groups.setdefault(alike, []).append(place)
+    views: dict[int, _View] = {}
+    for (width, height, geometry), places in groups.items():
+        viewmats = torch.stack([corrections.viewmat(indices[place]) for place in places])
+        intrinsics = torch.stack([targets[indices[place]].camera.intrinsics for place in places])
+        drawing = rasterize(gaussians, (viewmats, intrinsics, width, height), geometry=geometry)
+        for i, place in enumerate(places):
+            depth, normal = None, None
+            if isinstance(drawing, Rendering):
+                depth, normal = drawing.depth[i], drawing.normal[i]
+            views[place] = _View(viewmats[i], drawing.rgb[i], drawing.alpha[i], depth, normal)
+    return [views[place] for place in range(len(indices))]
+
+
+def _compare(
+    view: _View,
     index: int,
     target: _Target,
     background: Tensor,
     corrections: FrameCorrections,
     options: FitOptions,
 ) -> dict[str, Tensor]:
-    """Draws a frame's view, tells the corrections how far off it is, and returns the weighted losses by name."""
-    camera, viewmat = target.camera, corrections.viewmat(index)
-    drawing = rasterize(gaussians, (viewmat[None], camera.intrinsics[None], camera.width, camera.height))
-    alpha, depth = drawing.alpha[0], drawing.depth[0]
+    """The weighted losses of one view, by name; tells the corrections how far off it is."""
+    camera, alpha = target.camera, view.alpha
     rest = 1 - alpha[..., None]
-    image = corrections.exposed(index, drawing.rgb[0], alpha) + rest * background
+    image = corrections.exposed(index, view.rgb, alpha) + rest * background
     composed = target.color + (1 - target.alpha[..., None]) * background
     weight = target.weight * corrections.confidence(index, (camera.height, camera.width))
-    normal = drawing.normal[0] @ viewmat[:3, :3].T
     difference = (image - composed).abs().mean(-1) + options.alpha_weight * (alpha - target.alpha).abs()
+    corrections.observe(index, difference.detach(), torch.maximum(alpha.detach(), target.alpha))
     terms = {
         "color": photometric_loss(image, composed, weight, options.ssim_share),
         "alpha": options.alpha_weight * weighted_mean((alpha - target.alpha).abs(), weight),
-        "opacity": options.opacity_weight * gaussians.opacities.mean(),
         "corrections": corrections.penalty(index),
     }
+    if view.depth is None or view.normal is None:
+        return terms
+    depth, normal = view.depth, view.normal @ view.viewmat[:3, :3].T
     # Where the mask is mixed, depth and normal belong to nothing in particular.
     solid = weight * (target.alpha > 0.9) * (alpha.detach() > 0.5)
     if target.depth is not None and options.depth_weight > 0:
@@ -257,5 +330,4 @@ def _compare(
     if options.consistency_weight > 0:
         surface = normals_from_depth(depth, target.directions)
         terms["consistency"] = options.consistency_weight * normal_loss(normal, surface, solid)
-    corrections.observe(index, difference.detach(), torch.maximum(alpha.detach(), target.alpha))
     return terms

@@ -121,6 +121,8 @@ def initial_gaussians(
         ValueError: if the volume has no surface.
     """
     points, normals = volume.crossings()
+    seen = _seen(points, frames)
+    points, normals = points[seen], normals[seen]
     if len(points) == 0:
         raise ValueError("the volume has no surface to start from")
     # Three families of grid edges cross a surface of area A about 1.5 A / spacing^2 times, whatever its direction.
@@ -161,6 +163,16 @@ def initial_from_points(points: Tensor, colors: Tensor, *, sh_degree: int = 0) -
     gaps = cKDTree(places).query(places, _NEIGHBOURS + 1)[0][:, 1:]
     widths = torch.from_numpy(gaps).square().mean(1).sqrt().clamp_min(1e-5)
     return from_points(points, colors, widths.to(points), sh_degree=sh_degree)
+
+
+def _seen(points: Tensor, frames: Sequence[Frame]) -> Tensor:
+    """(N,) whether a point lies in at least one picture; what lies in none is solid only for want of anybody's vote."""
+    seen = torch.zeros(len(points), dtype=torch.bool)
+    for frame in frames:
+        pixels, depth = frame.camera.project(points)
+        inside = (pixels >= 0) & (pixels < torch.tensor([frame.camera.width, frame.camera.height]))
+        seen |= inside.all(-1) & (depth > 0)
+    return seen
 
 
 def sample_colors(points: Tensor, normals: Tensor, frames: Sequence[Frame]) -> Tensor:

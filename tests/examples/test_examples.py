@@ -14,6 +14,7 @@ from recon.asset.gltf import read_glb
 from recon.metrics.topology import is_watertight
 from recon.splat.fit import FIT_PRESETS
 from recon.surface.fusion import FUSION_PRESETS
+from tests.examples import inria
 from tests.shared_data import ROOT
 
 
@@ -59,3 +60,17 @@ def test_the_second_example_draws_the_made_up_photos_that_are_shipped(tmp_path, 
             small = shipped.convert("RGBa").resize((64, 64), Image.Resampling.BOX)
             difference = np.asarray(drawn.convert("RGBa"), float) - np.asarray(small, float)
         assert np.abs(difference).mean() < 4  # of 255
+
+
+def test_the_third_example_draws_a_foreign_ply_like_the_reference(tmp_path):
+    inria.write_ply(tmp_path / "point_cloud.ply")
+    inria.write_cameras(tmp_path / "cameras.json")
+    example("03_render_a_ply").main(tmp_path / "point_cloud.ply", tmp_path / "cameras.json", tmp_path / "picture.png")
+    # The same columns drawn over black by gsplat 1.5.3's pure torch code (`_spherical_harmonics`, then
+    # `_fully_fused_projection` and `_rasterize_to_pixels`), rounded to bytes.
+    with (
+        Image.open(ROOT / "tests/examples/inria_reference.png") as theirs,
+        Image.open(tmp_path / "picture.png") as ours,
+    ):
+        difference = np.asarray(theirs, float) - np.asarray(ours, float)
+    assert 10 * np.log10(255**2 / np.square(difference).mean()) > 45

@@ -74,6 +74,40 @@ def test_progress_hears_of_every_step():
     assert "color" in heard[0][2]
 
 
+def test_a_watcher_sees_the_scene_after_every_step():
+    seen = []
+    options = dataclasses.replace(QUICK, iterations=4)
+    fitted = fit_gaussians(ball_capture(6, 32), options, watch=lambda done, scene: seen.append((done, scene.means)))
+    assert [done for done, _ in seen] == [1, 2, 3, 4]
+    assert not seen[-1][1].requires_grad
+    torch.testing.assert_close(seen[-1][1], fitted.means)
+
+
+def test_a_fit_that_compares_no_geometry_draws_none_and_still_gets_closer():
+    options = dataclasses.replace(QUICK, consistency_weight=0.0, depth_weight=0.0, normal_weight=0.0)
+    capture = ball_capture(8, 32, geometry=True)
+    heard = []
+    fitted = fit_gaussians(capture, options, progress=lambda done, total, figures: heard.append(set(figures)))
+    assert not heard[0] & {"depth", "normal", "consistency"}
+    start = initial_gaussians(initial_volume(capture.frames, 48), capture.frames, 600, torch.Generator().manual_seed(0))
+    assert colour_error(fitted, capture) < 0.6 * colour_error(start, capture)
+
+
+def test_nothing_starts_where_no_picture_looks():
+    frames = ball_capture(6, 48).frames
+    # Narrow windows on the ball's middle: beyond them nobody says that space is empty.
+    windows = [
+        frame_from_tensors(frame.camera.cropped(16, 16, 16, 16), frame.rgba()[16:32, 16:32], name=frame.name)
+        for frame in frames
+    ]
+    start = initial_gaussians(initial_volume(windows, 48), windows, 500, torch.Generator().manual_seed(0))
+    inside = torch.zeros(len(start), dtype=torch.bool)
+    for frame in windows:
+        pixels, _ = frame.camera.project(start.means)
+        inside |= ((pixels > -2) & (pixels < 18)).all(-1)
+    assert inside.all()
+
+
 def test_frames_of_different_sizes_and_without_depth_mix():
     frames = (*ball_capture(6, 32, geometry=True), *ball_capture(5, 40))
     renamed = [dataclasses.replace(frame, name=f"frame-{i}") for i, frame in enumerate(frames)]

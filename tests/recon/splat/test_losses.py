@@ -86,7 +86,7 @@ def test_the_fused_loss_and_its_gradient_are_those_of_the_plain_one(size, share)
     (3 * found).backward()
     (3 * expected).backward()
     assert found.item() == pytest.approx(expected.item(), rel=2e-4)
-    assert (fused.grad - plain.grad).norm() < 5e-5 * plain.grad.norm() + 1e-9
+    assert (fused.grad - plain.grad).norm() < 2e-4 * plain.grad.norm() + 1e-9
 
 
 def test_a_target_that_wants_a_gradient_gets_one():
