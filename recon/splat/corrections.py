@@ -39,6 +39,11 @@ class CorrectionOptions:
     """The same of frames that were not generated, for photographs that a camera exposed by itself."""
     confidence: bool = True
     """Let pixels of generated frames count less where the scene, held to all frames, explains them badly."""
+    decided_masks: bool = True
+    """Take the masks of generated frames, which are probabilities, as yes or no: see `decided`."""
+    generated_geometry: float = 0.0
+    """Share of the weights of depth and normals that holds for generated frames. Their depth places the first
+    Gaussians all the same."""
     pose_rate: float = 1e-3
     """Adam's step size for the motion: radians, and world units."""
     exposure_rate: float = 5e-3
@@ -51,7 +56,9 @@ class CorrectionOptions:
     """Weight of both expectations against the photometric loss."""
 
 
-NO_CORRECTIONS = CorrectionOptions(pose=False, exposure=False, confidence=False)
+NO_CORRECTIONS = CorrectionOptions(
+    pose=False, exposure=False, confidence=False, decided_masks=False, generated_geometry=1.0
+)
 """Every frame is believed."""
 
 
@@ -75,9 +82,11 @@ class FrameCorrections:
     """The state of all frames' corrections during a fit.
 
     Motions turn about the world's origin as the frame's camera sees it, so that turning does not shift the object in
-    the picture. The scale of residuals of each cell is the maximum-likelihood one of a Laplace distribution, blended
-    with that of all frames; a pixel's weight is its inverse (Kendall & Gal 2017, with the scale in closed form instead
-    of a network's).
+    the picture.
+
+    Confidences are the weights of iteratively reweighted least squares for Huber's loss (Huber 1964; Holland & Welsch
+    1977), on residuals averaged over a cell as in RobustNeRF (Sabour et al. 2023): 1 where a cell's residual is usual,
+    falling with its inverse beyond.
 
     Args:
         frames: the capture's.
@@ -88,7 +97,7 @@ class FrameCorrections:
     def __init__(self, frames: Sequence[Frame], options: CorrectionOptions, iterations: int) -> None:
         self._options = options
         self._iterations = iterations
-        generated = [frame.source is Source.GENERATED for frame in frames]
+        self._generated = generated = [frame.source is Source.GENERATED for frame in frames]
         self._moves = [options.pose and made for made in generated]
         self._exposes = [options.exposure if made else options.observed_exposure for made in generated]
         self._doubts = [options.confidence and made for made in generated]
@@ -120,6 +129,10 @@ class FrameCorrections:
         if self._exposes[index]:
             cost = cost + (self._exposures.values[index] / options.exposure_prior).square().sum()
         return options.prior_weight * cost
+
+    def geometry(self, index: int) -> float:
+        """Share of the weights of depth and normals that holds for a frame."""
+        return self._options.generated_geometry if self._generated[index] else 1.0
 
     @torch.no_grad()
     def confidence(self, index: int, size: tuple[int, int]) -> Tensor:
@@ -185,6 +198,24 @@ class FrameCorrections:
         pivot = self._w2c[index, :3, 3]
         translation = pivot + shift - rotation @ pivot
         return torch.cat((torch.cat((rotation, translation[:, None]), 1), torch.tensor([[0.0, 0.0, 0.0, 1.0]])))
+
+
+def decided(frame: Frame) -> Frame:
+    """A generated frame with a mask of zeros and ones, and its certainty multiplied into the weights; others as they
+    are.
+
+    A generator that minimises squared errors draws in alpha how probable it is that a pixel shows the object. If it
+    does with probability p, the expected absolute error of a drawn mask a is a (1 - p) + (1 - a) p: up to a constant,
+    that of the likelier mask, weighted by |2p - 1|. Held to p itself, the scene's outline would be a soft rim instead.
+    """
+    if frame.source is not Source.GENERATED:
+        return frame
+
+    def rgba() -> Tensor:
+        picture = frame.rgba()
+        return torch.cat((picture[..., :3], (picture[..., 3:] > 0.5).to(picture)), dim=-1)
+
+    return replace(frame, load_rgba=rgba, load_weight=lambda: frame.weight() * (2 * frame.rgba()[..., 3] - 1).abs())
 
 
 def corrected_capture(capture: Capture, corrections: Sequence[FrameCorrection]) -> Capture:

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from recon.capture import Camera, Capture, Frame, Source
-from recon.splat.corrections import CorrectionOptions, FrameCorrection, FrameCorrections, corrected_capture
+from recon.splat.corrections import CorrectionOptions, FrameCorrection, FrameCorrections, corrected_capture, decided
 from recon.splat.gaussians import Gaussians
 from recon.splat.initialise import initial_gaussians, initial_volume
 from recon.splat.losses import (
@@ -170,17 +170,18 @@ def fit_scene(
         ValueError: if there is no start and the silhouettes do not meet anywhere.
     """
     generator = torch.Generator().manual_seed(seed)
-    targets = [_target(frame, options.max_size) for frame in capture]
+    frames = [decided(frame) for frame in capture] if options.corrections.decided_masks else list(capture)
+    targets = [_target(frame, options.max_size) for frame in frames]
     covered = sum(float((target.alpha > 0.5).sum()) for target in targets)
     limit = max(_FEWEST, round(covered / options.pixels_per_gaussian))
     if start is None:
-        volume = initial_volume(capture.frames, options.grid)
+        volume = initial_volume(frames, options.grid)
         count = min(options.initial_gaussians, limit)
-        start = initial_gaussians(volume, capture.frames, count, generator, sh_degree=options.sh_degree)
+        start = initial_gaussians(volume, frames, count, generator, sh_degree=options.sh_degree)
     steps = -(-options.iterations // options.views_per_step)
     optimiser = SplatOptimiser(start, options.rates, steps, generator)
-    corrections = FrameCorrections(capture.frames, options.corrections, steps)
-    order = _shuffled(_visits(capture.frames), generator)
+    corrections = FrameCorrections(frames, options.corrections, steps)
+    order = _shuffled(_visits(frames), generator)
     views, renewals = 0, 0
     for step in range(1, steps + 1):
         indices = [next(order) for _ in range(min(options.views_per_step, options.iterations - views))]
@@ -323,10 +324,13 @@ def _compare(
     depth, normal = view.depth, view.normal @ view.viewmat[:3, :3].T
     # Where the mask is mixed, depth and normal belong to nothing in particular.
     solid = weight * (target.alpha > 0.9) * (alpha.detach() > 0.5)
-    if target.depth is not None and options.depth_weight > 0:
-        terms["depth"] = options.depth_weight * depth_loss(depth, target.depth, solid, options.depth_reach)
-    if target.normal is not None and options.normal_weight > 0:
-        terms["normal"] = options.normal_weight * normal_loss(normal, target.normal, solid)
+    depth_weight, normal_weight = (
+        corrections.geometry(index) * w for w in (options.depth_weight, options.normal_weight)
+    )
+    if target.depth is not None and depth_weight > 0:
+        terms["depth"] = depth_weight * depth_loss(depth, target.depth, solid, options.depth_reach)
+    if target.normal is not None and normal_weight > 0:
+        terms["normal"] = normal_weight * normal_loss(normal, target.normal, solid)
     if options.consistency_weight > 0:
         surface = normals_from_depth(depth, target.directions)
         terms["consistency"] = options.consistency_weight * normal_loss(normal, surface, solid)

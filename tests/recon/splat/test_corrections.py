@@ -5,7 +5,13 @@ import pytest
 import torch
 
 from recon.capture import Capture, Source, frame_from_tensors, orbit_camera
-from recon.splat.corrections import NO_CORRECTIONS, CorrectionOptions, FrameCorrections, corrected_capture
+from recon.splat.corrections import (
+    NO_CORRECTIONS,
+    CorrectionOptions,
+    FrameCorrections,
+    corrected_capture,
+    decided,
+)
 from recon.splat.fit import FitOptions, fit_scene
 from recon.splat.gaussians import from_points
 from recon.splat.rasterize import rasterize
@@ -107,7 +113,7 @@ def test_pixels_that_the_scene_cannot_explain_are_doubted_and_harm_less():
     longer = dataclasses.replace(QUICK, iterations=300)
     plain, careful = (
         fit_scene(Capture(tuple(frames)), dataclasses.replace(longer, corrections=chosen))
-        for chosen in (NO_CORRECTIONS, CorrectionOptions(pose=False, exposure=False))
+        for chosen in (NO_CORRECTIONS, dataclasses.replace(NO_CORRECTIONS, confidence=True))
     )
     confidence = careful.corrections[ODD].confidence
     covered = truth[ODD].rgba()[..., 3].reshape(16, 3, 16, 3).mean((1, 3)) > 0.9
@@ -152,3 +158,32 @@ def test_the_corrected_capture_keeps_normals_on_their_pixels():
     assert torch.allclose(moved.camera.w2c, motion @ frame.camera.w2c, atol=1e-5)
     local = frame.normal() @ frame.camera.c2w[:3, :3]
     assert torch.allclose(moved.normal() @ moved.camera.c2w[:3, :3], local, atol=1e-5)
+
+
+def test_a_decided_mask_costs_what_an_uncertain_one_is_expected_to():
+    probability = torch.rand(32, 32, generator=torch.Generator().manual_seed(0))
+    rgba = torch.cat((torch.zeros(32, 32, 3), probability[..., None]), -1)
+    camera = ball_capture(1, 32)[0].camera
+    frame = decided(frame_from_tensors(camera, rgba, source=Source.GENERATED))
+    mask, weight = frame.rgba()[..., 3], frame.weight()
+    drawn = torch.rand(2, 32, 32, generator=torch.Generator().manual_seed(1))
+    expected = drawn * (1 - probability) + (1 - drawn) * probability
+    cost = weight * (drawn - mask).abs()
+    assert torch.allclose(cost[0] - cost[1], expected[0] - expected[1], atol=1e-6)
+
+
+def test_observed_masks_stay_soft():
+    frame = ball_capture(1, 32, source=Source.OBSERVED)[0]
+    assert decided(frame) is frame
+
+
+def test_generated_depth_only_starts_the_fit_unless_asked():
+    def losses(**changes):
+        heard = []
+        capture = ball_with(lambda frame: frame, views=6, geometry=True)
+        options = dataclasses.replace(with_options(**changes), iterations=12)
+        fit_scene(capture, options, progress=lambda done, total, figures: heard.append("depth" in figures))
+        return heard
+
+    assert sum(losses()) == 12 - 2  # two passes over six frames, of which one was generated
+    assert sum(losses(generated_geometry=1.0)) == 12
