@@ -25,15 +25,17 @@ from recon.splat.backend_cpu.layout import CAMERA, DISK_RECORD, ENTRY, PAIR, REC
 from recon.splat.backend_cpu.simd import LANES
 from recon.splat.backend_torch import DrawOptions
 
-_CHUNK = 2048
-"""Gaussians to a chunk; fixed, so that sums over chunks do not depend on the number of threads."""
+_CHUNKS = ((1 << 11, 1), (1 << 15, 4), (1 << 17, 8))
+"""Scenes up to so many Gaussians are cut into so many chunks, larger ones into 16. That is few, because a call of a
+kernel holds the interpreter for some microseconds, and it does not depend on the number of threads, because sums do
+on the chunks."""
 _SPARE = 1.25
 
 
 class _Room:
-    """How many pairs a chunk was last seen to need; only a guess that saves drawing twice."""
+    """How many pairs a Gaussian was last seen to need, as the mean over a chunk; a guess that saves drawing twice."""
 
-    pairs = 2 * _CHUNK
+    pairs = 2.0
 
 
 @dataclass(frozen=True)
@@ -54,6 +56,18 @@ class Scene:
     def padded(self) -> int:
         """The count rounded up to whole vectors."""
         return -(-self.count // LANES) * LANES
+
+    @property
+    def chunks(self) -> int:
+        """Parts that the scene is worked on in."""
+        if self.count == 0:
+            return 0
+        return next((chunks for most, chunks in _CHUNKS if self.count <= most), 16)
+
+    def bounds(self, chunk: int) -> tuple[int, int]:
+        """First Gaussian of a chunk, a multiple of any vector's length, and the one after its last."""
+        size = -(-self.count // (16 * self.chunks)) * 16
+        return min(chunk * size, self.count), min((chunk + 1) * size, self.count)
 
     def arrays(self) -> tuple[np.ndarray, ...]:
         return self.means, self.quats, self.log_scales, self.logit_opacities, self.sh
@@ -153,9 +167,9 @@ def draw(
 
     def project(chunk: int) -> None:
         if flat:
-            projection_2d.project(*_bounds(scene, chunk), *arrays, records, half_widths)
+            projection_2d.project(*scene.bounds(chunk), *arrays, records, half_widths)
         else:
-            projection.project(*_bounds(scene, chunk), *arrays, options.antialias, records, half_widths)
+            projection.project(*scene.bounds(chunk), *arrays, options.antialias, records, half_widths)
 
     pairs = _list_pairs(scene, grid, records, stride, half_widths, project)
     tile_starts = np.zeros(grid.tiles + 1, np.int64)
@@ -185,7 +199,7 @@ def _list_pairs(
     project: Callable[[int], None],
 ) -> Pairs:
     """Projects the Gaussians and lists the tiles that each is drawn in; again with more room where it did not do."""
-    chunks = -(-scene.count // _CHUNK)
+    chunks = scene.chunks
     starts, counts = np.empty(scene.count, np.int64), np.empty(scene.count, np.int64)
     offsets = np.empty((chunks, grid.tiles + 1), np.int32)
     found = np.zeros(chunks, np.int64)
@@ -197,17 +211,19 @@ def _list_pairs(
             if found[chunk] == 0:
                 project(chunk)
             found[chunk] = binning.find_pairs(
-                *_bounds(scene, chunk), records, stride, half_widths, grid.width, grid.height, chunk * room, room,
+                *scene.bounds(chunk), records, stride, half_widths, grid.width, grid.height, chunk * room, room,
                 starts, counts, entries, offsets[chunk],
             )  # fmt: skip
 
         for_each_chunk(chunks, list_pairs)
         return entries
 
-    room = _Room.pairs
+    largest = scene.bounds(0)[1] if chunks else 0
+    room = int(largest * _Room.pairs) + 1
     entries = fill(room)
     if chunks and int(found.max()) > room:
-        room = _Room.pairs = int(found.max() * _SPARE)
+        room = int(found.max())
+        _Room.pairs = room / largest * _SPARE
         entries = fill(room)
     return Pairs(starts, counts, chunks * room, offsets, np.arange(chunks, dtype=np.int64) * room, entries)
 
@@ -236,14 +252,14 @@ def draw_backward(
         )  # fmt: skip
 
     _for_tiles(drawn.tile_starts, composite_backward)
-    chunks = -(-scene.count // _CHUNK)
+    chunks = scene.chunks
     camera_grads = np.zeros((max(chunks, 1), CAMERA))
     arrays = [array.reshape(-1) for array in (scene.means, scene.quats, scene.log_scales, scene.sh)]
     upstream = drawn.records, drawn.pairs.starts, drawn.pairs.counts, pair_grads
     grad_arrays = [tensor.numpy() for tensor in grads.flat]
 
     def project_backward(chunk: int) -> None:
-        inputs = (*_bounds(scene, chunk), *arrays, scene.sh.shape[1], drawn.camera)
+        inputs = (*scene.bounds(chunk), *arrays, scene.sh.shape[1], drawn.camera)
         outputs = (*grad_arrays, camera_grads[chunk])
         if flat:
             projection_2d_backward.project_backward(*inputs, *upstream, *outputs)
@@ -252,10 +268,6 @@ def draw_backward(
 
     for_each_chunk(chunks, project_backward)
     return camera_grads.sum(0)
-
-
-def _bounds(scene: Scene, chunk: int) -> tuple[int, int]:
-    return chunk * _CHUNK, min((chunk + 1) * _CHUNK, scene.count)
 
 
 def _for_tiles(tile_starts: np.ndarray, work: Callable[[np.ndarray], None]) -> None:
