@@ -18,6 +18,7 @@ from recon.splat.backend_cpu.drawing import Grid, Scene, SceneGrads, draw, draw_
 from recon.splat.backend_cpu.jit import for_each_chunk, one_thread, thread_count
 from recon.splat.backend_cpu.layout import ALPHA, COLORS, FEATURES, MEDIAN, PLANES
 from recon.splat.backend_torch import Accumulated, DrawOptions
+from recon.splat.threads import one_torch_thread
 
 
 def accumulate(
@@ -42,6 +43,7 @@ class _Rasterize(torch.autograd.Function):
     """(rgb, alpha, depth, normal, median depth) of C cameras; the last three are None without geometry."""
 
     @staticmethod
+    @one_torch_thread()
     def forward(ctx: Any, *args: Any) -> tuple[Tensor | None, ...]:
         *tensors, options = args
         means, quats, log_scales, logit_opacities, sh, viewmats, intrinsics, background = (_array(t) for t in tensors)
@@ -68,6 +70,7 @@ class _Rasterize(torch.autograd.Function):
         return rgb, alpha, cropped[:, 5], cropped[:, 6:9].permute(0, 2, 3, 1), median
 
     @staticmethod
+    @one_torch_thread()
     def backward(ctx: Any, *grads: Tensor | None) -> tuple[Tensor | None, ...]:
         rgb, alpha, depth, normal, _ = grads
         *tensors, pictures = ctx.saved_tensors
