@@ -17,7 +17,6 @@ RADIUS = 5
 MARGIN = 16
 """Floats of zeros to the left and, at least, to the right of every row; a multiple of any vector's length."""
 _ZERO, _ONE, _TWO = np.float32(0), np.float32(1), np.float32(2)
-_C1, _C2 = np.float32(0.01**2), np.float32(0.03**2)
 
 
 @kernel
@@ -54,13 +53,15 @@ def compare(
     column_scale,  # (pitch,), 0 in the margins
     l1_share,
     ssim_share,
+    c1,  # the two constants of the structural similarity
+    c2,
     by_mean,  # out (C * H * pitch,): gradient in the blurred picture, before it is blurred back
     by_square,  # out: in the blurred square
     by_product,  # out: in the blurred product with the target
 ):
     """Rows first..last of one channel; returns the loss that they add."""
     buffer = np.zeros(5 * pitch, np.float32)
-    nothing, c1, c2 = splat(_ZERO), splat(_C1), splat(_C2)
+    nothing = splat(_ZERO)
     total = nothing
     for row in range(first, last):
         for column in range(0, pitch, LANES):
@@ -84,7 +85,7 @@ def compare(
             yy = _blur_row(buffer, 3 * pitch, column, taps) * scale
             xy = _blur_row(buffer, 4 * pitch, column, taps) * scale
             # ssim = (luminance_top structure_top) / (luminance_bottom structure_bottom)
-            luminance_top, luminance_bottom = x * y * _TWO + c1, fma(x, x, fma(y, y, c1))
+            luminance_top, luminance_bottom = x * y * _TWO + c1, fma(x, x, fma(y, y, splat(c1)))
             structure_top = (xy - x * y) * _TWO + c2
             structure_bottom = (xx - x * x) + (yy - y * y) + c2
             inverse = splat(_ONE) / (luminance_bottom * structure_bottom)

@@ -10,8 +10,8 @@ from torch import Tensor
 
 from recon.splat import _loss_kernels as kernels
 from recon.splat.backend_cpu.jit import for_each_chunk
+from recon.splat.losses import SSIM_CONSTANTS, SSIM_SIGMA
 
-_SIGMA = 1.5
 _ROWS_PER_CHUNK = 32
 
 
@@ -30,6 +30,7 @@ def loss_and_gradient(image: Tensor, target: Tensor, weight: Tensor, ssim_share:
     flat_x, flat_y, flat_trust = padded[0].reshape(-1), padded[1].reshape(-1), trust.reshape(-1)
     taps, row_scale, column_scale = _window(height, width, pitch)
     shares = np.float32(1 - ssim_share), np.float32(ssim_share)
+    constants = [np.float32(constant) for constant in SSIM_CONSTANTS]
     by_mean, by_square, by_product = (np.empty(flat_x.size, np.float32) for _ in range(3))
     gradient = torch.empty(channels, height, pitch)
     flat_gradient = gradient.view(-1).numpy()
@@ -43,7 +44,7 @@ def loss_and_gradient(image: Tensor, target: Tensor, weight: Tensor, ssim_share:
 
     def compare(chunk: int) -> None:
         losses[chunk] = kernels.compare(
-            *place(chunk), flat_x, flat_y, flat_trust, taps, row_scale, column_scale, *shares,
+            *place(chunk), flat_x, flat_y, flat_trust, taps, row_scale, column_scale, *shares, *constants,
             by_mean, by_square, by_product,
         )  # fmt: skip
 
@@ -62,7 +63,7 @@ def loss_and_gradient(image: Tensor, target: Tensor, weight: Tensor, ssim_share:
 def _window(height: int, width: int, pitch: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """The taps, and one over what of them lies inside the picture for every row and for every column with margins."""
     offset = np.arange(-kernels.RADIUS, kernels.RADIUS + 1)
-    taps = np.exp(-0.5 * (offset / _SIGMA) ** 2)
+    taps = np.exp(-0.5 * (offset / SSIM_SIGMA) ** 2)
     taps /= taps.sum()
 
     def scale(size: int) -> np.ndarray:

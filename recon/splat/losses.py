@@ -12,6 +12,8 @@ from recon.capture import Camera
 
 SSIM_WINDOW = 11
 SSIM_SIGMA = 1.5
+SSIM_CONSTANTS = 0.01**2, 0.03**2
+"""What keeps both ratios of the structural similarity from dividing by zero."""
 
 
 def weighted_mean(values: Tensor, weight: Tensor) -> Tensor:
@@ -32,7 +34,7 @@ def ssim_map(image: Tensor, target: Tensor) -> Tensor:
     stacked = torch.cat((x, y, x * x, y * y, x * y))
     mean_x, mean_y, xx, yy, xy = (rows @ stacked @ columns.T).chunk(5)
     variance_x, variance_y, covariance = xx - mean_x**2, yy - mean_y**2, xy - mean_x * mean_y
-    c1, c2 = 0.01**2, 0.03**2
+    c1, c2 = SSIM_CONSTANTS
     luminance = (2 * mean_x * mean_y + c1) / (mean_x**2 + mean_y**2 + c1)
     structure = (2 * covariance + c2) / (variance_x + variance_y + c2)
     return (luminance * structure).mean(0)

@@ -125,6 +125,16 @@ def row_is_open(light, row):
 
 
 @kernel
+def open_rows(light, first, last):
+    """The first and the last of rows first..last that are still open; the first is the larger where none is."""
+    while first <= last and not row_is_open(light, first):
+        first += 1
+    while first <= last and not row_is_open(light, last):
+        last -= 1
+    return first, last
+
+
+@kernel
 def write_tile(
     state,
     corner,  # of the tile in a plane of the picture
@@ -200,10 +210,7 @@ def _forward(geometry: bool) -> Any:
             read = 0
             for slot in range(begin, end):
                 if read % BATCH == 0:
-                    while first_open <= last_open and not row_is_open(state, first_open):
-                        first_open += 1
-                    while first_open <= last_open and not row_is_open(state, last_open):
-                        last_open -= 1
+                    first_open, last_open = open_rows(state, first_open, last_open)
                     if first_open > last_open:
                         break
                     for later in range(slot + BATCH, min(slot + 2 * BATCH, end)):

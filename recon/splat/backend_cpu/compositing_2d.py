@@ -23,7 +23,7 @@ from recon.splat.backend_cpu.compositing import (
     ZERO,
     narrow_row,
     open_pixels,
-    row_is_open,
+    open_rows,
     write_tile,
 )
 from recon.splat.backend_cpu.jit import kernel
@@ -121,10 +121,7 @@ def _forward(geometry: bool) -> Any:
             read = 0
             for slot in range(begin, end):
                 if read % BATCH == 0:
-                    while first_open <= last_open and not row_is_open(state, first_open):
-                        first_open += 1
-                    while first_open <= last_open and not row_is_open(state, last_open):
-                        last_open -= 1
+                    first_open, last_open = open_rows(state, first_open, last_open)
                     if first_open > last_open:
                         break
                     for later in range(slot + BATCH, min(slot + 2 * BATCH, end)):

@@ -19,7 +19,7 @@ from recon.splat.backend_cpu.compositing import (
     lay_rows,
     narrow_row,
     open_pixels,
-    row_is_open,
+    open_rows,
 )
 from recon.splat.backend_cpu.jit import kernel
 from recon.splat.backend_cpu.layout import (
@@ -130,10 +130,7 @@ def _backward(geometry: bool) -> Any:
             end = begin + entries_read[tile]
             for slot in range(begin, end):
                 if (slot - begin) % BATCH == 0:
-                    while first_open <= last_open and not row_is_open(state, first_open):
-                        first_open += 1
-                    while first_open <= last_open and not row_is_open(state, last_open):
-                        last_open -= 1
+                    first_open, last_open = open_rows(state, first_open, last_open)
                     for later in range(slot + BATCH, min(slot + 2 * BATCH, end)):
                         prefetch(records, sorted_entries[later * ENTRY] * RECORD)
                         prefetch(pair_grads, sorted_entries[later * ENTRY + 1] * PAIR)
