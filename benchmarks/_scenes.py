@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
-from recon.capture import Camera, intrinsics_from_fov, look_at
+from recon.capture import Camera, intrinsics_from_fov, orbit_camera
 from recon.splat.gaussians import Gaussians
 from recon.splat.harmonics import SH_DC
 
@@ -58,15 +58,10 @@ def shell(scene: SceneSize, *, sh_degree: int = 0, seed: int = 0) -> Gaussians:
 
 def views(scene: SceneSize, count: int = 1) -> tuple[Camera, ...]:
     """Cameras around the shell."""
-    cameras = []
-    for index in range(count):
-        azimuth = 0.8 + 2 * math.pi * index / count
-        flat = DISTANCE * math.cos(_ELEVATION)
-        eye = torch.tensor(
-            [flat * math.sin(azimuth), DISTANCE * math.sin(_ELEVATION), flat * math.cos(azimuth)], dtype=torch.float64
-        )
-        cameras.append(Camera(look_at(eye), intrinsics_from_fov(_FOV, scene.size, scene.size), scene.size, scene.size))
-    return tuple(cameras)
+    return tuple(
+        orbit_camera(0.8 + 2 * math.pi * index / count, _ELEVATION, _FOV, scene.size, scene.size, distance=DISTANCE)
+        for index in range(count)
+    )
 
 
 def morton_order(points: np.ndarray) -> np.ndarray:
