@@ -141,17 +141,23 @@ def write_tile(
     row_length,
     plane,
     background,  # (3,)
-    sums,  # planes of the state after the light
+    sums,  # planes of the state that are planes of the picture, after the light
+    weighed,  # whether one more is the sum of weights
     picture,  # out (planes * plane,)
 ):
-    """The finished state of a tile to the picture, with the background behind its colours."""
+    """The finished state of a tile to the picture, with the background behind its colours.
+
+    Depth is divided by alpha, which must then be right to all its digits where it is small: it is the sum of weights,
+    not what is missing from the light left.
+    """
     for row in range(TILE_HEIGHT):
         for column in range(0, TILE_WIDTH, LANES):
             o = row * PITCH + column
             position = corner + row * row_length + column
             light = splat(ZERO) - minus_magnitude(load(state, o))
             store(picture, position, light)
-            store(picture, position + plane, splat(ONE) - light)
+            alpha = load(state, o + (1 + sums) * STATE) if weighed else splat(ONE) - light
+            store(picture, position + plane, alpha)
             for channel in range(COLORS):
                 o += STATE
                 color = fma(light, splat(background[channel]), load(state, o))
@@ -185,7 +191,7 @@ def _forward(geometry: bool) -> Any:
         tiles_x = (width - 1) // TILE_WIDTH + 1
         row_length = tiles_x * TILE_WIDTH
         plane = row_length * ((height - 1) // TILE_HEIGHT + 1) * TILE_HEIGHT
-        state = np.empty((2 + FEATURES) * STATE, np.float32)
+        state = np.empty((3 + FEATURES) * STATE, np.float32)
         longest = 0
         for index in range(tiles.shape[0]):
             longest = max(longest, tile_starts[tiles[index] + 1] - tile_starts[tiles[index]])
@@ -266,13 +272,15 @@ def _forward(geometry: bool) -> Any:
                             # At most one Gaussian of a pixel passes one half, so a sum does for a choice.
                             median = where_greater(light, half, where_greater(after, half, nothing, depth), nothing)
                             store(state, o, load(state, o) + median)
+                            o += STATE
+                            store(state, o, load(state, o) + weight)
                         column += LANES
                         p = p + np.float32(LANES)
                     dy += ONE
                 read += 1
             entries_read[tile] = read
             corner = tile_y * TILE_HEIGHT * row_length + tile_x * TILE_WIDTH
-            write_tile(state, corner, row_length, plane, background, sums, picture)
+            write_tile(state, corner, row_length, plane, background, sums, geometry, picture)
 
     return composite
 

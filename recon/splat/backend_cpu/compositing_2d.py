@@ -97,7 +97,7 @@ def _forward(geometry: bool) -> Any:
         tiles_x = (width - 1) // TILE_WIDTH + 1
         row_length = tiles_x * TILE_WIDTH
         plane = row_length * ((height - 1) // TILE_HEIGHT + 1) * TILE_HEIGHT
-        state = np.empty((2 + FEATURES) * STATE, np.float32)
+        state = np.empty((3 + FEATURES) * STATE, np.float32)
         longest = 0
         for index in range(tiles.shape[0]):
             longest = max(longest, tile_starts[tiles[index] + 1] - tile_starts[tiles[index]])
@@ -178,11 +178,13 @@ def _forward(geometry: bool) -> Any:
                             # At most one disk of a pixel passes one half, so a sum does for a choice.
                             median = where_greater(light, half, where_greater(after, half, nothing, here), nothing)
                             store(state, o, load(state, o) + median)
+                            o += STATE
+                            store(state, o, load(state, o) + weight)
                         column += LANES
                 read += 1
             entries_read[tile] = read
             corner = tile_y * TILE_HEIGHT * row_length + tile_x * TILE_WIDTH
-            write_tile(state, corner, row_length, plane, background, sums, picture)
+            write_tile(state, corner, row_length, plane, background, sums, geometry, picture)
 
     return composite
 

@@ -71,23 +71,35 @@ def assert_like_the_oracle(
     device: str,
     antialias: bool = False,
     primitive: Primitive = "3d",
+    cancelling: bool = False,
 ):
     """Values within 3e-5, gradients within 2e-4 of their length; of disks within five times as much, which is what
-    rounding makes of those that are nearly edge-on."""
+    rounding makes of those that are nearly edge-on.
+
+    Where a result may be a small difference of large numbers (`cancelling`: a gradient of parts that cancel, the
+    direction of normals that do), no float32 arithmetic gets that close, and ten times what the oracle itself loses in
+    float32 is added.
+    """
     slack = 5 if primitive == "2d" else 1
     clear = clear_pixels(scene, *size, antialias=antialias, primitive=primitive)
     expected, expected_grads = draw(scene, size, "torch", fields, clear, "cpu", torch.float64, antialias, primitive)
+    rounded, rounded_grads = expected, expected_grads
+    if cancelling:
+        rounded, rounded_grads = draw(scene, size, "torch", fields, clear, "cpu", torch.float32, antialias, primitive)
     found, found_grads = draw(scene, size, backend, fields, clear, device, torch.float32, antialias, primitive)
     for field in (*FIELDS, "median_depth"):
-        a, b = getattr(found, field).cpu().double()[clear], getattr(expected, field)[clear]
+        a, b, c = (getattr(drawn, field).detach().cpu().double()[clear] for drawn in (found, expected, rounded))
         assert a.shape == b.shape
-        assert torch.allclose(a, b, rtol=0, atol=slack * 3e-5), field
+        lost = float((c - b).abs().max()) if len(b) else 0.0
+        assert torch.allclose(a, b, rtol=0, atol=slack * 3e-5 + 10 * lost), field
     if backend == "cuda" and primitive == "3d":
         del expected_grads["intrinsics"]  # of which gsplat has no gradient
     assert found_grads.keys() == expected_grads.keys()
     for name, expected_grad in expected_grads.items():
         assert found_grads[name].shape == expected_grad.shape
-        assert (found_grads[name] - expected_grad).norm() < slack * (2e-4 * expected_grad.norm() + 1e-4), name
+        lost = float((rounded_grads[name] - expected_grad).norm())
+        error = (found_grads[name] - expected_grad).norm()
+        assert error < slack * (2e-4 * expected_grad.norm() + 1e-4) + 10 * lost, name
 
 
 @settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.too_slow], phases=list(Phase)[:4])
@@ -103,7 +115,7 @@ def assert_like_the_oracle(
 )
 def test_cpu_values_and_gradients_match_the_oracle(seed, count, degree, width, height, sharpness, fields, antialias):
     scene = random_scene(seed, count, degree, (width, height), 2, sharpness)
-    assert_like_the_oracle(scene, (width, height), fields, "cpu", "cpu", antialias)
+    assert_like_the_oracle(scene, (width, height), fields, "cpu", "cpu", antialias, cancelling=True)
 
 
 @pytest.fixture(scope="module")
