@@ -25,7 +25,7 @@ _BLEND = 3  # weight and light left
 _PER_CHANNEL = 2  # one multiply-add
 _GRADIENT = 12  # of the opacity (7) and its five sums (mean, conic, opacity) within a row
 _CHAINS = 12  # multiply-adds in flight: latency times ports, and some
-_ROUNDS = 20_000
+_ROUNDS = 1_000_000
 
 
 def flops_per_pair(case: Case, backward: bool) -> int:

@@ -11,6 +11,7 @@ import subprocess
 import sys
 import time
 from dataclasses import dataclass, replace
+from itertools import pairwise
 from statistics import median
 
 import torch
@@ -69,17 +70,17 @@ def shell_capture(scene: SceneSize) -> Capture:
 
 
 def time_steps(scene: SceneSize, steps: int) -> StepTimes:
-    """Medians over the steps of one fit, in this process."""
+    """Medians over the steps of one fit, in this process; those that are taken at once share their time evenly."""
+    options = step_options(scene, steps + _SETTLING)
     wall, cpu = [], []
 
     def watch(done: int, _: object) -> None:
-        wall.append(time.perf_counter())
-        cpu.append(time.process_time())
+        if done >= _SETTLING and done % options.steps_at_once == 0:
+            wall.append(time.perf_counter())
+            cpu.append(time.process_time())
 
-    fit_gaussians(shell_capture(scene), step_options(scene, steps + _SETTLING), watch=watch)
-    return StepTimes(
-        *(median(b - a for a, b in zip(times[_SETTLING:], times[_SETTLING + 1 :])) for times in (wall, cpu))
-    )
+    fit_gaussians(shell_capture(scene), options, watch=watch)
+    return StepTimes(*(median(b - a for a, b in pairwise(times)) / options.steps_at_once for times in (wall, cpu)))
 
 
 def time_steps_apart(scene: SceneSize, steps: int, threads: int) -> StepTimes:

@@ -100,7 +100,7 @@ def run(options: FitBenchmarkOptions) -> dict[str, Any]:
     if options.steps > 0:
         for scene in track(options.scenes, "Steps", console=Console(stderr=True)):
             document["steps"].append(_step_row(scene, options))
-    time_steps(SceneSize(300, 24), 1)  # compiles, or loads what is compiled: the hull's kernels and the fit's
+    time_steps(SceneSize(300, 24), 4)  # compiles, or loads what is compiled: the hull's kernels and the fit's
     for split in _announced(open_splits(options.captures, options.objects, options.count, options.size)):
         curves = {"ours": our_curve(split, options.preset, options.samples)}
         if options.opensplat_quality is not None:

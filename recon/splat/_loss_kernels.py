@@ -1,4 +1,4 @@
-"""The photometric loss and its gradient in two sweeps over the picture, for `recon.splat.losses`.
+"""The losses of a picture and their gradients in few sweeps over it, for `recon.splat.losses`.
 
 The first sweep blurs picture and target (11 taps, separable), and leaves what the blurred sums contribute to the
 gradient; the second blurs that back. Rows and columns near the border are divided by the part of the window that is
@@ -27,6 +27,49 @@ def pad(planes, padded):
             padded[c, row, :MARGIN] = _ZERO
             padded[c, row, MARGIN : MARGIN + planes.shape[2]] = planes[c, row]
             padded[c, row, MARGIN + planes.shape[2] :] = _ZERO
+
+
+@kernel
+def compose(planes, alpha, background, padded):
+    """Colours (C, H, W) over black, of coverage alpha (H, W), over a background (C,) into rows with margins."""
+    pad(planes, padded)
+    for c in range(planes.shape[0]):
+        for row in range(planes.shape[1]):
+            for column in range(planes.shape[2]):
+                padded[c, row, MARGIN + column] += (_ONE - alpha[row, column]) * background[c]
+
+
+@kernel
+def compare_masks(
+    alpha,  # (H, W)
+    target_alpha,
+    background,  # (C,)
+    mask_weight,
+    image,  # (C, H, pitch), as composed
+    target,
+    trust,  # (1, H, pitch): weight of each pixel, divided by their sum and by the number of channels
+    gradient,  # (C, H, pitch): of the colours' loss in `image`
+    by_color,  # out (H, W): gradient of the colours' loss in alpha, through the background
+    by_mask,  # out: of the masks' loss
+    residual,  # out (H, W): mean difference of the colours, and the weighted one of the masks
+):
+    """Returns the masks' loss."""
+    channels, height, width = image.shape[0], alpha.shape[0], alpha.shape[1]
+    total = 0.0
+    for row in range(height):
+        for column in range(width):
+            place = MARGIN + column
+            through, difference = _ZERO, _ZERO
+            for c in range(channels):
+                through -= gradient[c, row, place] * background[c]
+                difference += abs(image[c, row, place] - target[c, row, place])
+            by_color[row, column] = through
+            off = alpha[row, column] - target_alpha[row, column]
+            slope = mask_weight * np.float32(channels) * trust[0, row, place]
+            by_mask[row, column] = slope if off > _ZERO else (-slope if off < _ZERO else _ZERO)
+            residual[row, column] = difference / np.float32(channels) + mask_weight * abs(off)
+            total += slope * abs(off)
+    return total
 
 
 @kernel

@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from recon.capture import Capture, Frame, Source
-from recon.splat.optimise import BETAS, adam_step
+from recon.splat.optimise import BETAS, AdamStep, adam_steps
 from recon.splat.resizing import resized
 
 CONFIDENCE_CELLS = 16
@@ -108,6 +108,10 @@ class FrameCorrections:
         self._residuals = torch.zeros(count, CONFIDENCE_CELLS, CONFIDENCE_CELLS)
         self._covered = torch.zeros(count, CONFIDENCE_CELLS, CONFIDENCE_CELLS)
 
+    def leaves(self) -> list[Tensor]:
+        """What gradients are wanted of."""
+        return [self._twists.values, self._exposures.values]
+
     def viewmat(self, index: int) -> Tensor:
         """(4, 4) world-to-camera of a frame; gradients reach its motion."""
         w2c = self._w2c[index]
@@ -137,6 +141,8 @@ class FrameCorrections:
     @torch.no_grad()
     def confidence(self, index: int, size: tuple[int, int]) -> Tensor:
         """(H, W) weights in (0, 1] of a frame's pixels."""
+        if not self._doubts[index]:
+            return torch.ones(size)
         return resized(self._cells(index)[..., None], size, "bilinear")[..., 0]
 
     def _cells(self, index: int) -> Tensor:
@@ -166,11 +172,16 @@ class FrameCorrections:
         self._covered[index] = torch.nn.functional.adaptive_avg_pool2d(shown[None], cells)[0]
 
     @torch.no_grad()
-    def step(self, done: int) -> None:
-        """One Adam step of the frames that have gradients, which are then cleared."""
+    def step(self, done: int, gradients: Sequence[Tensor]) -> None:
+        """One Adam step of the frames that have gradients.
+
+        Args:
+            done: steps so far, this one included.
+            gradients: one for each of `leaves`.
+        """
         slow = 0.1 ** (done / self._iterations)
-        self._twists.step(slow)
-        self._exposures.step(slow)
+        for rows, gradient in zip((self._twists, self._exposures), gradients, strict=True):
+            rows.step(gradient, slow)
         # Without a frame of fixed exposure, scene and frames could brighten and darken together.
         if all(self._exposes):
             self._exposures.values -= self._exposures.values.mean(0)
@@ -258,13 +269,9 @@ class _Rows:
         self._first, self._second = torch.zeros_like(start), torch.zeros_like(start)
         self._steps = [0] * len(start)
 
-    def step(self, factor: float) -> None:
-        gradient = self.values.grad
-        if gradient is None:
-            return
+    def step(self, gradient: Tensor, factor: float) -> None:
         for row in gradient.flatten(1).any(1).nonzero()[:, 0].tolist():
             self._steps[row] += 1
             correction = math.sqrt(1 - BETAS[1] ** self._steps[row]) / (1 - BETAS[0] ** self._steps[row])
             moments = self._first[row], self._second[row]
-            adam_step(self.values[row], gradient[row], *moments, factor * self._rate * correction)
-        self.values.grad = None
+            adam_steps([AdamStep(self.values[row], gradient[row], *moments, factor * self._rate * correction)])

@@ -16,8 +16,7 @@ from recon.splat.losses import (
     depth_loss,
     normal_loss,
     normals_from_depth,
-    photometric_loss,
-    weighted_mean,
+    picture_loss,
 )
 from recon.splat.optimise import LearningRates, SplatOptimiser
 from recon.splat.rasterize import Rendering, rasterize
@@ -39,6 +38,9 @@ class FitOptions:
     """Views drawn and compared."""
     views_per_step: int = 1
     """Views, of any sizes, whose gradients are averaged in one step."""
+    steps_at_once: int = 2
+    """Steps whose gradients are found side by side, from one and the same scene, and then taken one after the other
+    (delayed gradients: Langford et al. 2009). It keeps as many threads busy with nothing to wait for."""
     initial_gaussians: int = 8000
     """Gaussians at the start."""
     max_gaussians: int = 12000
@@ -76,8 +78,11 @@ class FitOptions:
     """What is estimated of each frame beside the scene."""
 
     def __post_init__(self) -> None:
-        if self.views_per_step < 1:
-            raise ValueError(f"a step needs at least one view, got views_per_step={self.views_per_step}")
+        if self.views_per_step < 1 or self.steps_at_once < 1:
+            raise ValueError(
+                f"a fit takes at least one step at once and one view a step, got steps_at_once={self.steps_at_once} "
+                f"and views_per_step={self.views_per_step}"
+            )
         if self.iterations < 1 or self.initial_gaussians < 1 or self.max_gaussians < self.initial_gaussians:
             raise ValueError(
                 f"a fit needs at least one iteration and 1 <= initial_gaussians <= max_gaussians, got "
@@ -182,32 +187,28 @@ def fit_scene(
     optimiser = SplatOptimiser(start, options.rates, steps, generator)
     corrections = FrameCorrections(frames, options.corrections, steps)
     order = _shuffled(_visits(frames), generator)
-    views, renewals = 0, 0
-    for step in range(1, steps + 1):
-        indices = [next(order) for _ in range(min(options.views_per_step, options.iterations - views))]
-        gaussians = optimiser.gaussians
-        drawings = _draw(gaussians, indices, targets, corrections, options)
-        losses = []
-        for index, drawing in zip(indices, drawings, strict=True):
-            background = torch.rand(3, generator=generator)
-            terms = _compare(drawing, index, targets[index], background, corrections, options)
-            losses.append(torch.stack(list(terms.values())).sum())
-            views += 1
-            if progress is not None:
-                figures = {name: float(term.detach()) for name, term in terms.items()}
-                progress(views, options.iterations, figures | {"gaussians": float(len(gaussians))})
-        opacity = options.opacity_weight * gaussians.opacities.mean()
-        (torch.stack(losses).mean() + opacity).backward()
-        optimiser.step()
-        corrections.step(step)
+    views, renewals, step = 0, 0, 0
+    while views < options.iterations:
+        count = min(options.views_per_step * options.steps_at_once, options.iterations - views)
+        looks = [(next(order), torch.rand(3, generator=generator)) for _ in range(count)]
+        groups = [looks[i : i + options.views_per_step] for i in range(0, count, options.views_per_step)]
+        for result in _differentiated(groups, optimiser, targets, corrections, options):
+            step += 1
+            optimiser.step(result.scene)
+            corrections.step(step, result.corrections)
+            for view in result.views:
+                views += 1
+                corrections.observe(view.index, view.residual, view.shown)
+                if progress is not None:
+                    progress(views, options.iterations, view.figures | {"gaussians": float(len(result.scene[0]))})
+            if watch is not None:
+                watch(views, optimiser.gaussians)
         # The last fifth only polishes: what moves then would have no time to settle.
         if views // options.renew_every > renewals and views < 0.8 * options.iterations:
             renewals += 1
             optimiser.renew(min(options.max_gaussians, limit), max_scale=options.max_scale)
-        if watch is not None:
-            watch(views, optimiser.gaussians.detach())
     found = corrections.result()
-    return Fit(optimiser.gaussians.detach(), found, corrected_capture(capture, found))
+    return Fit(optimiser.gaussians, found, corrected_capture(capture, found))
 
 
 @dataclass(frozen=True)
@@ -226,7 +227,8 @@ class _Target:
 def _target(frame: Frame, max_size: int) -> _Target:
     camera = shrunk(frame.camera, max_size)
     size = (camera.height, camera.width)
-    picture = resized(frame.premultiplied(), size, "area")
+    # Plane by plane, as the kernels of the loss want it.
+    picture = resized(frame.premultiplied(), size, "area").permute(2, 0, 1).contiguous().permute(1, 2, 0)
     depth, normal = frame.depth(), frame.normal()
     return _Target(
         camera,
@@ -298,6 +300,55 @@ def _draw(
     return [views[place] for place in range(len(indices))]
 
 
+@dataclass(frozen=True)
+class _Compared:
+    """What one view was like, for the record."""
+
+    index: int
+    residual: Tensor  # (H, W)
+    shown: Tensor  # (H, W) coverage by the object, in the frame or in the drawing
+    figures: dict[str, float]
+
+
+@dataclass(frozen=True)
+class _Gradients:
+    """What one step is taken from."""
+
+    scene: Sequence[Tensor]
+    corrections: Sequence[Tensor]
+    views: list[_Compared]
+
+
+def _differentiated(
+    groups: Sequence[Sequence[tuple[int, Tensor]]],
+    optimiser: SplatOptimiser,
+    targets: Sequence[_Target],
+    corrections: FrameCorrections,
+    options: FitOptions,
+) -> list[_Gradients]:
+    """The gradients of steps that look at groups of (frame, background), side by side and all of the scene as it is."""
+    from recon.splat.backend_cpu.jit import for_each_apart
+
+    found: dict[int, _Gradients] = {}
+
+    @one_torch_thread()
+    def differentiate(step: int) -> None:
+        gaussians, unknowns = optimiser.leaves(), corrections.leaves()
+        drawings = _draw(gaussians, [index for index, _ in groups[step]], targets, corrections, options)
+        losses, views = [], []
+        for (index, background), drawing in zip(groups[step], drawings, strict=True):
+            terms, view = _compare(drawing, index, targets[index], background, corrections, options)
+            losses.append(torch.stack(list(terms.values())).sum())
+            views.append(view)
+        loss = torch.stack(losses).mean() + options.opacity_weight * gaussians.opacities.mean()
+        leaves = [*gaussians.tensors(), *unknowns]
+        gradients = torch.autograd.grad(loss, leaves, allow_unused=True, materialize_grads=True)
+        found[step] = _Gradients(gradients[: -len(unknowns)], gradients[-len(unknowns) :], views)
+
+    for_each_apart(len(groups), differentiate)
+    return [found[step] for step in range(len(groups))]
+
+
 def _compare(
     view: _View,
     index: int,
@@ -305,22 +356,27 @@ def _compare(
     background: Tensor,
     corrections: FrameCorrections,
     options: FitOptions,
-) -> dict[str, Tensor]:
-    """The weighted losses of one view, by name; tells the corrections how far off it is."""
+) -> tuple[dict[str, Tensor], _Compared]:
+    """The weighted losses of one view, by name, and what is told about it."""
     camera, alpha = target.camera, view.alpha
-    rest = 1 - alpha[..., None]
-    image = corrections.exposed(index, view.rgb, alpha) + rest * background
-    composed = target.color + (1 - target.alpha[..., None]) * background
+    rgb = corrections.exposed(index, view.rgb, alpha)
     weight = target.weight * corrections.confidence(index, (camera.height, camera.width))
-    difference = (image - composed).abs().mean(-1) + options.alpha_weight * (alpha - target.alpha).abs()
-    corrections.observe(index, difference.detach(), torch.maximum(alpha.detach(), target.alpha))
-    terms = {
-        "color": photometric_loss(image, composed, weight, options.ssim_share),
-        "alpha": options.alpha_weight * weighted_mean((alpha - target.alpha).abs(), weight),
-        "corrections": corrections.penalty(index),
-    }
+    loss = picture_loss(
+        rgb, alpha, target.color, target.alpha, background, weight, options.ssim_share, options.alpha_weight
+    )
+    terms = {"color": loss.color, "alpha": loss.mask, "corrections": corrections.penalty(index)}
+    terms |= _geometry_terms(view, index, target, weight, corrections, options)
+    figures = {name: float(term.detach()) for name, term in terms.items()}
+    return terms, _Compared(index, loss.residual, torch.maximum(alpha.detach(), target.alpha), figures)
+
+
+def _geometry_terms(
+    view: _View, index: int, target: _Target, weight: Tensor, corrections: FrameCorrections, options: FitOptions
+) -> dict[str, Tensor]:
+    """The weighted losses of depth and normals, where they were drawn."""
     if view.depth is None or view.normal is None:
-        return terms
+        return {}
+    terms, alpha = {}, view.alpha
     depth, normal = view.depth, view.normal @ view.viewmat[:3, :3].T
     # Where the mask is mixed, depth and normal belong to nothing in particular.
     solid = weight * (target.alpha > 0.9) * (alpha.detach() > 0.5)

@@ -1,7 +1,8 @@
-"""L1 and structural dissimilarity with their gradient, by compiled kernels on all threads."""
+"""The losses of a picture with their gradients, by compiled kernels on all threads."""
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from functools import lru_cache
 
 import numpy as np
@@ -15,15 +16,44 @@ from recon.splat.losses import SSIM_CONSTANTS, SSIM_SIGMA
 _ROWS_PER_CHUNK = 32
 
 
-def loss_and_gradient(image: Tensor, target: Tensor, weight: Tensor, ssim_share: float) -> tuple[Tensor, Tensor]:
-    """The loss, a scalar, and its gradient in the image (H, W, C); see `losses.photometric_loss`."""
-    x, y = (picture.permute(2, 0, 1).contiguous().numpy() for picture in (image, target.to(image)))
-    channels, height, width = x.shape
+@dataclass(frozen=True)
+class FusedLoss:
+    """Attributes:
+    color, mask: the losses, scalars.
+    residual: (H, W); see `losses.PictureLoss`.
+    in_rgb: (H, W, C) gradient of `color` in the drawn colours.
+    in_alpha: (H, W) the same in the drawn alpha.
+    mask_in_alpha: (H, W) gradient of `mask` in the drawn alpha.
+    """
+
+    color: Tensor
+    mask: Tensor
+    residual: Tensor
+    in_rgb: Tensor
+    in_alpha: Tensor
+    mask_in_alpha: Tensor
+
+
+def fused_loss(
+    rgb: Tensor,
+    alpha: Tensor,
+    target_rgb: Tensor,
+    target_alpha: Tensor,
+    background: Tensor,
+    weight: Tensor,
+    ssim_share: float,
+    mask_weight: float,
+) -> FusedLoss:
+    """`losses.picture_loss` and its gradients."""
+    planes = [picture.detach().permute(2, 0, 1).contiguous().numpy() for picture in (rgb, target_rgb)]
+    masks = [mask.detach().contiguous().numpy() for mask in (alpha, target_alpha)]
+    behind = background.detach().contiguous().numpy()
+    channels, height, width = planes[0].shape
     lane = kernels.MARGIN
     pitch = 2 * lane + -(-width // lane) * lane
     padded = np.empty((2, channels, height, pitch), np.float32)
-    kernels.pad(x, padded[0])
-    kernels.pad(y, padded[1])
+    for plane, mask, composed in zip(planes, masks, padded, strict=True):
+        kernels.compose(plane, mask, behind, composed)
     trust = np.empty((1, height, pitch), np.float32)
     share = weight.detach() / (weight.detach().sum().clamp_min(1e-6) * channels)
     kernels.pad(share.float().contiguous().numpy()[None], trust)
@@ -55,8 +85,14 @@ def loss_and_gradient(image: Tensor, target: Tensor, weight: Tensor, ssim_share:
 
     for_each_chunk(channels * bands, compare)
     for_each_chunk(channels * bands, gather)
-    loss = torch.tensor(losses.sum(), dtype=image.dtype)
-    return loss, gradient[..., lane : lane + width].permute(1, 2, 0)
+    slopes = torch.empty(3, height, width)
+    mask_loss = kernels.compare_masks(
+        *masks, behind, np.float32(mask_weight), *padded, trust, gradient.numpy(), *slopes.numpy()
+    )
+    in_alpha, mask_in_alpha, residual = slopes
+    in_rgb = gradient[..., lane : lane + width].permute(1, 2, 0)
+    color, mask = torch.tensor([losses.sum(), mask_loss], dtype=torch.float32)
+    return FusedLoss(color, mask, residual, in_rgb, in_alpha, mask_in_alpha)
 
 
 @lru_cache(maxsize=32)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
 
@@ -51,44 +52,99 @@ def _filter_matrix(size: int) -> Tensor:
 def photometric_loss(image: Tensor, target: Tensor, weight: Tensor, ssim_share: float = 0.2) -> Tensor:
     """(1 - share) L1 + share (1 - SSIM), as in Kerbl et al. 2023, averaged under the weights.
 
-    In float32 on a processor, value and gradient come from one fused pass over the picture, several times faster than
-    the plain version; the target and the weights get no gradient there.
-
     Args:
         image: (H, W, C) in [0, 1].
         target: (H, W, C).
         weight: (H, W) trust in each pixel, not negative; the loss is 0 where all are 0.
         ssim_share: part of the structural term.
     """
-    fused = image.device.type == "cpu" and image.dtype == torch.float32
-    if fused and not (target.requires_grad or weight.requires_grad):
-        return _FusedPhotometric.apply(image, target, weight, ssim_share)
-    return plain_photometric_loss(image, target, weight, ssim_share)
-
-
-def plain_photometric_loss(image: Tensor, target: Tensor, weight: Tensor, ssim_share: float = 0.2) -> Tensor:
-    """`photometric_loss` written out: for every device and dtype, and what the fused one is tested against."""
     absolute = weighted_mean((image - target).abs().mean(-1), weight)
     if ssim_share == 0:
         return absolute
     return (1 - ssim_share) * absolute + ssim_share * weighted_mean(1 - ssim_map(image, target), weight)
 
 
-class _FusedPhotometric(torch.autograd.Function):
-    """`photometric_loss` with its gradient in the picture, both at once."""
+@dataclass(frozen=True)
+class PictureLoss:
+    """How far a drawing is from a frame, both over the same background.
+
+    Attributes:
+        color: `photometric_loss` of the pictures.
+        mask: weighted mean of the difference of alphas, times the mask's weight.
+        residual: (H, W) mean difference of colours, plus that of alphas times the mask's weight; without gradient.
+    """
+
+    color: Tensor
+    mask: Tensor
+    residual: Tensor
+
+
+def picture_loss(
+    rgb: Tensor,
+    alpha: Tensor,
+    target_rgb: Tensor,
+    target_alpha: Tensor,
+    background: Tensor,
+    weight: Tensor,
+    ssim_share: float = 0.2,
+    mask_weight: float = 0.5,
+) -> PictureLoss:
+    """Compares a drawing with a frame, in colour and in coverage. Gradients reach `rgb` and `alpha`.
+
+    In float32 on a processor, values and gradients come from one fused pass over the picture, several times faster
+    than the plain version.
+
+    Args:
+        rgb: (H, W, C) drawn colours over black: alpha is multiplied into them.
+        alpha: (H, W) drawn.
+        target_rgb: (H, W, C) the frame's, over black too.
+        target_alpha: (H, W) the frame's.
+        background: (C,) colour put behind both.
+        weight: (H, W) trust in each pixel, not negative; the losses are 0 where all are 0.
+        ssim_share: part of the structural term in the colours' loss.
+        mask_weight: factor of the masks' loss.
+    """
+    tensors = (rgb, alpha, target_rgb, target_alpha, background, weight)
+    if all(tensor.device.type == "cpu" and tensor.dtype == torch.float32 for tensor in tensors):
+        return PictureLoss(*_FusedPictureLoss.apply(*tensors, ssim_share, mask_weight))
+    return plain_picture_loss(*tensors, ssim_share, mask_weight)
+
+
+def plain_picture_loss(
+    rgb: Tensor,
+    alpha: Tensor,
+    target_rgb: Tensor,
+    target_alpha: Tensor,
+    background: Tensor,
+    weight: Tensor,
+    ssim_share: float = 0.2,
+    mask_weight: float = 0.5,
+) -> PictureLoss:
+    """`picture_loss` written out: for every device and dtype, and what the fused one is tested against."""
+    image = rgb + (1 - alpha[..., None]) * background
+    target = target_rgb + (1 - target_alpha[..., None]) * background
+    off = mask_weight * (alpha - target_alpha).abs()
+    residual = ((image - target).abs().mean(-1) + off).detach()
+    return PictureLoss(photometric_loss(image, target, weight, ssim_share), weighted_mean(off, weight), residual)
+
+
+class _FusedPictureLoss(torch.autograd.Function):
+    """(color, mask, residual) of `picture_loss`, with the gradients found on the way."""
 
     @staticmethod
-    def forward(ctx: Any, image: Tensor, target: Tensor, weight: Tensor, ssim_share: float) -> Tensor:
-        from recon.splat.fused_loss import loss_and_gradient
+    def forward(ctx: Any, *args: Any) -> tuple[Tensor, Tensor, Tensor]:
+        from recon.splat.fused_loss import fused_loss
 
-        loss, gradient = loss_and_gradient(image.detach(), target, weight, ssim_share)
-        ctx.save_for_backward(gradient)
-        return loss
+        loss = fused_loss(*args)
+        ctx.save_for_backward(loss.in_rgb, loss.in_alpha, loss.mask_in_alpha)
+        ctx.mark_non_differentiable(loss.residual)
+        return loss.color, loss.mask, loss.residual
 
     @staticmethod
     def backward(ctx: Any, *upstream: Tensor) -> tuple[Tensor | None, ...]:
-        (gradient,) = ctx.saved_tensors
-        return gradient * upstream[0], None, None, None
+        in_rgb, in_alpha, mask_in_alpha = ctx.saved_tensors
+        color, mask, _ = upstream
+        return in_rgb * color, in_alpha * color + mask_in_alpha * mask, *[None] * 6
 
 
 def depth_loss(depth: Tensor, target: Tensor, weight: Tensor, reach: float) -> Tensor:

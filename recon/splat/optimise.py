@@ -4,7 +4,9 @@ scene is (3DGS-MCMC, Kheradmand et al. 2024)."""
 from __future__ import annotations
 
 import math
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 import torch
@@ -49,37 +51,35 @@ class SplatOptimiser:
         self._iterations = iterations
         self._generator = generator
         self._step = 0
-        tensors = (*gaussians.tensors()[:4], gaussians.sh[:, :1], gaussians.sh[:, 1:])
-        self._parameters = [tensor.detach().clone().requires_grad_() for tensor in tensors]
+        self._parameters = [tensor.detach().clone() for tensor in gaussians.tensors()]
         self._moments = [(torch.zeros_like(p), torch.zeros_like(p)) for p in self._parameters]
 
     @property
     def gaussians(self) -> Gaussians:
-        """The current scene; gradients reach the parameters through it."""
-        means, quats, log_scales, logit_opacities, constant, rest = self._parameters
-        sh = torch.cat((constant, rest), dim=1) if rest.numel() else constant
-        return Gaussians(means, quats, log_scales, logit_opacities, sh)
+        """The current scene, without gradients."""
+        return Gaussians(*self._parameters)
+
+    def leaves(self) -> Gaussians:
+        """The current scene as leaves of a graph of its own, in memory that `step` overwrites."""
+        return Gaussians(*(parameter.detach().requires_grad_() for parameter in self._parameters))
 
     @torch.no_grad()
-    def step(self) -> None:
-        """One Adam step from the accumulated gradients, which are then cleared."""
+    def step(self, gradients: Sequence[Tensor]) -> None:
+        """One Adam step.
+
+        Args:
+            gradients: one for each tensor of the scene.
+        """
         self._step += 1
         progress = self._step / self._iterations
         rates = self._rates
         slow, fast = 0.1**progress, 0.01**progress
-        sizes = (
-            rates.means * fast,
-            rates.quats * slow,
-            rates.log_scales * slow,
-            rates.logit_opacities * slow,
-            rates.sh * slow,
-            rates.sh_rest * slow,
-        )
+        colors = torch.full(self._parameters[4].shape[1:], rates.sh_rest * slow)
+        colors[:1] = rates.sh * slow
+        sizes = (rates.means * fast, rates.quats * slow, rates.log_scales * slow, rates.logit_opacities * slow, colors)
         correction = math.sqrt(1 - BETAS[1] ** self._step) / (1 - BETAS[0] ** self._step)
-        for parameter, moments, size in zip(self._parameters, self._moments, sizes, strict=True):
-            if parameter.grad is not None and parameter.numel() > 0:
-                adam_step(parameter, parameter.grad, *moments, size * correction)
-            parameter.grad = None
+        parts = zip(self._parameters, gradients, self._moments, sizes, strict=True)
+        adam_steps([AdamStep(p, gradient, *moments, size * correction) for p, gradient, moments, size in parts])
 
     @torch.no_grad()
     def renew(self, max_gaussians: int, growth: float = 1.1, max_scale: float = math.inf) -> int:
@@ -135,33 +135,54 @@ class SplatOptimiser:
             parameter[slots] = values[: len(slots)]
             added = values[len(slots) :]
             if len(added):
-                grown = torch.cat((parameter.detach(), added)).requires_grad_()
+                grown = torch.cat((parameter, added))
                 self._parameters[index] = grown
                 first, second = (torch.cat((moment, torch.zeros_like(added))) for moment in moments)
                 self._moments[index] = (first, second)
 
 
-@torch.no_grad()
-def adam_step(parameter: Tensor, grad: Tensor, first: Tensor, second: Tensor, size: float) -> None:
-    """One step of Adam (Kingma & Ba 2015) in place, without weight decay; `size` holds the bias correction.
+@dataclass(frozen=True)
+class AdamStep:
+    """One tensor's part of a step: all of one shape, but for `size`, which holds the bias correction and is one for all
+    entries or one for each entry of a row."""
 
-    Contiguous float32 tensors on a processor are passed over once by a compiled kernel on all threads.
+    parameter: Tensor
+    gradient: Tensor
+    first: Tensor
+    second: Tensor
+    size: float | Tensor
+
+
+@torch.no_grad()
+def adam_steps(steps: Sequence[AdamStep]) -> None:
+    """Adam (Kingma & Ba 2015) in place, without weight decay.
+
+    Contiguous float32 tensors on a processor are passed over once by a compiled kernel, on all threads.
     """
-    tensors = (parameter, grad, first, second)
-    if all(t.device.type == "cpu" and t.dtype == torch.float32 and t.is_contiguous() for t in tensors):
-        from recon.splat._adam_kernels import adam
+    jobs: list[Callable[[], None]] = []
+    for step in steps:
+        tensors = (step.parameter, step.gradient, step.first, step.second)
+        if all(t.device.type == "cpu" and t.dtype == torch.float32 and t.is_contiguous() for t in tensors):
+            jobs += _compiled_steps(step)
+            continue
+        step.first.lerp_(step.gradient, 1 - BETAS[0])
+        step.second.mul_(BETAS[1]).addcmul_(step.gradient, step.gradient, value=1 - BETAS[1])
+        step.parameter.sub_(step.size * step.first / (step.second.sqrt() + EPSILON))
+    if jobs:
         from recon.splat.backend_cpu.jit import for_each_chunk
 
-        flat = [tensor.detach().view(-1).numpy() for tensor in tensors]
-        count = parameter.numel()
-        figures = [np.float32(figure) for figure in (1 - BETAS[0], 1 - BETAS[1], size, EPSILON)]
+        for_each_chunk(len(jobs), lambda job: jobs[job]())
 
-        def step(chunk: int) -> None:
-            start = chunk * _ENTRIES_PER_CHUNK
-            adam(start, min(start + _ENTRIES_PER_CHUNK, count), *flat, *figures)
 
-        for_each_chunk(-(-count // _ENTRIES_PER_CHUNK), step)
-        return
-    first.lerp_(grad, 1 - BETAS[0])
-    second.mul_(BETAS[1]).addcmul_(grad, grad, value=1 - BETAS[1])
-    parameter.addcdiv_(first, second.sqrt().add_(EPSILON), value=-size)
+def _compiled_steps(step: AdamStep) -> list[Callable[[], None]]:
+    """The step as calls of the kernel that may run at the same time."""
+    from recon.splat._adam_kernels import adam
+    from recon.splat.backend_cpu.simd import LANES
+
+    tensors = (step.parameter, step.gradient, step.first, step.second)
+    flat = [tensor.detach().view(-1).numpy() for tensor in tensors]
+    sizes = np.tile(np.asarray(step.size, np.float32).reshape(-1), LANES)
+    part = max(1, _ENTRIES_PER_CHUNK // len(sizes)) * len(sizes)
+    constants = [np.float32(constant) for constant in (1 - BETAS[0], 1 - BETAS[1], EPSILON)]
+    count = step.parameter.numel()
+    return [partial(adam, start, min(start + part, count), *flat, sizes, *constants) for start in range(0, count, part)]

@@ -8,8 +8,8 @@ import torch
 
 from recon.capture import orbit_camera
 from recon.splat.gaussians import from_points
-from recon.splat.losses import photometric_loss
-from recon.splat.optimise import adam_step
+from recon.splat.losses import picture_loss
+from recon.splat.optimise import AdamStep, adam_steps
 from recon.splat.rasterize import Picture, Rendering, rasterize
 
 Progress = Callable[[int, int], None]
@@ -33,10 +33,11 @@ def warm_up(progress: Progress | None = None) -> None:
         drawn[geometry] = rasterize(gaussians, camera, backend="cpu", geometry=geometry)
 
     def compare_and_step() -> None:
-        rgb = drawn[False].rgb[0]
-        photometric_loss(rgb, torch.zeros(_SIZE, _SIZE, 3), torch.ones(_SIZE, _SIZE)).backward()
+        rgb, alpha = drawn[False].rgb[0], drawn[False].alpha[0]
+        target, ones = torch.zeros(_SIZE, _SIZE, 3), torch.ones(_SIZE, _SIZE)
+        picture_loss(rgb, alpha, target, ones, torch.zeros(3), ones).color.backward()
         values = torch.zeros(4)
-        adam_step(values, values.clone(), values.clone(), values.clone(), 0.1)
+        adam_steps([AdamStep(values, values.clone(), values.clone(), values.clone(), 0.1)])
 
     def go_back() -> None:
         rendering = drawn[True]

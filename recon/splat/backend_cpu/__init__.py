@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from recon.splat.backend_cpu.drawing import Grid, Scene, SceneGrads, draw, draw_backward, pack_camera
-from recon.splat.backend_cpu.jit import for_each_chunk, one_thread, thread_count
+from recon.splat.backend_cpu.jit import for_each_apart, thread_count
 from recon.splat.backend_cpu.layout import ALPHA, COLORS, FEATURES, MEDIAN, PLANES
 from recon.splat.backend_torch import Accumulated, DrawOptions
 from recon.splat.threads import one_torch_thread
@@ -121,16 +121,11 @@ def _cameras_in_parallel(count: int) -> bool:
 
 
 def _for_each_camera(count: int, work: Any) -> None:
-    if not _cameras_in_parallel(count):
-        for index in range(count):
-            work(index)
+    if _cameras_in_parallel(count):
+        for_each_apart(count, work)
         return
-
-    def alone(index: int) -> None:
-        with one_thread():
-            work(index)
-
-    for_each_chunk(count, alone)
+    for index in range(count):
+        work(index)
 
 
 def _array(tensor: Tensor) -> np.ndarray:

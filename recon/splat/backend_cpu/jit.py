@@ -12,9 +12,8 @@ from __future__ import annotations
 import itertools
 import os
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
 
 import numba
 
@@ -26,9 +25,14 @@ kernel = compiled(error_model="numpy", cached=LANES == HOST_LANES)
 on disk, where they could be taken for the usual ones."""
 
 
-def thread_count() -> int:
-    """Threads to use; read from Numba's settings, because asking Numba itself would start its threading layer."""
+def all_threads() -> int:
+    """Threads in all; read from Numba's settings, because asking Numba itself would start its threading layer."""
     return max(1, int(numba.config.NUMBA_NUM_THREADS))
+
+
+def thread_count() -> int:
+    """Threads that the calling thread may use, itself one of them: all, unless it has a share."""
+    return getattr(_local, "share", None) or all_threads()
 
 
 _pool: ThreadPoolExecutor | None = None
@@ -59,9 +63,9 @@ def for_each_chunk(count: int, work: Callable[[int], None]) -> None:
                 return
             work(ticket)
 
-    helpers = 0 if getattr(_local, "alone", False) else min(thread_count(), count) - 1
+    helpers = min(thread_count(), count) - 1
     if helpers > 0 and _pool is None:
-        _pool = ThreadPoolExecutor(thread_count() - 1, thread_name_prefix="splat")
+        _pool = ThreadPoolExecutor(all_threads() - 1, thread_name_prefix="splat")
     futures = [_pool.submit(drain) for _ in range(helpers)] if _pool is not None else []
     drain()
     for future in futures:
@@ -69,12 +73,16 @@ def for_each_chunk(count: int, work: Callable[[int], None]) -> None:
             future.result()
 
 
-@contextmanager
-def one_thread() -> Iterator[None]:
-    """Within it, the calling thread does all chunks itself: for work that is already spread over threads."""
-    before = getattr(_local, "alone", False)
-    _local.alone = True
-    try:
-        yield
-    finally:
-        _local.alone = before
+def for_each_apart(count: int, work: Callable[[int], None]) -> None:
+    """The same for work that is itself handed out in chunks: each gets a share of the threads."""
+    share = max(1, thread_count() // max(1, count))
+
+    def shared(index: int) -> None:
+        before = getattr(_local, "share", None)
+        _local.share = share
+        try:
+            work(index)
+        finally:
+            _local.share = before
+
+    for_each_chunk(count, shared)

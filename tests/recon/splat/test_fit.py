@@ -1,6 +1,7 @@
 import dataclasses
 import math
 
+import numba
 import pytest
 import torch
 
@@ -8,7 +9,7 @@ from recon.capture import Capture, Source, frame_from_tensors
 from recon.splat.fit import FitOptions, _visits, fit_gaussians
 from recon.splat.gaussians import from_points
 from recon.splat.initialise import grid_masks, initial_gaussians, initial_volume
-from recon.splat.optimise import BETAS, EPSILON, LearningRates, SplatOptimiser, adam_step
+from recon.splat.optimise import BETAS, EPSILON, AdamStep, LearningRates, SplatOptimiser, adam_steps
 from recon.splat.rasterize import rasterize
 from recon.splat.warm_up import warm_up
 from tests.recon.splat.balls import ball_capture, distance_to_ball
@@ -141,6 +142,8 @@ def test_options_that_cannot_work_are_refused():
         FitOptions(initial_gaussians=10, max_gaussians=5)
     with pytest.raises(ValueError, match="views_per_step"):
         FitOptions(views_per_step=0)
+    with pytest.raises(ValueError, match="steps_at_once"):
+        FitOptions(steps_at_once=0)
 
 
 def test_a_lower_limit_lowers_the_start_and_a_higher_one_leaves_it():
@@ -156,6 +159,35 @@ def test_several_views_a_step_are_as_many_views_in_fewer_steps():
     assert heard == [(i, 62) for i in range(1, 63)]
     start = initial_gaussians(initial_volume(capture.frames, 48), capture.frames, 600, torch.Generator().manual_seed(0))
     assert colour_error(fitted, capture) < 0.8 * colour_error(start, capture)
+
+
+@pytest.mark.parametrize("views_per_step", [1, 3])
+def test_a_fit_does_not_depend_on_the_number_of_threads(monkeypatch, views_per_step):
+    """Steps are found side by side, and the views of a step too, where there are threads for them."""
+    capture = ball_capture(5, 32, geometry=True, source=Source.GENERATED)
+    options = dataclasses.replace(QUICK, iterations=31, steps_at_once=2, views_per_step=views_per_step)
+    fits = []
+    for threads in (1, 2, 5):
+        monkeypatch.setattr(numba.config, "NUMBA_NUM_THREADS", threads)
+        fits.append(fit_gaussians(capture, options))
+    for fit in fits[1:]:
+        assert all(torch.equal(a, b) for a, b in zip(fit.tensors(), fits[0].tensors()))
+
+
+def test_steps_taken_at_once_follow_each_other():
+    """Every one moves the scene, and the scene is as good as where each waits for the one before."""
+    capture = ball_capture(6, 48)
+    errors, scenes = [], []
+    for at_once in (1, 2):
+        seen = []
+        options = dataclasses.replace(QUICK, steps_at_once=at_once)
+        watch = lambda done, scene, seen=seen: seen.append((done, scene.means.clone()))  # noqa: E731
+        errors.append(colour_error(fit_gaussians(capture, options, watch=watch), capture))
+        assert [done for done, _ in seen] == list(range(1, 61))
+        scenes.append(seen)
+    assert not torch.equal(scenes[1][0][1], scenes[1][1][1])
+    assert torch.equal(scenes[0][0][1], scenes[1][0][1])
+    assert errors[1] < 1.1 * errors[0]
 
 
 def optimiser(opacities):
@@ -235,8 +267,21 @@ def test_the_compiled_step_of_adam_is_that_of_torch():
         theirs.grad = grad.clone()
         reference.step()
         correction = math.sqrt(1 - BETAS[1] ** step) / (1 - BETAS[0] ** step)
-        adam_step(ours, grad, first, second, 0.01 * correction)
+        adam_steps([AdamStep(ours, grad, first, second, 0.01 * correction)])
     assert torch.allclose(ours, theirs, atol=1e-6)
+
+
+@pytest.mark.parametrize("count", [1, 50, 3000])
+def test_entries_of_a_row_may_step_by_different_sizes(count):
+    """As base colours and higher harmonics do; also where the rows are in several chunks."""
+    generator = torch.Generator().manual_seed(0)
+    start, grad = torch.randn(2, count, 4, 3, generator=generator)
+    sizes = torch.rand(4, 3, generator=generator)
+    ours, theirs = start.clone(), start.double()
+    for parameter in (ours, theirs):
+        moments = torch.zeros_like(parameter), torch.zeros_like(parameter)
+        adam_steps([AdamStep(parameter, grad.to(parameter.dtype), *moments, sizes)])
+    assert torch.allclose(ours.double(), theirs, atol=1e-6)
 
 
 def test_kernels_are_warmed_up_in_steps():
