@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from recon.splat import _loss_kernels as kernels
+from recon.splat.backend_cpu import buffers
 from recon.splat.backend_cpu.jit import for_each_chunk
 from recon.splat.losses import SSIM_CONSTANTS, SSIM_SIGMA
 
@@ -51,7 +52,7 @@ def fused_loss(
     channels, height, width = planes[0].shape
     lane = kernels.MARGIN
     pitch = 2 * lane + -(-width // lane) * lane
-    padded = np.empty((2, channels, height, pitch), np.float32)
+    padded = buffers.empty(2 * channels * height * pitch, np.float32).reshape(2, channels, height, pitch)
     for plane, mask, composed in zip(planes, masks, padded, strict=True):
         kernels.compose(plane, mask, behind, composed)
     trust = np.empty((1, height, pitch), np.float32)
@@ -61,8 +62,8 @@ def fused_loss(
     taps, row_scale, column_scale = _window(height, width, pitch)
     shares = np.float32(1 - ssim_share), np.float32(ssim_share)
     constants = [np.float32(constant) for constant in SSIM_CONSTANTS]
-    by_mean, by_square, by_product = (np.empty(flat_x.size, np.float32) for _ in range(3))
-    gradient = torch.empty(channels, height, pitch)
+    by_mean, by_square, by_product = (buffers.empty(flat_x.size, np.float32) for _ in range(3))
+    gradient = buffers.empty_tensor(channels, height, pitch)
     flat_gradient = gradient.view(-1).numpy()
     bands = -(-height // _ROWS_PER_CHUNK)
     losses = np.zeros(channels * bands)
@@ -85,7 +86,7 @@ def fused_loss(
 
     for_each_chunk(channels * bands, compare)
     for_each_chunk(channels * bands, gather)
-    slopes = torch.empty(3, height, width)
+    slopes = buffers.empty_tensor(3, height, width)
     mask_loss = kernels.compare_masks(
         *masks, behind, np.float32(mask_weight), *padded, trust, gradient.numpy(), *slopes.numpy()
     )

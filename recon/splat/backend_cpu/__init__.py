@@ -2,7 +2,8 @@
 
 The order of the files is the order of the stages: `projection`, `binning`, `compositing`, `compositing_backward`,
 `projection_backward`; the four but `binning` have a `_2d` version for flat Gaussians, and `shading` and `rotating` are
-what both kinds share. `drawing` calls them for one camera; `simd`, `layout` and `jit` are what they are written with.
+what both kinds share. `drawing` calls them for one camera; `simd`, `layout`, `buffers` and `jit` are what they are
+written with.
 Import this package only when something is to be drawn: it loads Numba.
 """
 
@@ -14,6 +15,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from recon.splat.backend_cpu import buffers
 from recon.splat.backend_cpu.drawing import Grid, Scene, SceneGrads, draw, draw_backward, pack_camera
 from recon.splat.backend_cpu.jit import for_each_apart, thread_count
 from recon.splat.backend_cpu.layout import ALPHA, COLORS, FEATURES, MEDIAN, PLANES
@@ -50,7 +52,7 @@ class _Rasterize(torch.autograd.Function):
         scene = Scene(means, quats, log_scales, logit_opacities, sh)
         grid = Grid(options.width, options.height)
         planes = PLANES if options.geometry else 2 + COLORS
-        pictures = torch.empty(len(viewmats), planes, *grid.padded)
+        pictures = buffers.empty_tensor(len(viewmats), planes, *grid.padded)
         cameras = [pack_camera(viewmat, matrix) for viewmat, matrix in zip(viewmats, intrinsics)]
         drawn: list[Any] = [None] * len(cameras)
 
@@ -78,7 +80,8 @@ class _Rasterize(torch.autograd.Function):
         viewmats = _array(tensors[5])
         options, height, width = ctx.options, ctx.grid.height, ctx.grid.width
         geometry = depth is not None or normal is not None
-        upstream = torch.zeros(len(viewmats), 1 + (FEATURES if geometry else COLORS), *ctx.grid.padded)
+        shape = len(viewmats), 1 + (FEATURES if geometry else COLORS), *ctx.grid.padded
+        upstream = buffers.empty_tensor(*shape).zero_()
         planes = upstream[..., :height, :width]
         if rgb is not None:
             planes[:, 1:4] = rgb.permute(0, 3, 1, 2)

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
-import torch
 from torch import Tensor
 
 from recon.splat.backend_cpu import (
     binning,
+    buffers,
     compositing,
     compositing_2d,
     compositing_2d_backward,
@@ -81,7 +82,8 @@ class SceneGrads:
 
     @classmethod
     def zeros(cls, scene: Scene) -> SceneGrads:
-        return cls(tuple(torch.zeros(scene.padded * int(np.prod(array.shape[1:]))) for array in scene.arrays()))
+        sizes = [scene.padded * math.prod(array.shape[1:]) for array in scene.arrays()]
+        return cls(tuple(buffers.empty_tensor(size).zero_() for size in sizes))
 
     @classmethod
     def total(cls, parts: Sequence[SceneGrads]) -> SceneGrads:
@@ -140,7 +142,9 @@ class Drawn:
 
     camera: np.ndarray
     records: np.ndarray
-    pairs: Pairs
+    pair_starts: np.ndarray
+    pair_counts: np.ndarray
+    room: int
     tile_starts: np.ndarray
     entries: np.ndarray
     entries_read: np.ndarray
@@ -161,8 +165,7 @@ def draw(
     """Fills `picture` (planes, padded height, padded width)."""
     flat = options.primitive == "2d"
     stride = DISK_RECORD if flat else RECORD
-    records = np.empty(scene.padded * stride, np.float32)
-    half_widths = np.empty(scene.padded, np.float32)
+    records, half_widths = buffers.empty(scene.padded * stride, np.float32), buffers.empty(scene.padded, np.float32)
     arrays = (*(array.reshape(-1) for array in scene.arrays()), scene.sh.shape[1], camera, grid.width, grid.height)
 
     def project(chunk: int) -> None:
@@ -174,7 +177,7 @@ def draw(
     pairs = _list_pairs(scene, grid, records, stride, half_widths, project)
     tile_starts = np.zeros(grid.tiles + 1, np.int64)
     binning.place_tiles(pairs.offsets, tile_starts)
-    sorted_entries = np.empty(int(tile_starts[-1]) * ENTRY, np.int32)
+    sorted_entries = buffers.empty(int(tile_starts[-1]) * ENTRY, np.int32)
     entries_read = np.empty(grid.tiles, np.int64)
     bits = records.view(np.int32)
     stage = compositing_2d if flat else compositing
@@ -187,7 +190,7 @@ def draw(
         )  # fmt: skip
 
     _for_tiles(tile_starts, composite)
-    return Drawn(camera, records, pairs, tile_starts, sorted_entries, entries_read)
+    return Drawn(camera, records, pairs.starts, pairs.counts, pairs.room, tile_starts, sorted_entries, entries_read)
 
 
 def _list_pairs(
@@ -200,12 +203,12 @@ def _list_pairs(
 ) -> Pairs:
     """Projects the Gaussians and lists the tiles that each is drawn in; again with more room where it did not do."""
     chunks = scene.chunks
-    starts, counts = np.empty(scene.count, np.int64), np.empty(scene.count, np.int64)
+    starts, counts = buffers.empty(scene.count, np.int64), buffers.empty(scene.count, np.int64)
     offsets = np.empty((chunks, grid.tiles + 1), np.int32)
     found = np.zeros(chunks, np.int64)
 
     def fill(room: int) -> np.ndarray:
-        entries = np.empty(chunks * room * ENTRY, np.int32)
+        entries = buffers.empty(chunks * room * ENTRY, np.int32)
 
         def list_pairs(chunk: int) -> None:
             if found[chunk] == 0:
@@ -241,7 +244,7 @@ def draw_backward(
     """Adds one camera's gradients to `grads`; returns that of the packed camera, in doubles."""
     size = (grid.width, grid.height)
     flat = options.primitive == "2d"
-    pair_grads = np.empty(drawn.pairs.room * PAIR, np.float32)
+    pair_grads = buffers.empty(drawn.room * PAIR, np.float32)
     stage = compositing_2d_backward if flat else compositing_backward
     kernel = stage.composite_geometry_backward if geometry else stage.composite_colors_backward
 
@@ -255,7 +258,7 @@ def draw_backward(
     chunks = scene.chunks
     camera_grads = np.zeros((max(chunks, 1), CAMERA))
     arrays = [array.reshape(-1) for array in (scene.means, scene.quats, scene.log_scales, scene.sh)]
-    upstream = drawn.records, drawn.pairs.starts, drawn.pairs.counts, pair_grads
+    upstream = drawn.records, drawn.pair_starts, drawn.pair_counts, pair_grads
     grad_arrays = [tensor.numpy() for tensor in grads.flat]
 
     def project_backward(chunk: int) -> None:

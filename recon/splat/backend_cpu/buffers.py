@@ -1,0 +1,61 @@
+"""Memory that one drawing hands on to the next.
+
+The system clears memory page by page when it is first written, which for a small picture takes a third as long as
+drawing it. So what the kernels work in and what they return comes from here, and comes back by itself.
+"""
+
+from __future__ import annotations
+
+import math
+import threading
+import weakref
+
+import numpy as np
+import torch
+from torch import Tensor
+
+_MOST_KEPT = 1 << 28
+"""Bytes that are kept for later, at most."""
+_SMALLEST = 1 << 12
+_LINE = 64
+"""Bytes of a cache line, where arrays begin: records and rows of gradients are as long, and would else lie in two."""
+_free: dict[int, list[np.ndarray]] = {}
+_kept = 0
+_lock = threading.Lock()
+
+
+def empty(count: int, dtype: type[np.generic]) -> np.ndarray:
+    """(count,) entries of any content. Their memory is used again when neither the array nor a view of it is left."""
+    global _kept
+    wanted = count * np.dtype(dtype).itemsize
+    size = _rounded_up(wanted) + _LINE
+    with _lock:
+        shelf = _free.get(size)
+        block = shelf.pop() if shelf else None
+        if block is not None:
+            _kept -= size
+    if block is None:
+        block = np.empty(size, np.uint8)
+    # Not an array over the block but one over its buffer: views of it then keep itself alive, and not just the block.
+    array = np.frombuffer(block.data, dtype, count, offset=-block.ctypes.data % _LINE)
+    weakref.finalize(array, _give_back, block).atexit = False
+    return array
+
+
+def empty_tensor(*shape: int) -> Tensor:
+    """The same as a float32 tensor."""
+    return torch.from_numpy(empty(math.prod(shape), np.float32)).view(shape)
+
+
+def _give_back(block: np.ndarray) -> None:
+    global _kept
+    with _lock:
+        if _kept + len(block) <= _MOST_KEPT:
+            _free.setdefault(len(block), []).append(block)
+            _kept += len(block)
+
+
+def _rounded_up(size: int) -> int:
+    """The next power of two, or three quarters of it where that is enough."""
+    power = 1 << max(size - 1, _SMALLEST - 1).bit_length()
+    return power * 3 // 4 if size <= power * 3 // 4 else power

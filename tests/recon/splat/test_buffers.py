@@ -1,0 +1,65 @@
+"""Working memory is used again, never by two at a time."""
+
+import numpy as np
+import pytest
+import torch
+
+from recon.splat.backend_cpu import buffers
+from recon.splat.gaussians import Gaussians
+from recon.splat.rasterize import rasterize
+from tests.recon.splat.scenes import random_scene
+
+
+@pytest.mark.parametrize("count", [0, 1, 1000, 1 << 14, 123_457])
+def test_arrays_begin_at_cache_lines_and_have_the_size_asked_for(count):
+    array = buffers.empty(count, np.float32)
+    assert (len(array), array.dtype) == (count, np.float32)
+    assert array.ctypes.data % 64 == 0
+    array[:] = 1
+
+
+def test_memory_that_nobody_has_any_more_is_used_again_and_other_memory_is_not():
+    first, second = buffers.empty(50_001, np.float32), buffers.empty(50_001, np.float32)
+    assert not np.shares_memory(first, second)
+    place = first.ctypes.data
+    del first
+    assert buffers.empty(50_000, np.int32).ctypes.data == place
+
+
+@pytest.mark.parametrize(
+    "view", [lambda a: a[1000:].reshape(-1, 3), torch.from_numpy, lambda a: torch.from_numpy(a)[5:]]
+)
+def test_a_view_keeps_its_memory(view):
+    array = buffers.empty(70_000, np.float32)
+    place = array.ctypes.data
+    seen = view(array)
+    del array
+    other = buffers.empty(70_000, np.float32)
+    assert other.ctypes.data != place
+    del seen
+    assert buffers.empty(70_000, np.float32).ctypes.data == place
+
+
+def test_not_more_than_a_limit_is_kept(monkeypatch):
+    monkeypatch.setattr(buffers, "_MOST_KEPT", buffers._kept + 1000)
+    array = buffers.empty(90_001, np.float64)
+    before = buffers._kept
+    del array
+    assert buffers._kept == before
+
+
+def test_drawings_made_before_others_are_differentiated_like_those_made_after():
+    """A drawing keeps its working memory until its gradients are no longer wanted, also for a second time."""
+    gaussians, viewmats, intrinsics = random_scene(4, 300, 1, (40, 30), 2, 3.5)
+
+    def drawn():
+        leaves = [tensor.clone().requires_grad_() for tensor in gaussians.tensors()]
+        return leaves, rasterize(Gaussians(*leaves), (viewmats, intrinsics, 40, 30)).rgb.square().sum()
+
+    early, early_loss = drawn()
+    for _ in range(3):
+        late, late_loss = drawn()
+        late_grads = torch.autograd.grad(late_loss, late)
+    for retain in (True, False):
+        early_grads = torch.autograd.grad(early_loss, early, retain_graph=retain)
+        assert all(torch.equal(a, b) for a, b in zip(early_grads, late_grads))
