@@ -26,6 +26,9 @@ as the rest; doubting whatever is above the average would fade them in all frame
 _MEMORY = 0.5
 """Share of a residual that is kept when its frame is drawn again."""
 
+_THRESHOLDS = 0.2, 0.8
+"""Between these a generated mask is decided."""
+
 
 @dataclass(frozen=True)
 class CorrectionOptions:
@@ -215,18 +218,36 @@ def decided(frame: Frame) -> Frame:
     """A generated frame with a mask of zeros and ones, and its certainty multiplied into the weights; others as they
     are.
 
-    A generator that minimises squared errors draws in alpha how probable it is that a pixel shows the object. If it
-    does with probability p, the expected absolute error of a drawn mask a is a (1 - p) + (1 - a) p: up to a constant,
-    that of the likelier mask, weighted by |2p - 1|. Held to p itself, the scene's outline would be a soft rim instead.
+    A generator that minimises squared errors draws in alpha how probable it is that a pixel shows the object. Held to
+    probabilities, the scene's outline would be a soft rim. Decided at one half, what is thin or unsure would vanish:
+    the mask would be smaller than the object is on average. So it is decided where it covers as many pixels as are
+    expected to be covered, the sum of the probabilities.
     """
     if frame.source is not Source.GENERATED:
         return frame
 
     def rgba() -> Tensor:
         picture = frame.rgba()
-        return torch.cat((picture[..., :3], (picture[..., 3:] > 0.5).to(picture)), dim=-1)
+        alpha = picture[..., 3:]
+        return torch.cat((picture[..., :3], (alpha > _threshold(alpha)).to(picture)), dim=-1)
 
-    return replace(frame, load_rgba=rgba, load_weight=lambda: frame.weight() * (2 * frame.rgba()[..., 3] - 1).abs())
+    def weight() -> Tensor:
+        alpha = frame.rgba()[..., 3]
+        threshold = _threshold(alpha)
+        return frame.weight() * torch.where(
+            alpha > threshold, (alpha - threshold) / (1 - threshold), 1 - alpha / threshold
+        )
+
+    return replace(frame, load_rgba=rgba, load_weight=weight)
+
+
+def _threshold(alpha: Tensor) -> float:
+    """What as many pixels exceed as are expected to be covered, within bounds that a nearly empty mask needs."""
+    expected = round(float(alpha.sum()))
+    if expected >= alpha.numel():
+        return _THRESHOLDS[0]
+    found = float(alpha.flatten().topk(expected + 1).values[-1])
+    return min(max(found, _THRESHOLDS[0]), _THRESHOLDS[1])
 
 
 def corrected_capture(capture: Capture, corrections: Sequence[FrameCorrection]) -> Capture:

@@ -163,16 +163,35 @@ def test_the_corrected_capture_keeps_normals_on_their_pixels():
     assert torch.allclose(moved.normal() @ moved.camera.c2w[:3, :3], local, atol=1e-5)
 
 
-def test_a_decided_mask_costs_what_an_uncertain_one_is_expected_to():
-    probability = torch.rand(32, 32, generator=torch.Generator().manual_seed(0))
-    rgba = torch.cat((torch.zeros(32, 32, 3), probability[..., None]), -1)
-    camera = ball_capture(1, 32)[0].camera
-    frame = decided(frame_from_tensors(camera, rgba, source=Source.GENERATED))
-    mask, weight = frame.rgba()[..., 3], frame.weight()
-    drawn = torch.rand(2, 32, 32, generator=torch.Generator().manual_seed(1))
-    expected = drawn * (1 - probability) + (1 - drawn) * probability
-    cost = weight * (drawn - mask).abs()
-    assert torch.allclose(cost[0] - cost[1], expected[0] - expected[1], atol=1e-6)
+def generated_mask(alpha):
+    rgba = torch.cat((torch.zeros(32, 32, 3), alpha[..., None]), -1)
+    return decided(frame_from_tensors(ball_capture(1, 32)[0].camera, rgba, source=Source.GENERATED))
+
+
+def test_a_decided_mask_covers_as_much_as_was_expected_where_that_is_likeliest():
+    alpha = torch.rand(32, 32, generator=torch.Generator().manual_seed(0)) ** 2
+    mask = generated_mask(alpha).rgba()[..., 3]
+    assert set(mask.unique().tolist()) == {0.0, 1.0}
+    assert mask.sum() == alpha.sum().round()
+    assert alpha[mask == 1].min() > alpha[mask == 0].max()
+
+
+def test_the_less_certain_a_decision_the_less_it_weighs():
+    alpha = torch.linspace(0, 1, 1024).view(32, 32)
+    weight = generated_mask(alpha).weight().flatten()
+    least = int(weight.argmin())
+    assert (weight[:least].diff() <= 0).all()
+    assert (weight[least:].diff() >= 0).all()
+    assert weight[0] == weight[-1] == 1
+    assert weight[least] < 0.01
+
+
+@pytest.mark.parametrize("covered", [0, 1, 500, 1024])
+def test_a_mask_without_doubt_stays_as_it_is(covered):
+    alpha = (torch.arange(1024) < covered).float().view(32, 32)
+    frame = generated_mask(alpha)
+    assert torch.equal(frame.rgba()[..., 3], alpha)
+    assert (frame.weight() == 1).all()
 
 
 def test_observed_masks_stay_soft():
