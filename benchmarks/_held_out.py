@@ -132,7 +132,8 @@ def _split(name: str, given: Sequence[Frame], held_out: Sequence[Frame]) -> Spli
     """Both in the world that the given frames' silhouettes are normalised to."""
     capture = normalise(Capture(tuple(given)))
     moved = Capture(tuple(held_out)).moved(capture.to_source.inverse())
-    return Split(name, capture, moved.frames)
+    centred = tuple(_centred(frame) for frame in capture)
+    return Split(name, replace(capture, frames=centred), tuple(_centred(frame) for frame in moved))
 
 
 def _in_memory(frame: Frame, size: int) -> Frame:
@@ -142,6 +143,28 @@ def _in_memory(frame: Frame, size: int) -> Frame:
     alpha = picture[..., 3:]
     straight = torch.cat((picture[..., :3] / torch.where(alpha > 0, alpha, 1), alpha), dim=-1)
     return replace(frame, camera=camera, load_rgba=_constant(straight))
+
+
+def _centred(frame: Frame) -> Frame:
+    """The part of the picture that has the principal point in its middle, to a pixel: OpenSplat's kernels for the
+    processor take it to be there, whatever they are told."""
+    camera = frame.camera
+    across, width = _middle(float(camera.intrinsics[0, 2]), camera.width)
+    down, height = _middle(float(camera.intrinsics[1, 2]), camera.height)
+    intrinsics = camera.intrinsics.clone()
+    intrinsics[:2, 2] -= torch.tensor([float(across), float(down)])
+    part = frame.rgba()[down : down + height, across : across + width].clone()
+    return replace(
+        frame,
+        camera=replace(camera, intrinsics=intrinsics, width=width, height=height),
+        load_rgba=_constant(part),
+    )
+
+
+def _middle(centre: float, size: int) -> tuple[int, int]:
+    """First pixel and number of those that lie evenly about `centre`."""
+    spare = round(size - 2 * centre)
+    return max(0, -spare), size - abs(spare)
 
 
 def _constant(picture: Tensor) -> Callable[[], Tensor]:
