@@ -106,6 +106,7 @@ FIT_PRESETS: dict[str, FitOptions] = {
         max_gaussians=40000,
         pixels_per_gaussian=16.0,
         max_size=256,
+        rates=LearningRates(means=3e-3),
         sh_degree=1,
         grid=128,
         alpha_weight=0.1,
