@@ -8,7 +8,8 @@ from dataclasses import dataclass
 from itertools import pairwise
 
 from benchmarks._held_out import Split
-from recon.splat.fit import FitOptions, fit_gaussians
+from recon.splat.fit import fit_gaussians
+from recon.splat.fit_options import FitOptions
 from recon.splat.gaussians import Gaussians
 
 NEAR_ENOUGH = 0.1

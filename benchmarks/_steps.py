@@ -21,7 +21,8 @@ from benchmarks._protocol import BenchmarkError
 from benchmarks._scenes import SceneSize, shell, views
 from recon.capture import Capture, Similarity, Source, frame_from_tensors
 from recon.capture.camera import OBJECT_RADIUS
-from recon.splat.fit import FIT_PRESETS, FitOptions, fit_gaussians
+from recon.splat.fit import fit_gaussians
+from recon.splat.fit_options import FIT_PRESETS, FitOptions
 from recon.splat.rasterize import rasterize
 
 VIEWS = 24

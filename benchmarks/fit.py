@@ -29,7 +29,7 @@ from benchmarks._scenes import SceneSize
 from benchmarks._steps import shell_capture, step_options, time_steps, time_steps_apart
 from pipelines._command import run_command
 from recon.capture import Capture
-from recon.splat.fit import FIT_PRESETS, FitOptions
+from recon.splat.fit_options import FIT_PRESETS, FitOptions
 from recon.splat.gaussians import Gaussians
 from recon.splat.initialise import initial_gaussians, initial_volume
 from recon.splat.ply import read_ply

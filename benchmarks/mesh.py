@@ -167,7 +167,8 @@ def markdown(results: Results) -> str:
 
 def reconstruct(capture: Capture, preset: str, target_faces: int, seed: int) -> Mesh:
     """Capture -> Gaussians -> closed, decimated mesh: the shape half of the chain, as the commands run it."""
-    from recon.splat.fit import FIT_PRESETS, fit_gaussians
+    from recon.splat.fit import fit_gaussians
+    from recon.splat.fit_options import FIT_PRESETS
     from recon.surface.decimate import decimate
     from recon.surface.fusion import FUSION_PRESETS, fuse_depth
 

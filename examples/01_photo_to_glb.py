@@ -18,7 +18,8 @@ from recon.capture import Frame
 from recon.capture.matting import find_foreground
 from recon.capture.orbit import orbit_cameras
 from recon.capture.photo import frame_subject, read_photo
-from recon.splat.fit import FIT_PRESETS, fit_gaussians
+from recon.splat.fit import fit_gaussians
+from recon.splat.fit_options import FIT_PRESETS
 from recon.surface.decimate import decimate
 from recon.surface.fusion import FUSION_PRESETS, fuse_depth
 from recon.surface.texture import BakeOptions, bake_texture

@@ -286,7 +286,8 @@ def _video(run: Path, out: Path, log: StageLog, *, by_azimuth: bool) -> None:
 def _splat(run: Path, out: Path, log: StageLog, *, settings: Settings) -> None:
     from pipelines._quality import splat_figures
     from recon.capture.io_nerfstudio import read_transforms
-    from recon.splat.fit import FIT_PRESETS, fit_gaussians
+    from recon.splat.fit import fit_gaussians
+    from recon.splat.fit_options import FIT_PRESETS
     from recon.splat.ply import write_ply
     from recon.splat.warm_up import warm_up
 

@@ -20,7 +20,7 @@ from benchmarks._scenes import SceneSize, shell, views
 from benchmarks._steps import shell_capture, step_options, time_steps
 from recon.capture.io_nerfstudio import read_transforms
 from recon.splat.backend_torch import MIN_ALPHA, MIN_TRANSMITTANCE, DrawOptions, alphas_at_pixels, project
-from recon.splat.fit import FIT_PRESETS
+from recon.splat.fit_options import FIT_PRESETS
 from tests.shared_data import shared_path
 
 TINY = SceneSize(300, 24)

@@ -12,7 +12,7 @@ from PIL import Image
 from pipelines._options import DEFAULT_ELEVATION, PRESETS
 from recon.asset.gltf import read_glb
 from recon.metrics.topology import is_watertight
-from recon.splat.fit import FIT_PRESETS
+from recon.splat.fit_options import FIT_PRESETS
 from recon.surface.fusion import FUSION_PRESETS
 from tests.examples import inria
 from tests.shared_data import ROOT

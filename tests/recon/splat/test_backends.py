@@ -12,7 +12,8 @@ from hypothesis import strategies as st
 
 from recon.capture import orbit_camera
 from recon.splat.backend_torch import DrawOptions, Primitive
-from recon.splat.fit import FitOptions, fit_gaussians
+from recon.splat.fit import fit_gaussians
+from recon.splat.fit_options import FitOptions
 from recon.splat.gaussians import Gaussians, from_points
 from recon.splat.rasterize import Backend, Picture, RasterizeError, Rendering, rasterize
 from tests.recon.splat.balls import ball_capture

@@ -6,7 +6,8 @@ import torch
 
 from recon.capture import Source
 from recon.splat.colors import solve_colors
-from recon.splat.fit import FitOptions, fit_gaussians
+from recon.splat.fit import fit_gaussians
+from recon.splat.fit_options import FitOptions
 from recon.splat.initialise import initial_from_points
 from recon.splat.rasterize import rasterize
 from tests.recon.splat.balls import CENTRE, RADIUS, ball_capture

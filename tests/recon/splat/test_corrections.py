@@ -12,7 +12,8 @@ from recon.splat.corrections import (
     corrected_capture,
     decided,
 )
-from recon.splat.fit import FitOptions, fit_scene
+from recon.splat.fit import fit_scene
+from recon.splat.fit_options import FitOptions
 from recon.splat.gaussians import from_points
 from recon.splat.rasterize import rasterize
 from tests.recon.splat.balls import ball_capture

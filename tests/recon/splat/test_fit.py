@@ -6,7 +6,8 @@ import pytest
 import torch
 
 from recon.capture import Capture, Source, frame_from_tensors
-from recon.splat.fit import FitOptions, _visits, fit_gaussians
+from recon.splat.fit import _visits, fit_gaussians
+from recon.splat.fit_options import FitOptions
 from recon.splat.gaussians import from_points
 from recon.splat.initialise import grid_masks, initial_gaussians, initial_volume
 from recon.splat.optimise import BETAS, EPSILON, AdamStep, LearningRates, SplatOptimiser, adam_steps

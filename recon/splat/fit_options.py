@@ -1,0 +1,98 @@
+"""How a fit is made: its options, and presets of them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+
+from recon.splat.corrections import CorrectionOptions
+from recon.splat.optimise import LearningRates
+
+
+@dataclass(frozen=True)
+class FitOptions:
+    """How a scene is fitted. Weights are relative to the photometric loss."""
+
+    iterations: int = 400
+    """Views drawn and compared."""
+    views_per_step: int = 1
+    """Views, of any sizes, whose gradients are averaged in one step."""
+    steps_at_once: int = 2
+    """Steps whose gradients are found side by side, from one and the same scene, and then taken one after the other
+    (delayed gradients: Langford et al. 2009). It keeps as many threads busy with nothing to wait for."""
+    initial_gaussians: int = 8000
+    """Gaussians at the start."""
+    max_gaussians: int = 12000
+    """Gaussians at the end, at most."""
+    pixels_per_gaussian: float = 4.0
+    """Fewer Gaussians are used where the frames show fewer pixels of the object than this for each: with more, every
+    frame would get its own and the surface would be noise."""
+    max_size: int = 128
+    """Longer pictures are shrunk to this many pixels on their longer side."""
+    sh_degree: int = 0
+    """Degree of view-dependent colour; 0 forces views that disagree to share one colour."""
+    grid: int = 96
+    """Points a side of the volume that the fit starts from."""
+    ssim_share: float = 0.2
+    """Part of the photometric loss that is structural dissimilarity."""
+    alpha_weight: float = 0.5
+    """Absolute difference of the drawn and the given mask."""
+    depth_weight: float = 0.5
+    """Difference of depths, where frames have them."""
+    depth_reach: float = 0.03
+    """Depth errors beyond this, in world units, count less and less."""
+    normal_weight: float = 0.05
+    """Angle between drawn normals and the frames' own, where they have them."""
+    consistency_weight: float = 0.05
+    """Angle between drawn normals and those of the drawn depth."""
+    opacity_weight: float = 0.005
+    """Mean opacity: lets superfluous Gaussians fade, so that they can be moved."""
+    renew_every: int = 50
+    """Views between moving dead Gaussians and growing the scene."""
+    max_scale: float = 0.15
+    """Wider Gaussians, in world units, are moved."""
+    rates: LearningRates = field(default_factory=LearningRates)
+    """Adam's step sizes."""
+    corrections: CorrectionOptions = field(default_factory=CorrectionOptions)
+    """What is estimated of each frame beside the scene."""
+
+    def __post_init__(self) -> None:
+        if self.views_per_step < 1 or self.steps_at_once < 1:
+            raise ValueError(
+                f"a fit takes at least one step at once and one view a step, got steps_at_once={self.steps_at_once} "
+                f"and views_per_step={self.views_per_step}"
+            )
+        if self.iterations < 1 or self.initial_gaussians < 1 or self.max_gaussians < self.initial_gaussians:
+            raise ValueError(
+                f"a fit needs at least one iteration and 1 <= initial_gaussians <= max_gaussians, got "
+                f"{self.iterations}, {self.initial_gaussians} and {self.max_gaussians}"
+            )
+
+    def limited(self, max_gaussians: int) -> FitOptions:
+        """The same fit under another limit; it starts with fewer Gaussians where the limit asks for that."""
+        return replace(self, max_gaussians=max_gaussians, initial_gaussians=min(self.initial_gaussians, max_gaussians))
+
+
+FIT_PRESETS: dict[str, FitOptions] = {
+    "fast": FitOptions(),
+    "balanced": FitOptions(iterations=1200, initial_gaussians=12000, max_gaussians=24000, max_size=192, grid=128),
+    "quality": FitOptions(
+        iterations=4000, initial_gaussians=30000, max_gaussians=80000, max_size=384, grid=160, sh_degree=2
+    ),
+    "views": FitOptions(
+        iterations=3000,
+        initial_gaussians=20000,
+        max_gaussians=40000,
+        pixels_per_gaussian=16.0,
+        max_size=256,
+        rates=LearningRates(means=3e-3),
+        sh_degree=1,
+        grid=128,
+        alpha_weight=0.1,
+        depth_weight=0.0,
+        normal_weight=0.0,
+        consistency_weight=0.0,
+        opacity_weight=0.002,
+    ),
+}
+"""The first three are for surfaces. "views" is for pictures from places where no camera stood: colour depends on the
+direction, and nothing holds Gaussians to a surface, which is also what makes its steps quick."""
