@@ -19,6 +19,8 @@ from typing import Any
 
 from benchmarks._protocol import BenchmarkError
 
+_QUICK = 0.1
+"""Seconds; quicker calls are made twice before the one that is timed."""
 ROOT = Path(__file__).resolve().parent.parent
 
 
@@ -80,6 +82,10 @@ def answer(request: Mapping[str, Any], found: Mapping[str, Any], ready: dict[str
         ready[key] = found[request["name"]](scene, request["case"], request["backward"])
     if kind == "memory":
         return _peak_memory(ready[key])
+    wall = time.perf_counter()
+    ready[key]()  # whoever was before has left the caches full of his own, and threads that still look for work
+    if time.perf_counter() - wall < _QUICK:
+        ready[key]()
     wall, cpu = time.perf_counter(), time.process_time()
     ready[key]()
     return {"wall": time.perf_counter() - wall, "cpu": time.process_time() - cpu}
