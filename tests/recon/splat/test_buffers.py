@@ -13,7 +13,8 @@ from tests.recon.splat.scenes import random_scene
 @pytest.mark.parametrize("count", [0, 1, 1000, 1 << 14, 123_457])
 def test_arrays_begin_at_cache_lines_and_have_the_size_asked_for(count):
     array = buffers.empty(count, np.float32)
-    assert (len(array), array.dtype) == (count, np.float32)
+    assert len(array) == count
+    assert array.dtype == np.float32
     assert array.ctypes.data % 64 == 0
     array[:] = 1
 
@@ -41,11 +42,13 @@ def test_a_view_keeps_its_memory(view):
 
 
 def test_not_more_than_a_limit_is_kept(monkeypatch):
-    monkeypatch.setattr(buffers, "_MOST_KEPT", buffers._kept + 1000)
-    array = buffers.empty(90_001, np.float64)
-    before = buffers._kept
-    del array
-    assert buffers._kept == before
+    for name, value in (("_free", {}), ("_kept", 0), ("_MOST_KEPT", 100_000)):
+        monkeypatch.setattr(buffers, name, value)
+    small, large = buffers.empty(10_000, np.uint8), buffers.empty(200_000, np.uint8)
+    del large
+    assert not buffers._free
+    del small
+    assert 10_000 <= buffers._kept <= 100_000
 
 
 def test_drawings_made_before_others_are_differentiated_like_those_made_after():

@@ -180,9 +180,12 @@ def test_steps_taken_at_once_follow_each_other():
     capture = ball_capture(6, 48)
     errors, scenes = [], []
     for at_once in (1, 2):
-        seen = []
+        seen: list[tuple[int, torch.Tensor]] = []
         options = dataclasses.replace(QUICK, steps_at_once=at_once)
-        watch = lambda done, scene, seen=seen: seen.append((done, scene.means.clone()))  # noqa: E731
+
+        def watch(done, scene, seen=seen):
+            seen.append((done, scene.means.clone()))
+
         errors.append(colour_error(fit_gaussians(capture, options, watch=watch), capture))
         assert [done for done, _ in seen] == list(range(1, 61))
         scenes.append(seen)

@@ -87,8 +87,8 @@ def test_the_fused_loss_and_its_gradients_are_those_of_the_plain_one(size, share
     losses, grads = [], []
     for compare, dtype in ((picture_loss, torch.float32), (plain_picture_loss, torch.float64)):
         drawn = [x.to(dtype).clone().requires_grad_(), alpha.to(dtype).clone().requires_grad_()]
-        rest = (tensor.to(dtype) for tensor in (y, target_alpha, background, weight))
-        loss = compare(*drawn, *rest, share, 0.3)
+        frame = y.to(dtype), target_alpha.to(dtype)
+        loss = compare(drawn[0], drawn[1], *frame, background.to(dtype), weight.to(dtype), share, 0.3)
         (3 * loss.color + 2 * loss.mask).backward()
         losses.append(loss)
         grads.append([leaf.grad for leaf in drawn])
