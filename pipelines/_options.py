@@ -107,7 +107,7 @@ class Settings:
     """A run's settings, presets applied: everything that changes its bytes besides the input files. Angles in degrees.
 
     `elevation`, `fov` and `max_gaussians` are None where the user did not say; the last is then the preset's in
-    `recon.splat.fit`.
+    `recon.splat.fit_options`.
     """
 
     preset: PresetName

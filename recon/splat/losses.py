@@ -9,8 +9,6 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from recon.capture import Camera
-
 SSIM_WINDOW = 11
 SSIM_SIGMA = 1.5
 SSIM_CONSTANTS = 0.01**2, 0.03**2
@@ -175,8 +173,3 @@ def normals_from_depth(depth: Tensor, directions: Tensor) -> Tensor:
     down = points[2:, 1:-1] - points[:-2, 1:-1]
     normal = torch.nn.functional.normalize(torch.linalg.cross(down, across), dim=-1, eps=1e-9)
     return torch.nn.functional.pad(normal, (0, 0, 1, 1, 1, 1))
-
-
-def ray_directions(camera: Camera) -> Tensor:
-    """(H, W, 3) world rays of unit depth through the pixel centres."""
-    return camera.rays()[1]

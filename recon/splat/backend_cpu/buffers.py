@@ -21,7 +21,8 @@ _LINE = 64
 """Bytes of a cache line, where arrays begin: records and rows of gradients are as long, and would else lie in two."""
 _free: dict[int, list[np.ndarray]] = {}
 _kept = 0
-_lock = threading.Lock()
+_lock = threading.RLock()
+"""May be taken twice by one thread: the collector of cycles gives memory back at any allocation, also at one here."""
 
 
 def empty(count: int, dtype: type[np.generic]) -> np.ndarray:

@@ -1,5 +1,8 @@
 """Working memory is used again, never by two at a time."""
 
+import gc
+import threading
+
 import numpy as np
 import pytest
 import torch
@@ -49,6 +52,28 @@ def test_not_more_than_a_limit_is_kept(monkeypatch):
     assert not buffers._free
     del small
     assert 10_000 <= buffers._kept <= 100_000
+
+
+def test_cycles_that_are_collected_meanwhile_give_their_memory_back(monkeypatch):
+    class Collecting(dict):
+        def setdefault(self, *args):
+            gc.collect()
+            return super().setdefault(*args)
+
+    for name, value in (("_free", Collecting()), ("_kept", 0)):
+        monkeypatch.setattr(buffers, name, value)
+
+    def give_back():
+        cycle: list[object] = [buffers.empty(10_000, np.uint8)]
+        cycle.append(cycle)
+        single = buffers.empty(30_000, np.uint8)
+        del cycle, single
+
+    worker = threading.Thread(target=give_back, daemon=True)
+    worker.start()
+    worker.join(20)
+    assert not worker.is_alive()
+    assert buffers._kept >= 40_000
 
 
 def test_drawings_made_before_others_are_differentiated_like_those_made_after():
