@@ -13,6 +13,7 @@ import time
 from dataclasses import dataclass, replace
 from itertools import pairwise
 from statistics import median
+from typing import Literal, cast
 
 import torch
 
@@ -25,6 +26,10 @@ from recon.splat.fit import fit_gaussians
 from recon.splat.fit_options import FIT_PRESETS, FitOptions
 from recon.splat.rasterize import rasterize
 
+Start = Literal["points", "shell"]
+"""Where timed fits start: on the pictures' visual hull, as the peer does too, or as the shell itself. The hull's
+Gaussians are as wide as the gaps between them, on average the wider the larger the pictures; the shell's are 2 to 6
+pixels, as those of fits that have been under way for a while are."""
 VIEWS = 24
 _SETTLING = 10  # first steps that do not count: memory is found, caches fill
 
@@ -54,13 +59,16 @@ def step_options(scene: SceneSize, steps: int) -> FitOptions:
     )
 
 
+_SHRINK = Similarity(scale=OBJECT_RADIUS)
+"""The shell into the unit-diameter sphere."""
+
+
 def shell_capture(scene: SceneSize) -> Capture:
     """Pictures of the synthetic shell, shrunk into the unit-diameter sphere."""
-    shrink = Similarity(scale=OBJECT_RADIUS)
-    gaussians = shell(scene).transform(shrink)
+    gaussians = shell(scene).transform(_SHRINK)
     frames = []
     for index, camera in enumerate(views(scene, VIEWS)):
-        moved = camera.moved(shrink.rotation, shrink.translation, shrink.scale)
+        moved = camera.moved(_SHRINK.rotation, _SHRINK.translation, _SHRINK.scale)
         with torch.no_grad():
             drawn = rasterize(gaussians, [moved], geometry=False)
         alpha = drawn.alpha[0, ..., None]
@@ -70,7 +78,7 @@ def shell_capture(scene: SceneSize) -> Capture:
     return Capture(tuple(frames))
 
 
-def time_steps(scene: SceneSize, steps: int) -> StepTimes:
+def time_steps(scene: SceneSize, steps: int, start: Start) -> StepTimes:
     """Medians over the steps of one fit, in this process; those that are taken at once share their time evenly."""
     options = step_options(scene, steps + _SETTLING)
     wall, cpu = [], []
@@ -80,18 +88,19 @@ def time_steps(scene: SceneSize, steps: int) -> StepTimes:
             wall.append(time.perf_counter())
             cpu.append(time.process_time())
 
-    fit_gaussians(shell_capture(scene), options, watch=watch)
+    given = shell(scene, sh_degree=options.sh_degree).transform(_SHRINK) if start == "shell" else None
+    fit_gaussians(shell_capture(scene), options, watch=watch, start=given)
     return StepTimes(*(median(b - a for a, b in pairwise(times)) / options.steps_at_once for times in (wall, cpu)))
 
 
-def time_steps_apart(scene: SceneSize, steps: int, threads: int) -> StepTimes:
+def time_steps_apart(scene: SceneSize, steps: int, start: Start, threads: int) -> StepTimes:
     """The same in a process with so many threads.
 
     Raises:
         BenchmarkError: if that process fails; its message is on stderr.
     """
     variables = dict.fromkeys(("NUMBA_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS"), str(threads))
-    command = [sys.executable, "-m", "benchmarks._steps", *map(str, (scene.count, scene.size, steps))]
+    command = [sys.executable, "-m", "benchmarks._steps", *map(str, (scene.count, scene.size, steps)), start]
     run = subprocess.run(command, cwd=ROOT, env=os.environ | variables, stdout=subprocess.PIPE, text=True)
     if run.returncode != 0:
         raise BenchmarkError(f"timing {scene} ended with exit code {run.returncode}; the message is above")
@@ -99,5 +108,6 @@ def time_steps_apart(scene: SceneSize, steps: int, threads: int) -> StepTimes:
 
 
 if __name__ == "__main__":
-    count, size, steps = map(int, sys.argv[1:])
-    print(json.dumps(vars(time_steps(SceneSize(count, size), steps))))
+    *numbers, start = sys.argv[1:]
+    count, size, steps = map(int, numbers)
+    print(json.dumps(vars(time_steps(SceneSize(count, size), steps, cast(Start, start)))))

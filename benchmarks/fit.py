@@ -26,7 +26,7 @@ from benchmarks._held_out import Split, open_splits
 from benchmarks._opensplat import check_program, fixed_count, run_program, write_data
 from benchmarks._results import environment, table, write_json
 from benchmarks._scenes import SceneSize
-from benchmarks._steps import shell_capture, step_options, time_steps, time_steps_apart
+from benchmarks._steps import Start, StepTimes, shell_capture, step_options, time_steps, time_steps_apart
 from pipelines._command import run_command
 from recon.capture import Capture
 from recon.splat.fit_options import FIT_PRESETS, FitOptions
@@ -100,7 +100,7 @@ def run(options: FitBenchmarkOptions) -> dict[str, Any]:
     if options.steps > 0:
         for scene in track(options.scenes, "Steps", console=Console(stderr=True)):
             document["steps"].append(_step_row(scene, options))
-    time_steps(SceneSize(300, 24), 4)  # compiles, or loads what is compiled: the hull's kernels and the fit's
+    time_steps(SceneSize(300, 24), 4, "points")  # compiles, or loads what is compiled: the hull's kernels and the fit's
     for split in _announced(open_splits(options.captures, options.objects, options.count, options.size)):
         curves = {"ours": our_curve(split, options.preset, options.samples)}
         if options.opensplat_quality is not None:
@@ -127,7 +127,8 @@ def markdown(document: Mapping[str, Any]) -> str:
 
 def _step_row(scene: SceneSize, options: FitBenchmarkOptions) -> dict[str, Any]:
     """Medians over rounds in which ours with every number of threads and the peer take turns."""
-    ours: dict[int, list[Any]] = {threads: [] for threads in options.threads}
+    kinds: list[tuple[Start, int]] = [(start, n) for start in ("points", "shell") for n in options.threads]
+    ours: dict[tuple[Start, int], list[StepTimes]] = {kind: [] for kind in kinds}
     peer = []
     with tempfile.TemporaryDirectory() as folder:
         data = Path(folder) / "data"
@@ -135,16 +136,17 @@ def _step_row(scene: SceneSize, options: FitBenchmarkOptions) -> dict[str, Any]:
             capture = shell_capture(scene)
             write_data(capture, _start(capture, step_options(scene, 1), scene.count), data)
         for turn in range(options.rounds):
-            for threads in options.threads:
-                ours[threads].append(time_steps_apart(scene, options.steps, threads))
+            for start, threads in kinds:
+                ours[start, threads].append(time_steps_apart(scene, options.steps, start, threads))
             if options.opensplat is not None:
                 output = Path(folder) / str(turn)
                 fixed = fixed_count(options.steps)
                 peer.append(run_program(options.opensplat, data, output, options.steps, fixed).seconds_per_step())
-    times = {
-        str(threads): {"wall": median(t.wall for t in rounds), "cpu": median(t.cpu for t in rounds)}
-        for threads, rounds in ours.items()
-    }
+    times = [
+        {"start": start, "threads": threads}
+        | {"wall": median(t.wall for t in ours[start, threads]), "cpu": median(t.cpu for t in ours[start, threads])}
+        for start, threads in kinds
+    ]
     return {"scene": str(scene), "ours": times, "opensplat_cpu": median(peer) if peer else None}
 
 
@@ -191,13 +193,14 @@ def _remarks(document: Mapping[str, Any]) -> list[str]:
 def _step_table(rows: Sequence[Mapping[str, Any]]) -> str:
     lines = []
     for row in rows:
-        for threads, times in row["ours"].items():
-            name = f"step, {row['scene']}, {threads} thread{'s' if threads != '1' else ''}"
-            lines.append([name, f"{1 / times['wall']:.0f}", "–", "–", "steps/s"])
-        if "1" in row["ours"]:
-            own, peer = row["ours"]["1"]["cpu"], row["opensplat_cpu"]
-            cells = ["–", "–"] if peer is None else [f"{1e3 * peer:.1f}", f"{peer / own:.1f}"]
-            lines.append([f"CPU time of a step, {row['scene']}, 1 thread", f"{1e3 * own:.1f}", *cells, "ms"])
+        for times in row["ours"]:
+            where = "as the shell" if times["start"] == "shell" else "from its hull"
+            name = f"{row['scene']} {where}, {times['threads']} thread{'s' if times['threads'] > 1 else ''}"
+            lines.append([f"steps, {name}", f"{1 / times['wall']:.0f}", "–", "–", "steps/s"])
+            if times["start"] == "points" and times["threads"] == 1:
+                own, peer = times["cpu"], row["opensplat_cpu"]
+                cells = ["–", "–"] if peer is None else [f"{1e3 * peer:.1f}", f"{peer / own:.1f}"]
+                lines.append([f"CPU time of a step, {name}", f"{1e3 * own:.1f}", *cells, "ms"])
     return table(["what", "ours", "OpenSplat", "ratio", "unit"], lines)
 
 

@@ -86,7 +86,9 @@ def fit_scene(
     if start is None:
         volume = initial_volume(frames, options.grid)
         count = min(options.initial_gaussians, limit)
-        start = initial_gaussians(volume, frames, count, generator, sh_degree=options.sh_degree)
+        start = initial_gaussians(
+            volume, frames, count, generator, sh_degree=options.sh_degree, thickness=options.initial_thickness
+        )
     steps = -(-options.iterations // options.views_per_step)
     optimiser = SplatOptimiser(start, options.rates, steps, generator)
     corrections = FrameCorrections(frames, options.corrections, steps)

@@ -21,6 +21,9 @@ class FitOptions:
     (delayed gradients: Langford et al. 2009). It keeps as many threads busy with nothing to wait for."""
     initial_gaussians: int = 8000
     """Gaussians at the start."""
+    initial_thickness: float = 0.2
+    """How thick the first Gaussians are, against their width along the surface. Thin ones lie where the surface is,
+    round ones cover it from places where no frame was taken, too."""
     max_gaussians: int = 12000
     """Gaussians at the end, at most."""
     pixels_per_gaussian: float = 4.0
@@ -79,19 +82,21 @@ FIT_PRESETS: dict[str, FitOptions] = {
         iterations=4000, initial_gaussians=30000, max_gaussians=80000, max_size=384, grid=160, sh_degree=2
     ),
     "views": FitOptions(
-        iterations=3000,
+        iterations=2000,
         initial_gaussians=20000,
+        initial_thickness=0.5,
         max_gaussians=40000,
         pixels_per_gaussian=16.0,
         max_size=256,
-        rates=LearningRates(means=3e-3),
+        rates=LearningRates(means=3e-3, logit_opacities=1e-1),
         sh_degree=1,
         grid=128,
+        ssim_share=0.1,
         alpha_weight=0.1,
         depth_weight=0.0,
         normal_weight=0.0,
         consistency_weight=0.0,
-        opacity_weight=0.002,
+        opacity_weight=0.003,
     ),
 }
 """The first three are for surfaces. "views" is for pictures from places where no camera stood: colour depends on the

@@ -1,4 +1,4 @@
-"""Where a fit starts: the solid that the frames' silhouettes and depth maps allow, covered with flat Gaussians."""
+"""Where a fit starts: the solid that the frames' silhouettes and depth maps allow, covered with Gaussians."""
 
 from __future__ import annotations
 
@@ -14,8 +14,6 @@ from recon.splat.resizing import resized, shrunk
 from recon.splat.rotations import multiply_quats
 from recon.splat.volume import DepthView, SignedVolume, fuse_depth_views, visual_hull
 
-FLATNESS = 0.2
-"""Thickness of the first Gaussians, against their width."""
 _FRONTALITY_POWER = 4
 _DISSENT = 0.2
 _COVER = 0.7
@@ -113,9 +111,16 @@ def depth_views(frames: Sequence[Frame], cameras: Sequence[Camera], masks: Seque
 
 
 def initial_gaussians(
-    volume: SignedVolume, frames: Sequence[Frame], count: int, generator: torch.Generator, *, sh_degree: int = 0
+    volume: SignedVolume,
+    frames: Sequence[Frame],
+    count: int,
+    generator: torch.Generator,
+    *,
+    sh_degree: int = 0,
+    thickness: float = 0.2,
 ) -> Gaussians:
-    """`count` flat Gaussians spread over the volume's surface, coloured by the frames that see them from the front.
+    """`count` Gaussians spread over the volume's surface, coloured by the frames that see them from the front, and with
+    `thickness` times their width along the surface's normal.
 
     Raises:
         ValueError: if the volume has no surface.
@@ -134,7 +139,7 @@ def initial_gaussians(
     colors = sample_colors(points, normals, frames)
     width = math.sqrt(area / count) * 0.7
     gaussians = from_points(points, colors, width, opacity=0.5, sh_degree=sh_degree)
-    gaussians.log_scales[:, 2] += math.log(FLATNESS)
+    gaussians.log_scales[:, 2] += math.log(thickness)
     turn = 2 * math.pi * torch.rand(len(points), generator=generator)
     gaussians.quats.copy_(multiply_quats(_quats_from_z(normals), _quats_about_z(turn)))
     return gaussians

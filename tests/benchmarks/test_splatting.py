@@ -66,9 +66,10 @@ def test_peers_that_are_named_must_be_there(tmp_path):
     assert fit.main(["-o", str(tmp_path / "f.json"), "--opensplat", str(tmp_path / "none")]) == 2
 
 
-def test_a_fit_of_a_fixed_count_is_timed_step_by_step():
+@pytest.mark.parametrize("start", ["points", "shell"])
+def test_a_fit_of_a_fixed_count_is_timed_step_by_step(start):
     assert step_options(TINY, 5).max_gaussians == TINY.count
-    times = time_steps(TINY, 5)
+    times = time_steps(TINY, 5, start)
     assert times.wall > 0
     assert times.cpu > 0
 
