@@ -82,20 +82,67 @@ def differentiated(
 
     @one_torch_thread()
     def differentiate(step: int) -> None:
-        gaussians, unknowns = optimiser.leaves(), corrections.leaves()
-        drawings = _draw(gaussians, [index for index, _ in groups[step]], targets, corrections, options)
-        losses, views = [], []
-        for (index, background), drawing in zip(groups[step], drawings, strict=True):
-            terms, view = _compare(drawing, index, targets[index], background, corrections, options)
-            losses.append(torch.stack(list(terms.values())).sum())
-            views.append(view)
-        loss = torch.stack(losses).mean() + options.opacity_weight * gaussians.opacities.mean()
-        leaves = [*gaussians.tensors(), *unknowns]
-        gradients = torch.autograd.grad(loss, leaves, allow_unused=True, materialize_grads=True)
-        found[step] = Gradients(gradients[: -len(unknowns)], gradients[-len(unknowns) :], views)
+        looks = groups[step]
+        colors_only = not any(_needs_geometry(targets[i], options) or corrections.corrects(i) for i, _ in looks)
+        by = by_kernels if colors_only else by_autograd
+        found[step] = by(looks, optimiser, targets, corrections, options)
 
     for_each_apart(len(groups), differentiate)
     return [found[step] for step in range(len(groups))]
+
+
+def by_autograd(
+    looks: Sequence[tuple[int, Tensor]],
+    optimiser: SplatOptimiser,
+    targets: Sequence[Target],
+    corrections: FrameCorrections,
+    options: FitOptions,
+) -> Gradients:
+    """The gradients of one step, whatever is compared and estimated."""
+    gaussians, unknowns = optimiser.leaves(), corrections.leaves()
+    drawings = _draw(gaussians, [index for index, _ in looks], targets, corrections, options)
+    losses, views = [], []
+    for (index, background), drawing in zip(looks, drawings, strict=True):
+        terms, view = _compare(drawing, index, targets[index], background, corrections, options)
+        losses.append(torch.stack(list(terms.values())).sum())
+        views.append(view)
+    loss = torch.stack(losses).mean() + options.opacity_weight * gaussians.opacities.mean()
+    leaves = [*gaussians.tensors(), *unknowns]
+    gradients = torch.autograd.grad(loss, leaves, allow_unused=True, materialize_grads=True)
+    return Gradients(gradients[: -len(unknowns)], gradients[-len(unknowns) :], views)
+
+
+@torch.no_grad()
+def by_kernels(
+    looks: Sequence[tuple[int, Tensor]],
+    optimiser: SplatOptimiser,
+    targets: Sequence[Target],
+    corrections: FrameCorrections,
+    options: FitOptions,
+) -> Gradients:
+    """The same, sooner, where only colours and masks are compared and no frame is corrected."""
+    from recon.splat.backend_cpu import differentiate_colors
+    from recon.splat.fused_loss import fused_loss
+
+    gaussians, views = optimiser.gaussians, []
+
+    def slopes(place: int, rgb: Tensor, alpha: Tensor) -> tuple[Tensor, Tensor]:
+        index, background = looks[place]
+        target = targets[index]
+        weight = target.weight * corrections.confidence(index, (target.camera.height, target.camera.width))
+        loss = fused_loss(
+            rgb, alpha, target.color, target.alpha, background, weight, options.ssim_share, options.alpha_weight
+        )
+        figures = {"color": float(loss.color), "alpha": float(loss.mask)}
+        views.append(Compared(index, loss.residual, torch.maximum(alpha, target.alpha), figures))
+        return loss.in_rgb / len(looks), (loss.in_alpha + loss.mask_in_alpha) / len(looks)
+
+    cameras = [targets[index].camera for index, _ in looks]
+    seen = [(camera.w2c, camera.intrinsics, camera.width, camera.height) for camera in cameras]
+    gradients = differentiate_colors(gaussians.tensors(), seen, slopes)
+    opacities = gaussians.opacities
+    gradients[3].add_(opacities * (1 - opacities), alpha=options.opacity_weight / len(gaussians))
+    return Gradients(gradients, [torch.zeros_like(unknown) for unknown in corrections.leaves()], views)
 
 
 def _needs_geometry(target: Target, options: FitOptions) -> bool:

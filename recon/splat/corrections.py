@@ -120,6 +120,10 @@ class FrameCorrections:
         w2c = self._w2c[index]
         return self._motion(index) @ w2c if self._moves[index] else w2c
 
+    def corrects(self, index: int) -> bool:
+        """Whether a frame has a motion or an exposure to be estimated."""
+        return self._moves[index] or self._exposes[index]
+
     def exposed(self, index: int, rgb: Tensor, alpha: Tensor) -> Tensor:
         """(H, W, 3) drawn colours, premultiplied by alpha (H, W), as the frame's exposure shows them."""
         if not self._exposes[index]:
@@ -142,10 +146,10 @@ class FrameCorrections:
         return self._options.generated_geometry if self._generated[index] else 1.0
 
     @torch.no_grad()
-    def confidence(self, index: int, size: tuple[int, int]) -> Tensor:
-        """(H, W) weights in (0, 1] of a frame's pixels."""
+    def confidence(self, index: int, size: tuple[int, int]) -> Tensor | float:
+        """(H, W) weights in (0, 1] of a frame's pixels; a plain 1 where none is doubted."""
         if not self._doubts[index]:
-            return torch.ones(size)
+            return 1.0
         return resized(self._cells(index)[..., None], size, "bilinear")[..., 0]
 
     def _cells(self, index: int) -> Tensor:

@@ -33,7 +33,7 @@ DEAD_OPACITY = 0.02
 
 
 EPSILON = 1e-15
-_ENTRIES_PER_CHUNK = 1 << 15
+_ENTRIES_PER_CHUNK = 1 << 17
 
 
 class SplatOptimiser:
@@ -51,7 +51,8 @@ class SplatOptimiser:
         self._iterations = iterations
         self._generator = generator
         self._step = 0
-        self._parameters = [tensor.detach().clone() for tensor in gaussians.tensors()]
+        # A clone in another order of memory would be rearranged for every drawing, and the compiled step passes it by.
+        self._parameters = [t.detach().clone(memory_format=torch.contiguous_format) for t in gaussians.tensors()]
         self._moments = [(torch.zeros_like(p), torch.zeros_like(p)) for p in self._parameters]
 
     @property

@@ -9,6 +9,7 @@ Import this package only when something is to be drawn: it loads Numba.
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from typing import Any, cast
 
 import numpy as np
@@ -39,6 +40,35 @@ def accumulate(
     channels = _Rasterize.apply(*(tensor.float() for tensor in tensors), options)
     channels = (channel if channel is None else channel.to(means.dtype) for channel in channels)
     return Accumulated(*cast(tuple[Tensor, Tensor], tuple(channels)))
+
+
+View = tuple[Tensor, Tensor, int, int]
+"""View matrix (4, 4), intrinsics (3, 3), width and height."""
+Slopes = Callable[[int, Tensor, Tensor], tuple[Tensor, Tensor]]
+"""Called with (number of the view, its colours (H, W, 3) over black, its alpha (H, W)); returns a loss's gradients in
+both, in the same shapes."""
+
+
+def differentiate_colors(tensors: Sequence[Tensor], views: Sequence[View], slopes: Slopes) -> tuple[Tensor, ...]:
+    """The gradients in the five tensors of `Gaussians` of a sum of losses, one of each view.
+
+    They are what autograd finds, without a graph: the loss gives its gradients at once, and where steps are short and
+    several threads take them, they would else spend much of their time on waiting for the interpreter.
+    """
+    scene = Scene(*(_array(tensor.float()) for tensor in tensors))
+    sums, black = SceneGrads.zeros(scene), np.zeros(COLORS, np.float32)
+    for index, (viewmat, matrix, width, height) in enumerate(views):
+        grid, options = Grid(width, height), DrawOptions(width, height, geometry=False)
+        picture = buffers.empty_tensor(2 + COLORS, *grid.padded)
+        planes = picture.numpy()
+        drawn = draw(scene, pack_camera(_array(viewmat), _array(matrix)), grid, options, black, planes)
+        cropped = picture[:, :height, :width]
+        rgb_grad, alpha_grad = slopes(index, cropped[2:].permute(1, 2, 0), cropped[ALPHA])
+        upstream = buffers.empty_tensor(1 + COLORS, *grid.padded).zero_()
+        upstream[1:, :height, :width] = rgb_grad.permute(2, 0, 1)
+        upstream[0, :height, :width] -= alpha_grad
+        draw_backward(scene, drawn, grid, options, planes, upstream.numpy(), False, sums)
+    return sums.tensors(scene)
 
 
 class _Rasterize(torch.autograd.Function):

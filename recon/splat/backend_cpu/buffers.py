@@ -20,6 +20,9 @@ _SMALLEST = 1 << 12
 _LINE = 64
 """Bytes of a cache line, where arrays begin: records and rows of gradients are as long, and would else lie in two."""
 _free: dict[int, list[np.ndarray]] = {}
+_lent: dict[int, tuple[weakref.ref[np.ndarray], np.ndarray]] = {}
+"""What is in use: references by which its end is noticed, and by their identity, because arrays cannot be keys. (A
+weakref.finalize for each would do the same, and take as long as a small kernel.)"""
 _kept = 0
 _lock = threading.RLock()
 """May be taken twice by one thread: the collector of cycles gives memory back at any allocation, also at one here."""
@@ -38,8 +41,9 @@ def empty(count: int, dtype: type[np.generic]) -> np.ndarray:
     if block is None:
         block = np.empty(size, np.uint8)
     # Not an array over the block but one over its buffer: views of it then keep itself alive, and not just the block.
-    array = np.frombuffer(block.data, dtype, count, offset=-block.ctypes.data % _LINE)
-    weakref.finalize(array, _give_back, block).atexit = False
+    array = np.frombuffer(block.data, dtype, count, offset=-block.__array_interface__["data"][0] % _LINE)
+    reference = weakref.ref(array, _give_back)
+    _lent[id(reference)] = reference, block
     return array
 
 
@@ -48,8 +52,9 @@ def empty_tensor(*shape: int) -> Tensor:
     return torch.from_numpy(empty(math.prod(shape), np.float32)).view(shape)
 
 
-def _give_back(block: np.ndarray) -> None:
+def _give_back(reference: weakref.ref[np.ndarray]) -> None:
     global _kept
+    _, block = _lent.pop(id(reference))
     with _lock:
         if _kept + len(block) <= _MOST_KEPT:
             _free.setdefault(len(block), []).append(block)

@@ -275,6 +275,9 @@ def draw_backward(
 
 def _for_tiles(tile_starts: np.ndarray, work: Callable[[np.ndarray], None]) -> None:
     """Hands out the tiles, long lists first, so that all threads finish at about the same time."""
+    if thread_count() == 1:
+        work(np.arange(len(tile_starts) - 1, dtype=np.int32))
+        return
     longest_first = np.argsort(-np.diff(tile_starts), kind="stable").astype(np.int32)
     chunks = min(4 * thread_count(), len(longest_first))
     for_each_chunk(chunks, lambda chunk: work(np.ascontiguousarray(longest_first[chunk::chunks])))
