@@ -149,8 +149,9 @@ def gather_tile(tile, offsets, bases, entries, bits, stride, length, keys, order
         bits: the records, `stride` floats each, as int32: positive floats sort like their bits.
         keys, order, scratch: room for `length` int32 each.
     """
-    count = 0
-    lowest, differing = 0, 0
+    # Typed: a function that is called with a plain 0 is compiled a second time, for zeros.
+    count, differing = np.int64(0), np.int64(0)
+    lowest = 0
     for chunk in range(offsets.shape[0]):
         for slot in range(bases[chunk] + offsets[chunk, tile], bases[chunk] + offsets[chunk, tile + 1]):
             key = bits[entries[slot * ENTRY] * stride + DEPTH]

@@ -212,7 +212,7 @@ def _forward(geometry: bool) -> Any:
             open_pixels(state, tile_x, tile_y, width, height)
             left = np.float32(tile_x * TILE_WIDTH) + HALF
             top = np.float32(tile_y * TILE_HEIGHT) + HALF
-            first_open, last_open = 0, TILE_HEIGHT - 1
+            first_open, last_open = np.int64(0), np.int64(TILE_HEIGHT - 1)
             read = 0
             for slot in range(begin, end):
                 if read % BATCH == 0:

@@ -20,12 +20,13 @@ from recon.splat.backend_cpu.layout import (
 )
 from recon.splat.backend_cpu.projection import times
 from recon.splat.backend_cpu.projection_2d import scale
-from recon.splat.backend_cpu.projection_backward import accumulate, sum_pairs
+from recon.splat.backend_cpu.projection_backward import sum_pairs
 from recon.splat.backend_cpu.rotating import turning, turning_backward
 from recon.splat.backend_cpu.shading import dot, shade_backward
 from recon.splat.backend_cpu.simd import (
     LANES,
     add_rows,
+    add_vector,
     fma,
     gather,
     load,
@@ -79,9 +80,9 @@ def project_backward(
         z = times(r20, r21, r22, mx, my, mz) + t2
         dx, dy, dz = mx - camera[16], my - camera[17], mz - camera[18]
         e0, e1, e2 = shade_backward(block, rows, lanes, sh, count, dx, dy, dz, values, records, DISK_RECORD, g, sh_grad)
-        accumulate(out, 16, nothing - e0)
-        accumulate(out, 17, nothing - e1)
-        accumulate(out, 18, nothing - e2)
+        add_vector(out, LANES * 16, nothing - e0)
+        add_vector(out, LANES * 17, nothing - e1)
+        add_vector(out, LANES * 18, nothing - e2)
         opacity = gather(records, rows, DISK_RECORD, OPACITY)
         add_rows(logits_grad, block, 1, 0, (opacity - one) * gather(g, lanes, PAIR, 0))
 
@@ -167,21 +168,21 @@ def project_backward(
         add_rows(means_grad, block, 3, 1, times(r01, r11, r21, camera_x, camera_y, camera_z) + e1)
         add_rows(means_grad, block, 3, 2, times(r02, r12, r22, camera_x, camera_y, camera_z) + e2)
 
-        accumulate(out, 0, camera_x * mx + j0 * dp0 + dc00 * a00 + dc01 * a01)
-        accumulate(out, 1, camera_x * my + j0 * dp1 + dc00 * a10 + dc01 * a11)
-        accumulate(out, 2, camera_x * mz + j0 * dp2 + dc00 * a20 + dc01 * a21)
-        accumulate(out, 3, camera_x)
-        accumulate(out, 4, camera_y * mx + j1 * dq0 + dc10 * a00 + dc11 * a01)
-        accumulate(out, 5, camera_y * my + j1 * dq1 + dc10 * a10 + dc11 * a11)
-        accumulate(out, 6, camera_y * mz + j1 * dq2 + dc10 * a20 + dc11 * a21)
-        accumulate(out, 7, camera_y)
-        accumulate(out, 8, camera_z * mx + j02 * dp0 + j12 * dq0 + dc20 * a00 + dc21 * a01)
-        accumulate(out, 9, camera_z * my + j02 * dp1 + j12 * dq1 + dc20 * a10 + dc21 * a11)
-        accumulate(out, 10, camera_z * mz + j02 * dp2 + j12 * dq2 + dc20 * a20 + dc21 * a21)
-        accumulate(out, 11, camera_z)
-        accumulate(out, 12, (dpx * x + dj0) * inverse)
-        accumulate(out, 13, (dpy * y + dj1) * inverse)
-        accumulate(out, 14, screen_x)
-        accumulate(out, 15, screen_y)
+        add_vector(out, LANES * 0, camera_x * mx + j0 * dp0 + dc00 * a00 + dc01 * a01)
+        add_vector(out, LANES * 1, camera_x * my + j0 * dp1 + dc00 * a10 + dc01 * a11)
+        add_vector(out, LANES * 2, camera_x * mz + j0 * dp2 + dc00 * a20 + dc01 * a21)
+        add_vector(out, LANES * 3, camera_x)
+        add_vector(out, LANES * 4, camera_y * mx + j1 * dq0 + dc10 * a00 + dc11 * a01)
+        add_vector(out, LANES * 5, camera_y * my + j1 * dq1 + dc10 * a10 + dc11 * a11)
+        add_vector(out, LANES * 6, camera_y * mz + j1 * dq2 + dc10 * a20 + dc11 * a21)
+        add_vector(out, LANES * 7, camera_y)
+        add_vector(out, LANES * 8, camera_z * mx + j02 * dp0 + j12 * dq0 + dc20 * a00 + dc21 * a01)
+        add_vector(out, LANES * 9, camera_z * my + j02 * dp1 + j12 * dq1 + dc20 * a10 + dc21 * a11)
+        add_vector(out, LANES * 10, camera_z * mz + j02 * dp2 + j12 * dq2 + dc20 * a20 + dc21 * a21)
+        add_vector(out, LANES * 11, camera_z)
+        add_vector(out, LANES * 12, (dpx * x + dj0) * inverse)
+        add_vector(out, LANES * 13, (dpy * y + dj1) * inverse)
+        add_vector(out, LANES * 14, screen_x)
+        add_vector(out, LANES * 15, screen_y)
     for k in range(CAMERA):
         camera_grad[k] = sum_lanes(load(out, k * LANES))

@@ -15,6 +15,7 @@ from recon.splat.backend_cpu.shading import dot, shade_backward
 from recon.splat.backend_cpu.simd import (
     LANES,
     add_rows,
+    add_vector,
     exp2,
     fma,
     gather,
@@ -111,9 +112,9 @@ def project_backward(
         # Colour, with its dependence on the viewing direction.
         dx, dy, dz = mx - camera[16], my - camera[17], mz - camera[18]
         e0, e1, e2 = shade_backward(block, rows, lanes, sh, count, dx, dy, dz, values, records, RECORD, g, sh_grad)
-        accumulate(out, 16, nothing - e0)
-        accumulate(out, 17, nothing - e1)
-        accumulate(out, 18, nothing - e2)
+        add_vector(out, LANES * 16, nothing - e0)
+        add_vector(out, LANES * 17, nothing - e1)
+        add_vector(out, LANES * 18, nothing - e2)
 
         # The projection again, up to the two rows u, v of Jacobian @ camera @ axes @ scales.
         qw, qx = gather(quats, rows, 4, 0), gather(quats, rows, 4, 1)
@@ -225,22 +226,22 @@ def project_backward(
         add_rows(means_grad, block, 3, 1, times(r01, r11, r21, camera_x, camera_y, camera_z) + e1)
         add_rows(means_grad, block, 3, 2, times(r02, r12, r22, camera_x, camera_y, camera_z) + e2)
 
-        accumulate(out, 0, camera_x * mx + j0 * dp0)
-        accumulate(out, 1, camera_x * my + j0 * dp1)
-        accumulate(out, 2, camera_x * mz + j0 * dp2)
-        accumulate(out, 3, camera_x)
-        accumulate(out, 4, camera_y * mx + j1 * dq0)
-        accumulate(out, 5, camera_y * my + j1 * dq1)
-        accumulate(out, 6, camera_y * mz + j1 * dq2)
-        accumulate(out, 7, camera_y)
-        accumulate(out, 8, camera_z * mx + j02 * dp0 + j12 * dq0)
-        accumulate(out, 9, camera_z * my + j02 * dp1 + j12 * dq1)
-        accumulate(out, 10, camera_z * mz + j02 * dp2 + j12 * dq2)
-        accumulate(out, 11, camera_z)
-        accumulate(out, 12, (dpx * x + dj0) * inverse)
-        accumulate(out, 13, (dpy * y + dj1) * inverse)
-        accumulate(out, 14, screen_x + slid_x - inner_x)
-        accumulate(out, 15, screen_y + slid_y - inner_y)
+        add_vector(out, LANES * 0, camera_x * mx + j0 * dp0)
+        add_vector(out, LANES * 1, camera_x * my + j0 * dp1)
+        add_vector(out, LANES * 2, camera_x * mz + j0 * dp2)
+        add_vector(out, LANES * 3, camera_x)
+        add_vector(out, LANES * 4, camera_y * mx + j1 * dq0)
+        add_vector(out, LANES * 5, camera_y * my + j1 * dq1)
+        add_vector(out, LANES * 6, camera_y * mz + j1 * dq2)
+        add_vector(out, LANES * 7, camera_y)
+        add_vector(out, LANES * 8, camera_z * mx + j02 * dp0 + j12 * dq0)
+        add_vector(out, LANES * 9, camera_z * my + j02 * dp1 + j12 * dq1)
+        add_vector(out, LANES * 10, camera_z * mz + j02 * dp2 + j12 * dq2)
+        add_vector(out, LANES * 11, camera_z)
+        add_vector(out, LANES * 12, (dpx * x + dj0) * inverse)
+        add_vector(out, LANES * 13, (dpy * y + dj1) * inverse)
+        add_vector(out, LANES * 14, screen_x + slid_x - inner_x)
+        add_vector(out, LANES * 15, screen_y + slid_y - inner_y)
     for k in range(CAMERA):
         camera_grad[k] = sum_lanes(load(out, k * LANES))
 
@@ -255,9 +256,3 @@ def _inside(value, low, high, then):
     """`then` where `value` lies within the bounds, 0 elsewhere."""
     then = where_less(value, low, splat(_ZERO), then)
     return where_greater(value, high, splat(_ZERO), then)
-
-
-@kernel
-def accumulate(sums, k, value):
-    """Adds a vector to the k-th of `sums`."""
-    store(sums, k * LANES, load(sums, k * LANES) + value)

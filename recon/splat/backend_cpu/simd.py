@@ -189,6 +189,18 @@ def store(typing_context, array, index, value):
 
 
 @intrinsic
+def add_vector(typing_context, array, index, value):
+    """Adds the lanes to the entries of a contiguous float32 array from `index` on."""
+
+    def build(context, builder, signature, args):
+        pointer = _pointer(context, builder, signature.args[0], args[0], args[1], signature.args[1])
+        builder.store(builder.fadd(builder.load(pointer, align=4), args[2]), pointer, align=4)
+        return context.get_dummy_value()
+
+    return types.void(array, index, vector), build
+
+
+@intrinsic
 def store_truncated(typing_context, array, index, value):
     """Writes the lanes, rounded towards zero, into a contiguous int32 array from `index` on."""
 
