@@ -33,7 +33,7 @@ def solve_colors(
         total, weight = torch.zeros_like(gaussians.means), torch.full_like(gaussians.means, 1e-6)
         for camera, picture in zip(cameras, pictures, strict=True):
             colors = gaussians.base_colors.requires_grad_()
-            image = rasterize(_with_colors(gaussians, colors), [camera]).rgb[0]
+            image = rasterize(_with_colors(gaussians, colors), [camera], geometry=False).rgb[0]
             residual = (picture - image).detach()
             total += torch.autograd.grad(image, colors, residual, retain_graph=True)[0]
             weight += torch.autograd.grad(image, colors, torch.ones_like(image))[0]

@@ -133,7 +133,7 @@ def by_kernels(
         loss = fused_loss(
             rgb, alpha, target.color, target.alpha, background, weight, options.ssim_share, options.alpha_weight
         )
-        figures = {"color": float(loss.color), "alpha": float(loss.mask)}
+        figures = {"color": float(loss.color), "alpha": float(loss.mask), "corrections": 0.0}
         views.append(Compared(index, loss.residual, torch.maximum(alpha, target.alpha), figures))
         return loss.in_rgb / len(looks), (loss.in_alpha + loss.mask_in_alpha) / len(looks)
 
@@ -141,7 +141,7 @@ def by_kernels(
     seen = [(camera.w2c, camera.intrinsics, camera.width, camera.height) for camera in cameras]
     gradients = differentiate_colors(gaussians.tensors(), seen, slopes)
     opacities = gaussians.opacities
-    gradients[3].add_(opacities * (1 - opacities), alpha=options.opacity_weight / len(gaussians))
+    gradients[3].add_(opacities * (1 - opacities), alpha=options.opacity_weight / max(1, len(gaussians)))
     return Gradients(gradients, [torch.zeros_like(unknown) for unknown in corrections.leaves()], views)
 
 

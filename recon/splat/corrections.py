@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from recon.capture import Capture, Frame, Source
-from recon.splat.optimise import BETAS, AdamStep, adam_steps
+from recon.splat.adam import BETAS, AdamStep, adam_steps
 from recon.splat.resizing import resized
 
 CONFIDENCE_CELLS = 16

@@ -17,10 +17,11 @@ from recon.splat.optimise import SplatOptimiser
 from recon.splat.threads import one_torch_thread
 
 _FEWEST = 500
+"""Gaussians that a scene may have in any case, however few pixels show the object."""
 Progress = Callable[[int, int, dict[str, float]], None]
-"""Called with (steps done, steps in all, current figures)."""
+"""Called with (views compared, views in all, current figures)."""
 Watch = Callable[[int, Gaussians], None]
-"""Called with (steps done, the scene as it is then, detached); whoever keeps the scene copies it."""
+"""Called with (views compared, the scene as it is then, detached); whoever keeps the scene copies it."""
 
 
 @dataclass(frozen=True)
@@ -76,8 +77,11 @@ def fit_scene(
         watch: shown the scene after every step.
 
     Raises:
-        ValueError: if there is no start and the silhouettes do not meet anywhere.
+        ValueError: if there is no start and the silhouettes do not meet anywhere, or if the start is empty or holds
+            numbers that are not finite.
     """
+    if start is not None and (len(start) == 0 or not all(bool(torch.isfinite(t).all()) for t in start.tensors())):
+        raise ValueError("a fit starts from at least one Gaussian, and from finite numbers only")
     generator = torch.Generator().manual_seed(seed)
     frames = [decided(frame) for frame in capture] if options.corrections.decided_masks else list(capture)
     targets = [target_of(frame, options.max_size) for frame in frames]
@@ -111,7 +115,7 @@ def fit_scene(
                 watch(views, optimiser.gaussians)
         # The last fifth only polishes: what moves then would have no time to settle.
         if views // options.renew_every > renewals and views < 0.8 * options.iterations:
-            renewals += 1
+            renewals = views // options.renew_every
             optimiser.renew(min(options.max_gaussians, limit), max_scale=options.max_scale)
     found = corrections.result()
     return Fit(optimiser.gaussians, found, corrected_capture(capture, found))

@@ -64,6 +64,12 @@ class FitOptions:
                 f"a fit takes at least one step at once and one view a step, got steps_at_once={self.steps_at_once} "
                 f"and views_per_step={self.views_per_step}"
             )
+        if self.renew_every < 1 or self.max_size < 1 or self.grid < 2 or not self.pixels_per_gaussian > 0:
+            raise ValueError(
+                "a fit needs renew_every and max_size of at least 1, a grid of at least 2 and a positive "
+                f"pixels_per_gaussian, got {self.renew_every}, {self.max_size}, {self.grid} and "
+                f"{self.pixels_per_gaussian}"
+            )
         if self.iterations < 1 or self.initial_gaussians < 1 or self.max_gaussians < self.initial_gaussians:
             raise ValueError(
                 f"a fit needs at least one iteration and 1 <= initial_gaussians <= max_gaussians, got "

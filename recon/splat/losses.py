@@ -101,8 +101,17 @@ def picture_loss(
         weight: (H, W) trust in each pixel, not negative; the losses are 0 where all are 0.
         ssim_share: part of the structural term in the colours' loss.
         mask_weight: factor of the masks' loss.
+
+    Raises:
+        ValueError: if the shapes are not these.
     """
     tensors = (rgb, alpha, target_rgb, target_alpha, background, weight)
+    shape, found = tuple(rgb.shape), [tuple(tensor.shape) for tensor in tensors]
+    if len(shape) != 3 or found != [shape, shape[:2], shape, shape[:2], shape[2:], shape[:2]]:
+        raise ValueError(
+            "expected colours (H, W, C), alpha (H, W), the same of the frame, a background (C,) and weights (H, W), "
+            f"found {found}"
+        )
     if all(tensor.device.type == "cpu" and tensor.dtype == torch.float32 for tensor in tensors):
         return PictureLoss(*_FusedPictureLoss.apply(*tensors, ssim_share, mask_weight))
     return plain_picture_loss(*tensors, ssim_share, mask_weight)

@@ -4,14 +4,13 @@ scene is (3DGS-MCMC, Kheradmand et al. 2024)."""
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import partial
 
-import numpy as np
 import torch
 from torch import Tensor
 
+from recon.splat.adam import BETAS, AdamStep, adam_steps
 from recon.splat.gaussians import Gaussians
 from recon.splat.rotations import rotations_from_quats
 
@@ -21,19 +20,21 @@ class LearningRates:
     """Adam's step sizes for a scene of diameter 1. Attributes are named like those of `Gaussians`."""
 
     means: float = 2e-3
+    """Centres, in world units."""
     quats: float = 2e-2
+    """Rotations, as quaternions of length about 1."""
     log_scales: float = 2e-2
+    """Widths, as natural logarithms."""
     logit_opacities: float = 5e-2
+    """Opacities before the sigmoid."""
     sh: float = 2e-2
+    """The constant harmonic of a colour."""
     sh_rest: float = 2e-3
+    """The other harmonics."""
 
 
-BETAS = (0.9, 0.99)
 DEAD_OPACITY = 0.02
-
-
-EPSILON = 1e-15
-_ENTRIES_PER_CHUNK = 1 << 17
+"""Gaussians below it show nothing that matters, and are moved."""
 
 
 class SplatOptimiser:
@@ -52,7 +53,8 @@ class SplatOptimiser:
         self._generator = generator
         self._step = 0
         # A clone in another order of memory would be rearranged for every drawing, and the compiled step passes it by.
-        self._parameters = [t.detach().clone(memory_format=torch.contiguous_format) for t in gaussians.tensors()]
+        tensors = (tensor.detach().float() for tensor in gaussians.tensors())
+        self._parameters = [tensor.clone(memory_format=torch.contiguous_format) for tensor in tensors]
         self._moments = [(torch.zeros_like(p), torch.zeros_like(p)) for p in self._parameters]
 
     @property
@@ -94,7 +96,8 @@ class SplatOptimiser:
             max_scale: Gaussians wider than this count as dead.
         """
         means, _, log_scales, logit_opacities, *_ = self._parameters
-        broken = ~torch.isfinite(means).all(-1) | (log_scales.amax(-1) > math.log(max_scale))
+        finite = [torch.isfinite(parameter).reshape(len(means), -1).all(1) for parameter in self._parameters]
+        broken = ~torch.stack(finite).all(0) | (log_scales.amax(-1) > math.log(max_scale))
         dead = (logit_opacities.sigmoid() < DEAD_OPACITY) | broken
         alive = (~dead).nonzero()[:, 0]
         if len(alive) == 0:
@@ -140,50 +143,3 @@ class SplatOptimiser:
                 self._parameters[index] = grown
                 first, second = (torch.cat((moment, torch.zeros_like(added))) for moment in moments)
                 self._moments[index] = (first, second)
-
-
-@dataclass(frozen=True)
-class AdamStep:
-    """One tensor's part of a step: all of one shape, but for `size`, which holds the bias correction and is one for all
-    entries or one for each entry of a row."""
-
-    parameter: Tensor
-    gradient: Tensor
-    first: Tensor
-    second: Tensor
-    size: float | Tensor
-
-
-@torch.no_grad()
-def adam_steps(steps: Sequence[AdamStep]) -> None:
-    """Adam (Kingma & Ba 2015) in place, without weight decay.
-
-    Contiguous float32 tensors on a processor are passed over once by a compiled kernel, on all threads.
-    """
-    jobs: list[Callable[[], None]] = []
-    for step in steps:
-        tensors = (step.parameter, step.gradient, step.first, step.second)
-        if all(t.device.type == "cpu" and t.dtype == torch.float32 and t.is_contiguous() for t in tensors):
-            jobs += _compiled_steps(step)
-            continue
-        step.first.lerp_(step.gradient, 1 - BETAS[0])
-        step.second.mul_(BETAS[1]).addcmul_(step.gradient, step.gradient, value=1 - BETAS[1])
-        step.parameter.sub_(step.size * step.first / (step.second.sqrt() + EPSILON))
-    if jobs:
-        from recon.splat.backend_cpu.jit import for_each_chunk
-
-        for_each_chunk(len(jobs), lambda job: jobs[job]())
-
-
-def _compiled_steps(step: AdamStep) -> list[Callable[[], None]]:
-    """The step as calls of the kernel that may run at the same time."""
-    from recon.splat._adam_kernels import adam
-    from recon.splat.backend_cpu.simd import LANES
-
-    tensors = (step.parameter, step.gradient, step.first, step.second)
-    flat = [tensor.detach().view(-1).numpy() for tensor in tensors]
-    sizes = np.tile(np.asarray(step.size, np.float32).reshape(-1), LANES)
-    part = max(1, _ENTRIES_PER_CHUNK // len(sizes)) * len(sizes)
-    constants = [np.float32(constant) for constant in (1 - BETAS[0], 1 - BETAS[1], EPSILON)]
-    count = step.parameter.numel()
-    return [partial(adam, start, min(start + part, count), *flat, sizes, *constants) for start in range(0, count, part)]

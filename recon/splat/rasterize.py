@@ -105,6 +105,9 @@ def rasterize(
 ) -> Picture:
     """Draws Gaussians (Kerbl et al. 2023, flat ones Huang et al. 2024) as seen by C pinhole cameras of one size.
 
+    Pictures of one call share memory: copy one before changing it in place. `cpu` computes in float32, whatever it is
+    given; `torch` in what it is given.
+
     Args:
         gaussians: the scene. Gradients reach all five tensors.
         cameras: `Camera`s of one size, or (viewmats (C, 4, 4) world-to-camera, K (C, 3, 3), width, height), whose

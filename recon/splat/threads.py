@@ -3,9 +3,15 @@
 from __future__ import annotations
 
 import contextlib
+import threading
 from collections.abc import Iterator
 
 import torch
+
+_lock = threading.Lock()
+_local = threading.local()
+_inside = 0
+_usual = 1
 
 
 @contextlib.contextmanager
@@ -14,10 +20,25 @@ def one_torch_thread() -> Iterator[None]:
 
     The operators around a drawing are too small to gain from more. Their threads spin while they wait for each other:
     where another program wants the cores, steps then take five times as long.
+
+    Torch keeps the number both for each thread and for threads to come; so the first to enter notes it, and everybody
+    restores that.
     """
-    before = torch.get_num_threads()
+    global _inside, _usual
+    if getattr(_local, "inside", False):
+        yield
+        return
+    with _lock:
+        found = torch.get_num_threads()  # asked in any case: a new thread's first question sets its number
+        if _inside == 0:
+            _usual = found
+        _inside += 1
+    _local.inside = True
     torch.set_num_threads(1)
     try:
         yield
     finally:
-        torch.set_num_threads(before)
+        _local.inside = False
+        with _lock:
+            torch.set_num_threads(_usual)
+            _inside -= 1

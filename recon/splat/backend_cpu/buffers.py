@@ -7,6 +7,7 @@ drawing it. So what the kernels work in and what they return comes from here, an
 from __future__ import annotations
 
 import math
+import os
 import threading
 import weakref
 
@@ -26,6 +27,16 @@ weakref.finalize for each would do the same, and take as long as a small kernel.
 _kept = 0
 _lock = threading.RLock()
 """May be taken twice by one thread: the collector of cycles gives memory back at any allocation, also at one here."""
+
+
+def _renew_lock() -> None:
+    global _lock
+    _lock = threading.RLock()
+
+
+if hasattr(os, "register_at_fork"):
+    # Another thread may have held it at the fork, and is not there any more to give it back.
+    os.register_at_fork(after_in_child=_renew_lock)
 
 
 def empty(count: int, dtype: type[np.generic]) -> np.ndarray:
@@ -55,10 +66,11 @@ def empty_tensor(*shape: int) -> Tensor:
 def _give_back(reference: weakref.ref[np.ndarray]) -> None:
     global _kept
     _, block = _lent.pop(id(reference))
+    size = len(block)
     with _lock:
-        if _kept + len(block) <= _MOST_KEPT:
-            _free.setdefault(len(block), []).append(block)
-            _kept += len(block)
+        if _kept + size <= _MOST_KEPT:
+            _kept += size
+            _free.setdefault(size, []).append(block)
 
 
 def _rounded_up(size: int) -> int:

@@ -39,6 +39,13 @@ class _Room:
     pairs = 2.0
 
 
+_MODEST = 8.0, 1 << 18
+"""Pairs for a Gaussian, and pairs of a whole scene, beyond which a guess is not trusted: it comes from another scene or
+another view, and room is memory."""
+_MOST_PAIRS = 1 << 31
+"""Lists hold the numbers of pairs in 32 bits."""
+
+
 @dataclass(frozen=True)
 class Scene:
     """The five tensors of `Gaussians` as contiguous float32 arrays."""
@@ -222,10 +229,18 @@ def _list_pairs(
         return entries
 
     largest = scene.bounds(0)[1] if chunks else 0
-    room = int(largest * _Room.pairs) + 1
+    room = 1
+    if chunks:
+        per_gaussian, in_all = _MODEST
+        room += int(min(largest * _Room.pairs, max(largest * per_gaussian, in_all / chunks)))
     entries = fill(room)
     if chunks and int(found.max()) > room:
         room = int(found.max())
+        if chunks * room >= _MOST_PAIRS:
+            raise MemoryError(
+                f"{scene.count} Gaussians touch up to {chunks * room} tiles of a picture of {grid.width} x "
+                f"{grid.height}, more than can be listed; they are too wide, or the picture too large"
+            )
         _Room.pairs = room / largest * _SPARE
         entries = fill(room)
     return Pairs(starts, counts, chunks * room, offsets, np.arange(chunks, dtype=np.int64) * room, entries)

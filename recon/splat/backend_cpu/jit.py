@@ -13,7 +13,7 @@ import itertools
 import os
 import threading
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor, wait
 
 import numba
 
@@ -67,9 +67,13 @@ def for_each_chunk(count: int, work: Callable[[int], None]) -> None:
     if helpers > 0 and _pool is None:
         _pool = ThreadPoolExecutor(all_threads() - 1, thread_name_prefix="splat")
     futures = [_pool.submit(drain) for _ in range(helpers)] if _pool is not None else []
-    drain()
+    try:
+        drain()
+    finally:
+        # Also when the work here has failed: whoever called may give away what helpers still write to.
+        wait([future for future in futures if not future.cancel()])
     for future in futures:
-        if not future.cancel():
+        if not future.cancelled():
             future.result()
 
 

@@ -11,6 +11,7 @@ from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
 from recon.capture import orbit_camera
+from recon.splat.backend_cpu import jit
 from recon.splat.backend_torch import DrawOptions, Primitive
 from recon.splat.fit import fit_gaussians
 from recon.splat.fit_options import FitOptions
@@ -213,6 +214,7 @@ def test_the_picture_does_not_depend_on_the_number_of_threads(monkeypatch):
     results = []
     for threads in (1, 2, 3):
         monkeypatch.setattr(numba.config, "NUMBA_NUM_THREADS", threads)
+        monkeypatch.setattr(jit, "_pool", None)  # it has as many threads as there were when it was made
         results.append(draw(scene, (50, 40), "cpu", FIELDS, clear))
     one, one_grads = results[0]
     for several, several_grads in results[1:]:
@@ -275,7 +277,7 @@ def test_cpu_leaves_out_gaussians_that_are_not_finite(value, field):
     drawn = rasterize(Gaussians(*leaves), (viewmats, intrinsics, 24, 24), backend="cpu")
     drawn.alpha.sum().backward()
     assert torch.isfinite(drawn.alpha).all()
-    assert all(leaf.grad is not None and torch.isfinite(leaf.grad[:7]).all() for leaf in leaves)
+    assert all(leaf.grad is not None and torch.isfinite(leaf.grad).all() for leaf in leaves)
 
 
 def test_an_empty_scene_is_all_background():

@@ -7,8 +7,9 @@ import numpy as np
 import pytest
 import torch
 
+from recon.capture import orbit_camera
 from recon.splat.backend_cpu import buffers
-from recon.splat.gaussians import Gaussians
+from recon.splat.gaussians import Gaussians, from_points
 from recon.splat.rasterize import rasterize
 from tests.recon.splat.scenes import random_scene
 
@@ -91,3 +92,20 @@ def test_drawings_made_before_others_are_differentiated_like_those_made_after():
     for retain in (True, False):
         early_grads = torch.autograd.grad(early_loss, early, retain_graph=retain)
         assert all(torch.equal(a, b) for a, b in zip(early_grads, late_grads))
+
+
+def test_one_wide_gaussian_does_not_make_the_next_scene_large(monkeypatch):
+    monkeypatch.setattr("recon.splat.backend_cpu.drawing._Room.pairs", 2.0)
+    wide = from_points(torch.zeros(1, 3), torch.ones(1, 3), 3.0, opacity=0.9)
+    rasterize(wide, [orbit_camera(0.0, 0.0, 0.8, 512, 512)], geometry=False)
+    sizes: list[int] = []
+    empty = buffers.empty
+
+    def noting(count, dtype):
+        sizes.append(count)
+        return empty(count, dtype)
+
+    monkeypatch.setattr(buffers, "empty", noting)
+    gaussians, viewmats, intrinsics = random_scene(1, 30_000, 0, (64, 64), 1, 5.0)
+    rasterize(gaussians, (viewmats, intrinsics, 64, 64), geometry=False)
+    assert max(sizes) < 40 * 30_000

@@ -6,11 +6,13 @@ import pytest
 import torch
 
 from recon.capture import Capture, Source, frame_from_tensors
+from recon.splat.adam import BETAS, EPSILON, AdamStep, adam_steps
+from recon.splat.backend_cpu import jit
 from recon.splat.fit import _visits, fit_gaussians
-from recon.splat.fit_options import FitOptions
+from recon.splat.fit_options import FIT_PRESETS, FitOptions
 from recon.splat.gaussians import from_points
 from recon.splat.initialise import grid_masks, initial_gaussians, initial_volume
-from recon.splat.optimise import BETAS, EPSILON, AdamStep, LearningRates, SplatOptimiser, adam_steps
+from recon.splat.optimise import LearningRates, SplatOptimiser
 from recon.splat.rasterize import rasterize
 from recon.splat.warm_up import warm_up
 from tests.recon.splat.balls import ball_capture, distance_to_ball
@@ -23,6 +25,22 @@ def colour_error(gaussians, capture):
     drawn = rasterize(gaussians, [frame.camera], background=torch.ones(3)).rgb[0]
     wanted = frame.premultiplied()
     return float((drawn - wanted[..., :3] - (1 - wanted[..., 3:])).abs().mean())
+
+
+@pytest.mark.parametrize("preset", ["fast", "views"])
+def test_a_start_in_double_precision_or_of_another_order_is_taken(preset):
+    capture = ball_capture(size=32)
+    start = initial_gaussians(initial_volume(capture.frames, 48), capture.frames, 300, torch.Generator().manual_seed(0))
+    options = dataclasses.replace(FIT_PRESETS[preset], iterations=4)
+    turned = dataclasses.replace(start, sh=start.sh.permute(2, 0, 1).contiguous().permute(1, 2, 0))
+    expected = fit_gaussians(capture, options, start=start)
+    for other in (start.map(torch.Tensor.double), turned):
+        fitted = fit_gaussians(capture, options, start=other)
+        assert all(torch.equal(a, b) for a, b in zip(fitted.tensors(), expected.tensors(), strict=True))
+    broken = dataclasses.replace(start, means=start.means * torch.nan)
+    for bad in (broken, start.select(torch.zeros(0, dtype=torch.long))):
+        with pytest.raises(ValueError, match="finite"):
+            fit_gaussians(capture, options, start=bad)
 
 
 def test_the_start_covers_the_surface_with_flat_gaussians_of_the_right_colour():
@@ -170,6 +188,7 @@ def test_a_fit_does_not_depend_on_the_number_of_threads(monkeypatch, views_per_s
     fits = []
     for threads in (1, 2, 5):
         monkeypatch.setattr(numba.config, "NUMBA_NUM_THREADS", threads)
+        monkeypatch.setattr(jit, "_pool", None)  # it has as many threads as there were when it was made
         fits.append(fit_gaussians(capture, options))
     for fit in fits[1:]:
         assert all(torch.equal(a, b) for a, b in zip(fit.tensors(), fits[0].tensors()))
@@ -291,4 +310,25 @@ def test_entries_of_a_row_may_step_by_different_sizes(count):
 def test_kernels_are_warmed_up_in_steps():
     heard = []
     warm_up(lambda done, total: heard.append((done, total)))
-    assert heard == [(i, 4) for i in range(1, 5)]
+    assert heard == [(i, 5) for i in range(1, 6)]
+
+
+def test_steps_of_tensors_that_differ_in_shape_are_refused():
+    values = torch.zeros(8)
+    with pytest.raises(ValueError, match="one shape"):
+        adam_steps([AdamStep(values, values[:4], values.clone(), values.clone(), 0.1)])
+
+
+@pytest.mark.parametrize("option", ["renew_every", "pixels_per_gaussian", "max_size", "grid"])
+def test_options_of_nothing_are_refused(option):
+    with pytest.raises(ValueError, match=option):
+        FitOptions(**{option: 0})  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("field", range(5))
+def test_gaussians_that_are_not_finite_are_replaced(field):
+    start = from_points(torch.rand(20, 3), torch.rand(20, 3), 0.05, opacity=0.5)
+    optimiser = SplatOptimiser(start, LearningRates(), 10, torch.Generator().manual_seed(0))
+    optimiser.gaussians.tensors()[field][3] = torch.nan
+    optimiser.renew(max_gaussians=20)
+    assert all(bool(torch.isfinite(tensor).all()) for tensor in optimiser.gaussians.tensors())

@@ -107,3 +107,12 @@ def test_pixels_without_weight_cost_the_fused_loss_nothing():
     nothing = picture_loss(x, ones, y, ones, torch.zeros(3), torch.zeros(20, 33))
     assert nothing.color == 0
     assert nothing.mask == 0
+
+
+@pytest.mark.parametrize("place", range(6))
+def test_shapes_that_do_not_fit_are_refused_before_a_kernel_sees_them(place):
+    image, target = pictures()
+    tensors = [image, image[..., 0], target, target[..., 0], torch.zeros(3), torch.ones(20, 33)]
+    tensors[place] = torch.ones(1) if place == 4 else tensors[place][:10]
+    with pytest.raises(ValueError, match="expected colours"):
+        picture_loss(*tensors)
