@@ -129,7 +129,7 @@ def by_kernels(
     def slopes(place: int, rgb: Tensor, alpha: Tensor) -> tuple[Tensor, Tensor]:
         index, background = looks[place]
         target = targets[index]
-        weight = target.weight * corrections.confidence(index, (target.camera.height, target.camera.width))
+        weight = _trust(index, target, corrections)
         loss = fused_loss(
             rgb, alpha, target.color, target.alpha, background, weight, options.ssim_share, options.alpha_weight
         )
@@ -143,6 +143,11 @@ def by_kernels(
     opacities = gaussians.opacities
     gradients[3].add_(opacities * (1 - opacities), alpha=options.opacity_weight / max(1, len(gaussians)))
     return Gradients(gradients, [torch.zeros_like(unknown) for unknown in corrections.leaves()], views)
+
+
+def _trust(index: int, target: Target, corrections: FrameCorrections) -> Tensor:
+    """(H, W) what a frame's pixels count: their given weights, less where they are doubted."""
+    return target.weight * corrections.confidence(index, (target.camera.height, target.camera.width))
 
 
 def _needs_geometry(target: Target, options: FitOptions) -> bool:
@@ -198,9 +203,9 @@ def _compare(
     options: FitOptions,
 ) -> tuple[dict[str, Tensor], Compared]:
     """The weighted losses of one view, by name, and what is told about it."""
-    camera, alpha = target.camera, view.alpha
+    alpha = view.alpha
     rgb = corrections.exposed(index, view.rgb, alpha)
-    weight = target.weight * corrections.confidence(index, (camera.height, camera.width))
+    weight = _trust(index, target, corrections)
     loss = picture_loss(
         rgb, alpha, target.color, target.alpha, background, weight, options.ssim_share, options.alpha_weight
     )

@@ -39,7 +39,8 @@ class _Room:
     pairs = 2.0
 
 
-_MODEST = 8.0, 1 << 18
+_MODEST_PAIRS = 8.0
+_MODEST_TOTAL = 1 << 18
 """Pairs for a Gaussian, and pairs of a whole scene, beyond which a guess is not trusted: it comes from another scene or
 another view, and room is memory."""
 _MOST_PAIRS = 1 << 31
@@ -231,8 +232,7 @@ def _list_pairs(
     largest = scene.bounds(0)[1] if chunks else 0
     room = 1
     if chunks:
-        per_gaussian, in_all = _MODEST
-        room += int(min(largest * _Room.pairs, max(largest * per_gaussian, in_all / chunks)))
+        room += int(min(largest * _Room.pairs, max(largest * _MODEST_PAIRS, _MODEST_TOTAL / chunks)))
     entries = fill(room)
     if chunks and int(found.max()) > room:
         room = int(found.max())
