@@ -20,60 +20,74 @@ _ZERO, _ONE, _TWO = np.float32(0), np.float32(1), np.float32(2)
 
 
 @kernel
-def pad(planes, padded):
-    """(C, H, W) into rows with margins, (C, H, pitch)."""
-    # Pixel by pixel: rows assigned to rows take Numba two seconds to compile.
-    for c in range(planes.shape[0]):
-        for row in range(planes.shape[1]):
-            for column in range(MARGIN):
-                padded[c, row, column] = _ZERO
-            for column in range(planes.shape[2]):
-                padded[c, row, MARGIN + column] = planes[c, row, column]
-            for column in range(MARGIN + planes.shape[2], padded.shape[2]):
-                padded[c, row, column] = _ZERO
+def pad_row(source, start, width, factor, padded, position, pitch):
+    """A row of `source`, times a factor, into a row with margins."""
+    # Entry by entry: rows assigned to rows take Numba two seconds to compile.
+    for column in range(MARGIN):
+        padded[position + column] = _ZERO
+    for column in range(width):
+        padded[position + MARGIN + column] = source[start + column] * factor
+    for column in range(MARGIN + width, pitch):
+        padded[position + column] = _ZERO
 
 
 @kernel
-def compose(planes, alpha, background, padded):
-    """Colours (C, H, W) over black, of coverage alpha (H, W), over a background (C,) into rows with margins."""
-    pad(planes, padded)
-    for c in range(planes.shape[0]):
-        for row in range(planes.shape[1]):
-            for column in range(planes.shape[2]):
-                padded[c, row, MARGIN + column] += (_ONE - alpha[row, column]) * background[c]
+def pad(source, height, width, factor, padded, pitch):
+    """(H * W,) times a factor into rows with margins, (H * pitch,)."""
+    for row in range(height):
+        pad_row(source, row * width, width, factor, padded, row * pitch, pitch)
+
+
+@kernel
+def compose(colors, alpha, height, width, background, padded, pitch):
+    """Colours (C * H * W,) over black, of coverage alpha (H * W,), over a background (C,) into rows with margins; one
+    plane more holds alpha, ((C + 1) * H * pitch,)."""
+    channels = background.shape[0]
+    for c in range(channels):
+        for row in range(height):
+            start, position = row * width, (c * height + row) * pitch
+            pad_row(colors, c * height * width + start, width, _ONE, padded, position, pitch)
+            for column in range(width):
+                padded[position + MARGIN + column] += (_ONE - alpha[start + column]) * background[c]
+    for row in range(height):
+        pad_row(alpha, row * width, width, _ONE, padded, (channels * height + row) * pitch, pitch)
 
 
 @kernel
 def compare_masks(
-    alpha,  # (H, W)
-    target_alpha,
+    height,
+    pitch,
     background,  # (C,)
     mask_weight,
-    image,  # (C, H, pitch), as composed
+    image,  # ((C + 1) * H * pitch,), as composed
     target,
-    trust,  # (1, H, pitch): weight of each pixel, divided by their sum and by the number of channels
-    gradient,  # (C, H, pitch): of the colours' loss in `image`
-    by_color,  # out (H, W): gradient of the colours' loss in alpha, through the background
+    trust,  # (H * pitch,): weight of each pixel, divided by their sum and by the number of channels
+    gradient,  # (C * H * pitch,): of the colours' loss in `image`
+    by_color,  # out (H * pitch,): gradient of the colours' loss in alpha, through the background
     by_mask,  # out: of the masks' loss
-    residual,  # out (H, W): mean difference of the colours, and the weighted one of the masks
+    residual,  # out: mean difference of the colours, and the weighted one of the masks
 ):
     """Returns the masks' loss."""
-    channels, height, width = image.shape[0], alpha.shape[0], alpha.shape[1]
-    total = 0.0
+    channels, plane = background.shape[0], height * pitch
+    share, nothing = np.float32(channels), splat(_ZERO)
+    total = nothing
     for row in range(height):
-        for column in range(width):
-            place = MARGIN + column
-            through, difference = _ZERO, _ZERO
+        for column in range(MARGIN, pitch - MARGIN, LANES):
+            o = row * pitch + column
+            through, difference = nothing, nothing
             for c in range(channels):
-                through -= gradient[c, row, place] * background[c]
-                difference += abs(image[c, row, place] - target[c, row, place])
-            by_color[row, column] = through
-            off = alpha[row, column] - target_alpha[row, column]
-            slope = mask_weight * np.float32(channels) * trust[0, row, place]
-            by_mask[row, column] = slope if off > _ZERO else (-slope if off < _ZERO else _ZERO)
-            residual[row, column] = difference / np.float32(channels) + mask_weight * abs(off)
-            total += slope * abs(off)
-    return total
+                off = load(image, c * plane + o) - load(target, c * plane + o)
+                difference = difference + where_greater(off, nothing, off, nothing - off)
+                through = through - load(gradient, c * plane + o) * background[c]
+            off = load(image, channels * plane + o) - load(target, channels * plane + o)
+            magnitude = where_greater(off, nothing, off, nothing - off)
+            slope = load(trust, o) * (mask_weight * share)
+            falling = where_greater(nothing, off, nothing - slope, nothing)
+            store(by_color, o, through)
+            store(by_mask, o, where_greater(off, nothing, slope, falling))
+            store(residual, o, difference / share + magnitude * mask_weight)
+            total = total + slope * magnitude
+    return sum_lanes(total)
 
 
 @kernel

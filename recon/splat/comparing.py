@@ -55,7 +55,7 @@ class Compared:
 
     index: int
     residual: Tensor  # (H, W)
-    shown: Tensor  # (H, W) coverage by the object, in the frame or in the drawing
+    alpha: Tensor  # (H, W) of the drawing
     figures: dict[str, float]
 
 
@@ -64,7 +64,7 @@ class Gradients:
     """What one step is taken from."""
 
     scene: Sequence[Tensor]
-    corrections: Sequence[Tensor]
+    corrections: Sequence[Tensor]  # empty where no frame of the step is corrected
     views: list[Compared]
 
 
@@ -133,21 +133,26 @@ def by_kernels(
         loss = fused_loss(
             rgb, alpha, target.color, target.alpha, background, weight, options.ssim_share, options.alpha_weight
         )
-        figures = {"color": float(loss.color), "alpha": float(loss.mask), "corrections": 0.0}
-        views.append(Compared(index, loss.residual, torch.maximum(alpha, target.alpha), figures))
-        return loss.in_rgb / len(looks), (loss.in_alpha + loss.mask_in_alpha) / len(looks)
+        figures = {"color": loss.color, "alpha": loss.mask, "corrections": 0.0}
+        views.append(Compared(index, loss.residual, alpha, figures))
+        return loss.in_rgb, loss.in_alpha + loss.mask_in_alpha
 
-    cameras = [targets[index].camera for index, _ in looks]
-    seen = [(camera.w2c, camera.intrinsics, camera.width, camera.height) for camera in cameras]
+    cameras = [(index, targets[index].camera) for index, _ in looks]
+    seen = [(corrections.viewmat(i), camera.intrinsics, camera.width, camera.height) for i, camera in cameras]
     gradients = differentiate_colors(gaussians.tensors(), seen, slopes)
+    if len(looks) > 1:
+        for gradient in gradients:
+            gradient.div_(len(looks))
     opacities = gaussians.opacities
-    gradients[3].add_(opacities * (1 - opacities), alpha=options.opacity_weight / max(1, len(gaussians)))
-    return Gradients(gradients, [torch.zeros_like(unknown) for unknown in corrections.leaves()], views)
+    in_logits = opacities.addcmul_(opacities, opacities, value=-1)
+    gradients[3].add_(in_logits, alpha=options.opacity_weight / max(1, len(gaussians)))
+    return Gradients(gradients, (), views)
 
 
 def _trust(index: int, target: Target, corrections: FrameCorrections) -> Tensor:
     """(H, W) what a frame's pixels count: their given weights, less where they are doubted."""
-    return target.weight * corrections.confidence(index, (target.camera.height, target.camera.width))
+    confidence = corrections.confidence(index, (target.camera.height, target.camera.width))
+    return target.weight if confidence is None else target.weight * confidence
 
 
 def _needs_geometry(target: Target, options: FitOptions) -> bool:
@@ -212,7 +217,7 @@ def _compare(
     terms = {"color": loss.color, "alpha": loss.mask, "corrections": corrections.penalty(index)}
     terms |= _geometry_terms(view, index, target, weight, corrections, options)
     figures = {name: float(term.detach()) for name, term in terms.items()}
-    return terms, Compared(index, loss.residual, torch.maximum(alpha.detach(), target.alpha), figures)
+    return terms, Compared(index, loss.residual, alpha.detach(), figures)
 
 
 def _geometry_terms(

@@ -146,10 +146,10 @@ class FrameCorrections:
         return self._options.generated_geometry if self._generated[index] else 1.0
 
     @torch.no_grad()
-    def confidence(self, index: int, size: tuple[int, int]) -> Tensor | float:
-        """(H, W) weights in (0, 1] of a frame's pixels; a plain 1 where none is doubted."""
+    def confidence(self, index: int, size: tuple[int, int]) -> Tensor | None:
+        """(H, W) weights in (0, 1] of a frame's pixels; None where none is doubted."""
         if not self._doubts[index]:
-            return 1.0
+            return None
         return resized(self._cells(index)[..., None], size, "bilinear")[..., 0]
 
     def _cells(self, index: int) -> Tensor:
@@ -162,13 +162,13 @@ class FrameCorrections:
         return torch.where(known[index], usual / self._residuals[index].clamp_min(usual), ones)
 
     @torch.no_grad()
-    def observe(self, index: int, residual: Tensor, shown: Tensor) -> None:
+    def observe(self, index: int, residual: Tensor, drawn: Tensor, wanted: Tensor) -> None:
         """Notes how far a frame is from what was drawn for it.
 
         Args:
             index: of the frame.
             residual: (H, W) not negative.
-            shown: (H, W) coverage by the object, in the frame or in the drawing.
+            drawn, wanted: (H, W) alphas of the drawing and of the frame.
         """
         if not self._doubts[index]:
             return
@@ -176,6 +176,7 @@ class FrameCorrections:
         found = torch.nn.functional.adaptive_avg_pool2d(residual[None], cells)[0]
         kept = _MEMORY * (self._covered[index] > 0)
         self._residuals[index] = kept * self._residuals[index] + (1 - kept) * found
+        shown = torch.maximum(drawn, wanted)
         self._covered[index] = torch.nn.functional.adaptive_avg_pool2d(shown[None], cells)[0]
 
     @torch.no_grad()
@@ -184,8 +185,10 @@ class FrameCorrections:
 
         Args:
             done: steps so far, this one included.
-            gradients: one for each of `leaves`.
+            gradients: one for each of `leaves`; none where no frame of the step is corrected.
         """
+        if not gradients:
+            return
         slow = 0.1 ** (done / self._iterations)
         for rows, gradient in zip((self._twists, self._exposures), gradients, strict=True):
             rows.step(gradient, slow)

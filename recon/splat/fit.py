@@ -108,7 +108,7 @@ def fit_scene(
             corrections.step(step, result.corrections)
             for view in result.views:
                 views += 1
-                corrections.observe(view.index, view.residual, view.shown)
+                corrections.observe(view.index, view.residual, view.alpha, targets[view.index].alpha)
                 if progress is not None:
                     progress(views, options.iterations, view.figures | {"gaussians": float(len(result.scene[0]))})
             if watch is not None:

@@ -145,7 +145,7 @@ class _FusedPictureLoss(torch.autograd.Function):
         loss = fused_loss(*args)
         ctx.save_for_backward(loss.in_rgb, loss.in_alpha, loss.mask_in_alpha)
         ctx.mark_non_differentiable(loss.residual)
-        return loss.color, loss.mask, loss.residual
+        return torch.tensor(loss.color), torch.tensor(loss.mask), loss.residual
 
     @staticmethod
     def backward(ctx: Any, *upstream: Tensor) -> tuple[Tensor | None, ...]:

@@ -56,7 +56,7 @@ def differentiate_colors(tensors: Sequence[Tensor], views: Sequence[View], slope
     several threads take them, they would else spend much of their time on waiting for the interpreter.
     """
     scene = Scene(*(_array(tensor.float()) for tensor in tensors))
-    sums, black = SceneGrads.zeros(scene), np.zeros(COLORS, np.float32)
+    sums, black = SceneGrads.empty(scene), np.zeros(COLORS, np.float32)
     for index, (viewmat, matrix, width, height) in enumerate(views):
         grid, options = Grid(width, height), DrawOptions(width, height, geometry=False)
         picture = buffers.empty_tensor(2 + COLORS, *grid.padded)
@@ -67,7 +67,7 @@ def differentiate_colors(tensors: Sequence[Tensor], views: Sequence[View], slope
         upstream = buffers.empty_tensor(1 + COLORS, *grid.padded).zero_()
         upstream[1:, :height, :width] = rgb_grad.permute(2, 0, 1)
         upstream[0, :height, :width] -= alpha_grad
-        draw_backward(scene, drawn, grid, options, planes, upstream.numpy(), False, sums)
+        draw_backward(scene, drawn, grid, options, planes, upstream.numpy(), False, sums, index == 0)
     return sums.tensors(scene)
 
 
@@ -122,7 +122,7 @@ class _Rasterize(torch.autograd.Function):
         if normal is not None:
             planes[:, 5:8] = normal.permute(0, 3, 1, 2)
         separate = _cameras_in_parallel(len(viewmats))
-        sums = [SceneGrads.zeros(scene) for _ in range(len(viewmats) if separate else 1)]
+        sums = [SceneGrads.empty(scene) for _ in range(len(viewmats) if separate else 1)]
         camera_grads: list[Any] = [None] * len(viewmats)
 
         def draw_one_backward(index: int) -> None:
@@ -135,6 +135,7 @@ class _Rasterize(torch.autograd.Function):
                 upstream[index].numpy(),
                 geometry,
                 sums[index if separate else 0],
+                separate or index == 0,
             )
 
         _for_each_camera(len(viewmats), draw_one_backward)

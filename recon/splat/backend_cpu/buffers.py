@@ -10,6 +10,7 @@ import math
 import os
 import threading
 import weakref
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -20,8 +21,16 @@ _MOST_KEPT = 1 << 28
 _SMALLEST = 1 << 12
 _LINE = 64
 """Bytes of a cache line, where arrays begin: records and rows of gradients are as long, and would else lie in two."""
-_free: dict[int, list[np.ndarray]] = {}
-_lent: dict[int, tuple[weakref.ref[np.ndarray], np.ndarray]] = {}
+
+
+class _Block(NamedTuple):
+    memory: memoryview
+    offset: int  # of the first cache line
+    size: int
+
+
+_free: dict[int, list[_Block]] = {}
+_lent: dict[int, tuple[weakref.ref[np.ndarray], _Block]] = {}
 """What is in use: references by which its end is noticed, and by their identity, because arrays cannot be keys. (A
 weakref.finalize for each would do the same, and take as long as a small kernel.)"""
 _kept = 0
@@ -50,9 +59,10 @@ def empty(count: int, dtype: type[np.generic]) -> np.ndarray:
         if block is not None:
             _kept -= size
     if block is None:
-        block = np.empty(size, np.uint8)
+        memory = np.empty(size, np.uint8)
+        block = _Block(memory.data, -memory.ctypes.data % _LINE, size)
     # Not an array over the block but one over its buffer: views of it then keep itself alive, and not just the block.
-    array = np.frombuffer(block.data, dtype, count, offset=-block.__array_interface__["data"][0] % _LINE)
+    array = np.frombuffer(block.memory, dtype, count, offset=block.offset)
     reference = weakref.ref(array, _give_back)
     _lent[id(reference)] = reference, block
     return array
@@ -66,11 +76,10 @@ def empty_tensor(*shape: int) -> Tensor:
 def _give_back(reference: weakref.ref[np.ndarray]) -> None:
     global _kept
     _, block = _lent.pop(id(reference))
-    size = len(block)
     with _lock:
-        if _kept + size <= _MOST_KEPT:
-            _kept += size
-            _free.setdefault(size, []).append(block)
+        if _kept + block.size <= _MOST_KEPT:
+            _kept += block.size
+            _free.setdefault(block.size, []).append(block)
 
 
 def _rounded_up(size: int) -> int:

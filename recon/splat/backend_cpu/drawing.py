@@ -89,9 +89,10 @@ class SceneGrads:
     flat: tuple[Tensor, ...]
 
     @classmethod
-    def zeros(cls, scene: Scene) -> SceneGrads:
+    def empty(cls, scene: Scene) -> SceneGrads:
+        """Of any content: the first camera's overwrite it."""
         sizes = [scene.padded * math.prod(array.shape[1:]) for array in scene.arrays()]
-        return cls(tuple(buffers.empty_tensor(size).zero_() for size in sizes))
+        return cls(tuple(buffers.empty_tensor(size) for size in sizes))
 
     @classmethod
     def total(cls, parts: Sequence[SceneGrads]) -> SceneGrads:
@@ -255,8 +256,10 @@ def draw_backward(
     picture_grad: np.ndarray,
     geometry: bool,
     grads: SceneGrads,
+    first: bool,
 ) -> np.ndarray:
-    """Adds one camera's gradients to `grads`; returns that of the packed camera, in doubles."""
+    """Adds one camera's gradients to `grads`, or writes them where it is the first; returns that of the packed camera,
+    in doubles."""
     size = (grid.width, grid.height)
     flat = options.primitive == "2d"
     pair_grads = buffers.empty(drawn.room * PAIR, np.float32)
@@ -278,7 +281,7 @@ def draw_backward(
 
     def project_backward(chunk: int) -> None:
         inputs = (*scene.bounds(chunk), *arrays, scene.sh.shape[1], drawn.camera)
-        outputs = (*grad_arrays, camera_grads[chunk])
+        outputs = (first, *grad_arrays, camera_grads[chunk])
         if flat:
             projection_2d_backward.project_backward(*inputs, *upstream, *outputs)
         else:

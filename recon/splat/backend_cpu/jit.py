@@ -55,6 +55,11 @@ def for_each_chunk(count: int, work: Callable[[int], None]) -> None:
         Exception: the first one that `work` raised.
     """
     global _pool
+    helpers = min(thread_count(), count) - 1
+    if helpers <= 0:
+        for index in range(count):
+            work(index)
+        return
     tickets = itertools.count()  # next() on it is atomic under the GIL
 
     def drain() -> None:
@@ -63,10 +68,9 @@ def for_each_chunk(count: int, work: Callable[[int], None]) -> None:
                 return
             work(ticket)
 
-    helpers = min(thread_count(), count) - 1
-    if helpers > 0 and _pool is None:
+    if _pool is None:
         _pool = ThreadPoolExecutor(all_threads() - 1, thread_name_prefix="splat")
-    futures = [_pool.submit(drain) for _ in range(helpers)] if _pool is not None else []
+    futures = [_pool.submit(drain) for _ in range(helpers)]
     try:
         drain()
     finally:

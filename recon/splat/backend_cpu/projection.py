@@ -12,34 +12,18 @@ import math
 
 import numpy as np
 
+from recon.splat.backend_cpu.columns import gather, read_3, read_4, set_columns_16
 from recon.splat.backend_cpu.jit import kernel
-from recon.splat.backend_cpu.layout import (
-    ACROSS,
-    ALONG,
-    DEPTH,
-    HALF_ROW,
-    HALF_Y,
-    LOG_OPACITY,
-    MEAN_X,
-    MEAN_Y,
-    NORMAL_X,
-    NORMAL_Y,
-    NORMAL_Z,
-    OPACITY,
-    RECORD,
-    SLOPE,
-)
+from recon.splat.backend_cpu.layout import RECORD
 from recon.splat.backend_cpu.rotating import turning
 from recon.splat.backend_cpu.shading import dot, shade
 from recon.splat.backend_cpu.simd import (
     LANES,
     exp2,
     fma,
-    gather,
     log2,
     maximum,
     minimum,
-    set_rows,
     splat,
     square_root,
     store,
@@ -92,23 +76,22 @@ def project(
     left, right = splat(-cx - _MARGIN * wide), splat((_ONE + _MARGIN) * wide - cx)
     top, bottom = splat(-cy - _MARGIN * high), splat((_ONE + _MARGIN) * high - cy)
     nothing, one, blur = splat(_ZERO), splat(_ONE), splat(_BLUR)
-    values = np.empty(16 * LANES, np.float32)
+    values, room = np.empty(16 * LANES, np.float32), np.empty(4 * LANES, np.float32)
     rows = np.empty(LANES, np.int64)
     last = log_scales.shape[0] // 3 - 1
     for block in range(start, stop, LANES):
         for lane in range(LANES):
             rows[lane] = min(block + lane, last)
-        mx, my, mz = gather(means, rows, 3, 0), gather(means, rows, 3, 1), gather(means, rows, 3, 2)
+        mx, my, mz = read_3(means, block, room)
         x = times(r00, r01, r02, mx, my, mz) + t0
         y = times(r10, r11, r12, mx, my, mz) + t1
         z = times(r20, r21, r22, mx, my, mz) + t2
         opacity = one / (one + exp2(gather(logit_opacities, rows, 1, 0) * -_LOG2E))
 
-        qw, qx = gather(quats, rows, 4, 0), gather(quats, rows, 4, 1)
-        qy, qz = gather(quats, rows, 4, 2), gather(quats, rows, 4, 3)
+        qw, qx, qy, qz = read_4(quats, block, room)
         shrink = one / square_root(fma(qw, qw, fma(qx, qx, fma(qy, qy, qz * qz))))
         a00, a01, a02, a10, a11, a12, a20, a21, a22 = turning(qw * shrink, qx * shrink, qy * shrink, qz * shrink)
-        l0, l1, l2 = gather(log_scales, rows, 3, 0), gather(log_scales, rows, 3, 1), gather(log_scales, rows, 3, 2)
+        l0, l1, l2 = read_3(log_scales, block, room)
         s0, s1, s2 = exp2(l0 * _LOG2E), exp2(l1 * _LOG2E), exp2(l2 * _LOG2E)
 
         # Rows of Jacobian @ camera rotation, then of Jacobian @ camera rotation @ axes @ scales.
@@ -146,20 +129,9 @@ def project(
         shown = where_greater(centre_y + half_y, nothing, shown, nothing)
         shown = where_less(centre_y - half_y, splat(high), shown, nothing)
 
-        narrow = one / cov_yy
-        set_rows(records, block, RECORD, MEAN_X, centre_x)
-        set_rows(records, block, RECORD, MEAN_Y, centre_y)
-        set_rows(records, block, RECORD, ALONG, cov_yy / determinant * (_HALF * _LOG2E))
-        set_rows(records, block, RECORD, SLOPE, uv * narrow)
-        set_rows(records, block, RECORD, ACROSS, narrow * (_HALF * _LOG2E))
-        set_rows(records, block, RECORD, OPACITY, opacity)
-        set_rows(records, block, RECORD, DEPTH, z)
-        set_rows(records, block, RECORD, LOG_OPACITY, log_opacity)
-        set_rows(records, block, RECORD, HALF_ROW, square_root(level * determinant * narrow))
-        set_rows(records, block, RECORD, HALF_Y, half_y)
-
         dx, dy, dz = mx - camera[16], my - camera[17], mz - camera[18]
-        brightness = shade(block, rows, sh, count, dx, dy, dz, values, records, RECORD)
+        red, green, blue = shade(rows, sh, count, dx, dy, dz, values)
+        brightness = red + green + blue  # not finite where a colour is not
         shown = where_less(brightness, splat(LARGEST), shown, nothing)
         shown = where_greater(brightness, splat(-LARGEST), shown, nothing)
         store(half_widths, block, shown)
@@ -167,9 +139,26 @@ def project(
         n0, n1 = shortest(l0, l1, l2, a00, a01, a02), shortest(l0, l1, l2, a10, a11, a12)
         n2 = shortest(l0, l1, l2, a20, a21, a22)
         toward = where_greater(dot(n0, n1, n2, dx, dy, dz), nothing, nothing - one, one)
-        set_rows(records, block, RECORD, NORMAL_X, n0 * toward)
-        set_rows(records, block, RECORD, NORMAL_Y, n1 * toward)
-        set_rows(records, block, RECORD, NORMAL_Z, n2 * toward)
+        narrow = one / cov_yy
+        record = (
+            centre_x,
+            centre_y,
+            cov_yy / determinant * (_HALF * _LOG2E),
+            uv * narrow,
+            narrow * (_HALF * _LOG2E),
+            opacity,
+            maximum(red, nothing),
+            maximum(green, nothing),
+            maximum(blue, nothing),
+            z,
+            n0 * toward,
+            n1 * toward,
+            n2 * toward,
+            log_opacity,
+            square_root(level * determinant * narrow),
+            half_y,
+        )
+        set_columns_16(records, block * RECORD, RECORD, record)
 
 
 @kernel

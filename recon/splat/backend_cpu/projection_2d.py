@@ -15,28 +15,9 @@ import math
 
 import numpy as np
 
+from recon.splat.backend_cpu.columns import gather, read_3, read_4, set_columns_16
 from recon.splat.backend_cpu.jit import kernel
-from recon.splat.backend_cpu.layout import (
-    ACROSS,
-    ALONG,
-    DEPTH,
-    DISK_RECORD,
-    DISK_SLOPE,
-    DISK_X,
-    DISK_Y,
-    HALF_ROW,
-    HALF_Y,
-    LOG_OPACITY,
-    MEAN_X,
-    MEAN_Y,
-    NORMAL_X,
-    NORMAL_Y,
-    NORMAL_Z,
-    OPACITY,
-    SLOPE,
-    TILT_X,
-    TILT_Y,
-)
+from recon.splat.backend_cpu.layout import DISK_RECORD, DISK_X
 from recon.splat.backend_cpu.projection import LARGEST, LOG_MIN_ALPHA, REACH_SLACK, WIDEST, times
 from recon.splat.backend_cpu.rotating import turning
 from recon.splat.backend_cpu.shading import dot, shade
@@ -44,11 +25,9 @@ from recon.splat.backend_cpu.simd import (
     LANES,
     exp2,
     fma,
-    gather,
     log2,
     maximum,
     minimum,
-    set_rows,
     splat,
     square_root,
     store,
@@ -95,22 +74,22 @@ def project(
     r20, r21, r22, t2 = camera[8], camera[9], camera[10], camera[11]
     fx, fy, cx, cy = camera[12], camera[13], camera[14], camera[15]
     nothing, one = splat(_ZERO), splat(_ONE)
-    values = np.empty(16 * LANES, np.float32)
+    values, room = np.empty(16 * LANES, np.float32), np.empty(4 * LANES, np.float32)
     rows = np.empty(LANES, np.int64)
     last = log_scales.shape[0] // 3 - 1
     for block in range(start, stop, LANES):
         for lane in range(LANES):
             rows[lane] = min(block + lane, last)
-        mx, my, mz = gather(means, rows, 3, 0), gather(means, rows, 3, 1), gather(means, rows, 3, 2)
+        mx, my, mz = read_3(means, block, room)
         x = times(r00, r01, r02, mx, my, mz) + t0
         y = times(r10, r11, r12, mx, my, mz) + t1
         z = times(r20, r21, r22, mx, my, mz) + t2
         opacity = one / (one + exp2(gather(logit_opacities, rows, 1, 0) * -_LOG2E))
-        qw, qx = gather(quats, rows, 4, 0), gather(quats, rows, 4, 1)
-        qy, qz = gather(quats, rows, 4, 2), gather(quats, rows, 4, 3)
+        qw, qx, qy, qz = read_4(quats, block, room)
         shrink = one / square_root(fma(qw, qw, fma(qx, qx, fma(qy, qy, qz * qz))))
         a00, a01, a02, a10, a11, a12, a20, a21, a22 = turning(qw * shrink, qx * shrink, qy * shrink, qz * shrink)
-        s0, s1 = scale(gather(log_scales, rows, 3, 0)), scale(gather(log_scales, rows, 3, 1))
+        l0, l1, _ = read_3(log_scales, block, room)
+        s0, s1 = scale(l0), scale(l1)
 
         # U, its rows (u0, u1) and (v0, v1), and its determinant by way of n · m.
         inverse = one / z
@@ -130,16 +109,25 @@ def project(
         centre_x, centre_y = px + cx, py + cy
         log_opacity = log2(maximum(opacity, splat(_MIN_ALPHA)))
         level = (log_opacity - LOG_MIN_ALPHA) * (_TWO * _LN2)
-        set_rows(records, block, DISK_RECORD, DISK_X, centre_x)
-        set_rows(records, block, DISK_RECORD, DISK_Y, centre_y)
-        set_rows(records, block, DISK_RECORD, ALONG, vv * shape * (_HALF * _LOG2E))
-        set_rows(records, block, DISK_RECORD, DISK_SLOPE, uv * narrow)
-        set_rows(records, block, DISK_RECORD, ACROSS, narrow * (_HALF * _LOG2E))
-        set_rows(records, block, DISK_RECORD, TILT_X, n0 / (facing * j0))
-        set_rows(records, block, DISK_RECORD, TILT_Y, n1 / (facing * j1))
-        set_rows(records, block, DISK_RECORD, OPACITY, opacity)
-        set_rows(records, block, DISK_RECORD, DEPTH, z)
-        set_rows(records, block, DISK_RECORD, LOG_OPACITY, log_opacity)
+        disk = (
+            centre_x,
+            centre_y,
+            uv * narrow,
+            n0 / (facing * j0),
+            n1 / (facing * j1),
+            nothing,
+            nothing,
+            nothing,
+            nothing,
+            nothing,
+            nothing,
+            nothing,
+            nothing,
+            nothing,
+            nothing,
+            nothing,
+        )
+        set_columns_16(records, block * DISK_RECORD + DISK_X, DISK_RECORD, disk)
 
         # The circle of squared radius r is seen as an ellipse around centre + o with the matrix k U U' + o o', where
         # k = r / (1 - r |b|²), b the relative slopes in depth of the two axes, o = -k U b. The low-pass filter's disk,
@@ -159,11 +147,6 @@ def project(
         determinant = fma(w0, w0, k * fma(w1, w1, w2 * w2)) + (out_xx + out_yy - circle) * circle
         half_x, half_y, out_narrow = square_root(out_xx), square_root(out_yy), one / out_yy
         outline_x, outline_y = centre_x + o_x, centre_y + o_y
-        set_rows(records, block, DISK_RECORD, MEAN_X, outline_x)
-        set_rows(records, block, DISK_RECORD, MEAN_Y, outline_y)
-        set_rows(records, block, DISK_RECORD, SLOPE, out_xy * out_narrow)
-        set_rows(records, block, DISK_RECORD, HALF_ROW, square_root(determinant * out_narrow))
-        set_rows(records, block, DISK_RECORD, HALF_Y, half_y)
 
         # Every comparison with a NaN is false, and the last ones have to be true.
         shown = where_less(opacity, splat(_MIN_ALPHA), nothing, half_x)
@@ -180,11 +163,28 @@ def project(
         shown = where_less(outline_y - half_y, splat(np.float32(height)), shown, nothing)
 
         dx, dy, dz = mx - camera[16], my - camera[17], mz - camera[18]
-        brightness = shade(block, rows, sh, count, dx, dy, dz, values, records, DISK_RECORD)
+        red, green, blue = shade(rows, sh, count, dx, dy, dz, values)
+        brightness = red + green + blue  # not finite where a colour is not
         shown = where_less(brightness, splat(LARGEST), shown, nothing)
         shown = where_greater(brightness, splat(-LARGEST), shown, nothing)
         store(half_widths, block, shown)
         toward = where_greater(dot(a02, a12, a22, dx, dy, dz), nothing, nothing - one, one)
-        set_rows(records, block, DISK_RECORD, NORMAL_X, a02 * toward)
-        set_rows(records, block, DISK_RECORD, NORMAL_Y, a12 * toward)
-        set_rows(records, block, DISK_RECORD, NORMAL_Z, a22 * toward)
+        record = (
+            outline_x,
+            outline_y,
+            vv * shape * (_HALF * _LOG2E),
+            out_xy * out_narrow,
+            narrow * (_HALF * _LOG2E),
+            opacity,
+            maximum(red, nothing),
+            maximum(green, nothing),
+            maximum(blue, nothing),
+            z,
+            a02 * toward,
+            a12 * toward,
+            a22 * toward,
+            log_opacity,
+            square_root(determinant * out_narrow),
+            half_y,
+        )
+        set_columns_16(records, block * DISK_RECORD, DISK_RECORD, record)

@@ -7,18 +7,23 @@ import math
 
 import numpy as np
 
+from recon.splat.backend_cpu.columns import (
+    add_columns_3,
+    add_columns_4,
+    add_valid,
+    columns_16,
+    read_3,
+    read_4,
+)
 from recon.splat.backend_cpu.jit import kernel
-from recon.splat.backend_cpu.layout import CAMERA, NORMAL_X, NORMAL_Y, NORMAL_Z, OPACITY, PAIR, RECORD
+from recon.splat.backend_cpu.layout import CAMERA, PAIR, RECORD
 from recon.splat.backend_cpu.projection import shortest, times
 from recon.splat.backend_cpu.rotating import turning, turning_backward
 from recon.splat.backend_cpu.shading import dot, shade_backward
 from recon.splat.backend_cpu.simd import (
     LANES,
-    add_rows,
-    add_vector,
     exp2,
     fma,
-    gather,
     load,
     maximum,
     minimum,
@@ -37,30 +42,41 @@ _BLUR, _MARGIN = np.float32(SCREEN_BLUR), np.float32(FRUSTUM_MARGIN)
 
 
 @kernel
-def sum_pairs(block, stop, starts, counts, pair_grads, rows, sums):
-    """Sums the pairs of each lane's Gaussian into `sums` (LANES * PAIR,); returns whether there is any pair.
+def sum_pairs(block, stop, starts, counts, pair_grads, found, sums):
+    """Sums the pairs of each lane's Gaussian into `sums` (LANES * PAIR,), and notes in `found` (LANES,) how many they
+    are; returns whether there is any.
 
-    Lanes without pairs are given the row of a lane that has some: what they compute is finite then, and all of it is
-    multiplied by gradients of 0.
+    What lanes without pairs compute is not finite where it must not be drawn, and not to be used.
     """
-    chosen = -1
+    any_found = False
     for lane in range(LANES):
         i = block + lane
         target = lane * PAIR
         for k in range(0, PAIR, LANES):
             store(sums, target + k, splat(_ZERO))
-        rows[lane] = -1
+        found[lane] = _ZERO
         if i >= stop or counts[i] == 0:
             continue
-        rows[lane] = i
-        chosen = i
+        found[lane] = np.float32(counts[i])
+        any_found = True
         for pair in range(starts[i], starts[i] + counts[i]):
             for k in range(0, PAIR, LANES):
                 store(sums, target + k, load(sums, target + k) + load(pair_grads, pair * PAIR + k))
-    for lane in range(LANES):
-        if rows[lane] < 0:
-            rows[lane] = chosen
-    return chosen >= 0
+    return any_found
+
+
+@kernel
+def clear(block, count, means_grad, quats_grad, log_scales_grad, logits_grad, sh_grad):
+    """Sets the gradients of a vector of Gaussians, with `count` harmonics, to 0."""
+    nothing = splat(_ZERO)
+    store(logits_grad, block, nothing)
+    for k in range(3):
+        store(means_grad, block * 3 + k * LANES, nothing)
+        store(log_scales_grad, block * 3 + k * LANES, nothing)
+    for k in range(4):
+        store(quats_grad, block * 4 + k * LANES, nothing)
+    for k in range(3 * count):
+        store(sh_grad, block * 3 * count + k * LANES, nothing)
 
 
 @kernel
@@ -80,7 +96,8 @@ def project_backward(
     starts,  # (N,) first pair of each Gaussian
     counts,  # (N,) number of pairs
     pair_grads,  # (pairs * PAIR,)
-    means_grad,  # (padded N * 3,): the gradients are added to these five
+    first,  # whether the next five are written, not added to
+    means_grad,  # (padded N * 3,): gradients
     quats_grad,
     log_scales_grad,
     logits_grad,
@@ -96,33 +113,43 @@ def project_backward(
     left, right = splat(-cx - _MARGIN * wide), splat((_ONE + _MARGIN) * wide - cx)
     top, bottom = splat(-cy - _MARGIN * high), splat((_ONE + _MARGIN) * high - cy)
     nothing, one, minus_one, blur = splat(_ZERO), splat(_ONE), splat(-_ONE), splat(_BLUR)
-    rows = np.empty(LANES, np.int64)
-    lanes = np.arange(LANES)
-    values = np.empty(16 * LANES, np.float32)
+    rows, last = np.empty(LANES, np.int64), counts.shape[0] - 1
+    values, room = np.empty(16 * LANES, np.float32), np.empty(4 * LANES, np.float32)
+    found = np.empty(LANES, np.float32)
     g = np.empty(LANES * PAIR, np.float32)
     out = np.zeros(CAMERA * LANES, np.float32)
     for block in range(start, stop, LANES):
-        if not sum_pairs(block, stop, starts, counts, pair_grads, rows, g):
+        if first:
+            clear(block, count, means_grad, quats_grad, log_scales_grad, logits_grad, sh_grad)
+        if not sum_pairs(block, stop, starts, counts, pair_grads, found, g):
             continue
-        mx, my, mz = gather(means, rows, 3, 0), gather(means, rows, 3, 1), gather(means, rows, 3, 2)
+        for lane in range(LANES):
+            rows[lane] = min(block + lane, last)
+        valid = load(found, 0)
+        g_1, g_p, g_pp, g_y, g_py, g_yy, g_red, g_green, g_blue, g_depth, g_nx, g_ny, g_nz, _, _, _ = columns_16(
+            g, 0, PAIR
+        )
+        _, _, _, _, _, opacity, red, green, blue, _, n0, n1, n2, _, _, _ = columns_16(records, block * RECORD, RECORD)
+        mx, my, mz = read_3(means, block, room)
         x = times(r00, r01, r02, mx, my, mz) + t0
         y = times(r10, r11, r12, mx, my, mz) + t1
         z = times(r20, r21, r22, mx, my, mz) + t2
 
         # Colour, with its dependence on the viewing direction.
         dx, dy, dz = mx - camera[16], my - camera[17], mz - camera[18]
-        e0, e1, e2 = shade_backward(block, rows, lanes, sh, count, dx, dy, dz, values, records, RECORD, g, sh_grad)
-        add_vector(out, LANES * 16, nothing - e0)
-        add_vector(out, LANES * 17, nothing - e1)
-        add_vector(out, LANES * 18, nothing - e2)
+        g_red = where_greater(red, nothing, g_red, nothing)
+        g_green, g_blue = where_greater(green, nothing, g_green, nothing), where_greater(blue, nothing, g_blue, nothing)
+        e0, e1, e2 = shade_backward(block, rows, valid, sh, count, dx, dy, dz, values, g_red, g_green, g_blue, sh_grad)
+        add_valid(out, LANES * 16, valid, nothing - e0)
+        add_valid(out, LANES * 17, valid, nothing - e1)
+        add_valid(out, LANES * 18, valid, nothing - e2)
 
         # The projection again, up to the two rows u, v of Jacobian @ camera @ axes @ scales.
-        qw, qx = gather(quats, rows, 4, 0), gather(quats, rows, 4, 1)
-        qy, qz = gather(quats, rows, 4, 2), gather(quats, rows, 4, 3)
+        qw, qx, qy, qz = read_4(quats, block, room)
         shrink = one / square_root(fma(qw, qw, fma(qx, qx, fma(qy, qy, qz * qz))))
         qw, qx, qy, qz = qw * shrink, qx * shrink, qy * shrink, qz * shrink
         a00, a01, a02, a10, a11, a12, a20, a21, a22 = turning(qw, qx, qy, qz)
-        l0, l1, l2 = gather(log_scales, rows, 3, 0), gather(log_scales, rows, 3, 1), gather(log_scales, rows, 3, 2)
+        l0, l1, l2 = read_3(log_scales, block, room)
         s0, s1, s2 = exp2(l0 * _LOG2E), exp2(l1 * _LOG2E), exp2(l2 * _LOG2E)
         inverse = one / z
         px, py = x * inverse * fx, y * inverse * fy
@@ -147,13 +174,12 @@ def project_backward(
         # a p r_k + across dy v_k, where r = u - slope v. For needles r is far smaller than u: no difference of theirs.
         narrow = one / cov_yy
         a, slope = cov_yy / determinant, uv * narrow
-        g_1, g_p, g_pp = gather(g, lanes, PAIR, 0), gather(g, lanes, PAIR, 1) * a, gather(g, lanes, PAIR, 2) * a * a
-        g_y, g_py = gather(g, lanes, PAIR, 3) * narrow, gather(g, lanes, PAIR, 4) * a * narrow
-        g_yy = gather(g, lanes, PAIR, 5) * narrow * narrow
+        g_p, g_pp = g_p * a, g_pp * a * a
+        g_y, g_py, g_yy = g_y * narrow, g_py * a * narrow, g_yy * narrow * narrow
         screen_x, screen_y = nothing - g_p, slope * g_p - g_y
         across_0, across_1, across_2 = cross(v0, v1, v2, w0, w1, w2)
-        n0, n1, n2 = fma(u0, blur, across_0), fma(u1, blur, across_1), fma(u2, blur, across_2)
-        r0, r1, r2 = n0 * narrow, n1 * narrow, n2 * narrow
+        full_0, full_1, full_2 = fma(u0, blur, across_0), fma(u1, blur, across_1), fma(u2, blur, across_2)
+        r0, r1, r2 = full_0 * narrow, full_1 * narrow, full_2 * narrow
         du0, du1, du2 = (
             nothing - g_pp * r0 - g_py * v0,
             nothing - g_pp * r1 - g_py * v1,
@@ -164,14 +190,13 @@ def project_backward(
         ds0 = nothing - fma(g_pp * r0, r0, fma(g_py * _TWO * r0, v0, g_yy * v0 * v0))
         ds1 = nothing - fma(g_pp * r1, r1, fma(g_py * _TWO * r1, v1, g_yy * v1 * v1))
         ds2 = nothing - fma(g_pp * r2, r2, fma(g_py * _TWO * r2, v2, g_yy * v2 * v2))
-        opacity = gather(records, rows, RECORD, OPACITY)
         if antialias:
             # The opacity carries a factor sqrt(sharp / determinant).
             opacity = opacity / square_root(sharp / determinant)
             inside, outside = nothing - g_1 / sharp, g_1 / determinant
             back_0, back_1, back_2 = cross(w0, w1, w2, u0, u1, u2)
-            fu0, fu1 = inside * across_0 + outside * n0, inside * across_1 + outside * n1
-            fu2 = inside * across_2 + outside * n2
+            fu0, fu1 = inside * across_0 + outside * full_0, inside * across_1 + outside * full_1
+            fu2 = inside * across_2 + outside * full_2
             fv0, fv1 = (
                 inside * back_0 + outside * fma(v0, blur, back_0),
                 inside * back_1 + outside * fma(v1, blur, back_1),
@@ -179,22 +204,17 @@ def project_backward(
             fv2 = inside * back_2 + outside * fma(v2, blur, back_2)
             du0, du1, du2, dv0, dv1, dv2 = du0 + fu0, du1 + fu1, du2 + fu2, dv0 + fv0, dv1 + fv1, dv2 + fv2
             ds0, ds1, ds2 = ds0 + fu0 * u0 + fv0 * v0, ds1 + fu1 * u1 + fv1 * v1, ds2 + fu2 * u2 + fv2 * v2
-        add_rows(logits_grad, block, 1, 0, (opacity - one) * g_1)
-        add_rows(log_scales_grad, block, 3, 0, ds0)
-        add_rows(log_scales_grad, block, 3, 1, ds1)
-        add_rows(log_scales_grad, block, 3, 2, ds2)
+        add_valid(logits_grad, block, valid, (opacity - one) * g_1)
+        add_columns_3(log_scales_grad, block * 3, valid, (ds0, ds1, ds2))
 
         # Axes.
         d00, d10, d20 = (p0 * du0 + q0 * dv0) * s0, (p1 * du0 + q1 * dv0) * s0, (p2 * du0 + q2 * dv0) * s0
         d01, d11, d21 = (p0 * du1 + q0 * dv1) * s1, (p1 * du1 + q1 * dv1) * s1, (p2 * du1 + q2 * dv1) * s1
         d02, d12, d22 = (p0 * du2 + q0 * dv2) * s2, (p1 * du2 + q1 * dv2) * s2, (p2 * du2 + q2 * dv2) * s2
-        n0, n1 = gather(records, rows, RECORD, NORMAL_X), gather(records, rows, RECORD, NORMAL_Y)
-        n2 = gather(records, rows, RECORD, NORMAL_Z)
         axis_0, axis_1 = shortest(l0, l1, l2, a00, a01, a02), shortest(l0, l1, l2, a10, a11, a12)
         axis_2 = shortest(l0, l1, l2, a20, a21, a22)
         sign = where_greater(dot(n0, n1, n2, axis_0, axis_1, axis_2), nothing, one, minus_one)
-        g_nx, g_ny = gather(g, lanes, PAIR, 10) * sign, gather(g, lanes, PAIR, 11) * sign
-        g_nz = gather(g, lanes, PAIR, 12) * sign
+        g_nx, g_ny, g_nz = g_nx * sign, g_ny * sign, g_nz * sign
         is_0 = shortest(l0, l1, l2, one, nothing, nothing)
         is_1 = shortest(l0, l1, l2, nothing, one, nothing)
         is_2 = shortest(l0, l1, l2, nothing, nothing, one)
@@ -202,10 +222,7 @@ def project_backward(
         d01, d11, d21 = fma(is_1, g_nx, d01), fma(is_1, g_ny, d11), fma(is_1, g_nz, d21)
         d02, d12, d22 = fma(is_2, g_nx, d02), fma(is_2, g_ny, d12), fma(is_2, g_nz, d22)
         dqw, dqx, dqy, dqz = turning_backward(qw, qx, qy, qz, d00, d01, d02, d10, d11, d12, d20, d21, d22)
-        add_rows(quats_grad, block, 4, 0, dqw * shrink)
-        add_rows(quats_grad, block, 4, 1, dqx * shrink)
-        add_rows(quats_grad, block, 4, 2, dqy * shrink)
-        add_rows(quats_grad, block, 4, 3, dqz * shrink)
+        add_columns_4(quats_grad, block * 4, valid, (dqw * shrink, dqx * shrink, dqy * shrink, dqz * shrink))
 
         # Jacobian @ camera rotation, then the Jacobian's three entries.
         dp0, dp1 = dot(du0, du1, du2, m00, m01, m02), dot(du0, du1, du2, m10, m11, m12)
@@ -220,28 +237,29 @@ def project_backward(
         dpx, dpy = screen_x - inner_x, screen_y - inner_y
         camera_x, camera_y = dpx * inverse * fx, dpy * inverse * fy
         slid = dpx * px + dpy * py + dj0 * j0 + dj02 * j02 + dj1 * j1 + dj12 * j12
-        camera_z = gather(g, lanes, PAIR, 9) - slid * inverse
+        camera_z = g_depth - slid * inverse
 
-        add_rows(means_grad, block, 3, 0, times(r00, r10, r20, camera_x, camera_y, camera_z) + e0)
-        add_rows(means_grad, block, 3, 1, times(r01, r11, r21, camera_x, camera_y, camera_z) + e1)
-        add_rows(means_grad, block, 3, 2, times(r02, r12, r22, camera_x, camera_y, camera_z) + e2)
+        in_x = times(r00, r10, r20, camera_x, camera_y, camera_z) + e0
+        in_y = times(r01, r11, r21, camera_x, camera_y, camera_z) + e1
+        in_z = times(r02, r12, r22, camera_x, camera_y, camera_z) + e2
+        add_columns_3(means_grad, block * 3, valid, (in_x, in_y, in_z))
 
-        add_vector(out, LANES * 0, camera_x * mx + j0 * dp0)
-        add_vector(out, LANES * 1, camera_x * my + j0 * dp1)
-        add_vector(out, LANES * 2, camera_x * mz + j0 * dp2)
-        add_vector(out, LANES * 3, camera_x)
-        add_vector(out, LANES * 4, camera_y * mx + j1 * dq0)
-        add_vector(out, LANES * 5, camera_y * my + j1 * dq1)
-        add_vector(out, LANES * 6, camera_y * mz + j1 * dq2)
-        add_vector(out, LANES * 7, camera_y)
-        add_vector(out, LANES * 8, camera_z * mx + j02 * dp0 + j12 * dq0)
-        add_vector(out, LANES * 9, camera_z * my + j02 * dp1 + j12 * dq1)
-        add_vector(out, LANES * 10, camera_z * mz + j02 * dp2 + j12 * dq2)
-        add_vector(out, LANES * 11, camera_z)
-        add_vector(out, LANES * 12, (dpx * x + dj0) * inverse)
-        add_vector(out, LANES * 13, (dpy * y + dj1) * inverse)
-        add_vector(out, LANES * 14, screen_x + slid_x - inner_x)
-        add_vector(out, LANES * 15, screen_y + slid_y - inner_y)
+        add_valid(out, LANES * 0, valid, camera_x * mx + j0 * dp0)
+        add_valid(out, LANES * 1, valid, camera_x * my + j0 * dp1)
+        add_valid(out, LANES * 2, valid, camera_x * mz + j0 * dp2)
+        add_valid(out, LANES * 3, valid, camera_x)
+        add_valid(out, LANES * 4, valid, camera_y * mx + j1 * dq0)
+        add_valid(out, LANES * 5, valid, camera_y * my + j1 * dq1)
+        add_valid(out, LANES * 6, valid, camera_y * mz + j1 * dq2)
+        add_valid(out, LANES * 7, valid, camera_y)
+        add_valid(out, LANES * 8, valid, camera_z * mx + j02 * dp0 + j12 * dq0)
+        add_valid(out, LANES * 9, valid, camera_z * my + j02 * dp1 + j12 * dq1)
+        add_valid(out, LANES * 10, valid, camera_z * mz + j02 * dp2 + j12 * dq2)
+        add_valid(out, LANES * 11, valid, camera_z)
+        add_valid(out, LANES * 12, valid, (dpx * x + dj0) * inverse)
+        add_valid(out, LANES * 13, valid, (dpy * y + dj1) * inverse)
+        add_valid(out, LANES * 14, valid, screen_x + slid_x - inner_x)
+        add_valid(out, LANES * 15, valid, screen_y + slid_y - inner_y)
     for k in range(CAMERA):
         camera_grad[k] = sum_lanes(load(out, k * LANES))
 

@@ -36,10 +36,10 @@ processors are checked."""
 if LANES not in (1, 4, 8, 16):
     raise ImportError(f"TURNABOUT_SIMD_LANES must be 1, 4, 8 or 16, found {LANES}")
 
-_FLOAT = ir.FloatType()
-_INT = ir.IntType(32)
-_VECTOR = ir.VectorType(_FLOAT, LANES)
-_INTS = ir.VectorType(_INT, LANES)
+FLOAT = ir.FloatType()
+INT = ir.IntType(32)
+VECTOR = ir.VectorType(FLOAT, LANES)
+INTS = ir.VectorType(INT, LANES)
 
 
 class Vector(types.Type):
@@ -53,26 +53,26 @@ vector = Vector()
 @register_model(Vector)
 class _VectorModel(models.PrimitiveModel):
     def __init__(self, manager: Any, frontend_type: Any) -> None:
-        super().__init__(manager, frontend_type, _VECTOR)
+        super().__init__(manager, frontend_type, VECTOR)
 
 
-def _constant(value: float) -> ir.Constant:
-    return ir.Constant(_VECTOR, [value] * LANES)
+def constant(value: float) -> ir.Constant:
+    return ir.Constant(VECTOR, [value] * LANES)
 
 
 def _integers(value: int) -> ir.Constant:
-    return ir.Constant(_INTS, [value] * LANES)
+    return ir.Constant(INTS, [value] * LANES)
 
 
 def _splat(builder: Any, scalar: Any) -> Any:
-    undefined = ir.Constant(_VECTOR, ir.Undefined)
-    first = builder.insert_element(undefined, scalar, ir.Constant(_INT, 0))
+    undefined = ir.Constant(VECTOR, ir.Undefined)
+    first = builder.insert_element(undefined, scalar, ir.Constant(INT, 0))
     return builder.shuffle_vector(first, undefined, _integers(0))
 
 
 def _call(builder: Any, name: str, *args: Any) -> Any:
     function = cgutils.get_or_insert_function(
-        builder.module, ir.FunctionType(_VECTOR, [_VECTOR] * len(args)), f"llvm.{name}.v{LANES}f32"
+        builder.module, ir.FunctionType(VECTOR, [VECTOR] * len(args)), f"llvm.{name}.v{LANES}f32"
     )
     return builder.call(function, args)
 
@@ -83,19 +83,19 @@ def _choose(builder: Any, test: str, a: Any, b: Any, then: Any, otherwise: Any) 
 
 def _horner(builder: Any, coefficients: tuple[float, ...], x: Any) -> Any:
     """The polynomial with these coefficients, constant first."""
-    value = _constant(coefficients[-1])
+    value = constant(coefficients[-1])
     for coefficient in coefficients[-2::-1]:
-        value = _call(builder, "fmuladd", value, x, _constant(coefficient))
+        value = _call(builder, "fmuladd", value, x, constant(coefficient))
     return value
 
 
-def _address(context: Any, builder: Any, array_type: Any, array: Any) -> Any:
+def address(context: Any, builder: Any, array_type: Any, array: Any) -> Any:
     return context.make_array(array_type)(context, builder, array).data
 
 
-def _pointer(context: Any, builder: Any, array_type: Any, array: Any, index: Any, index_type: Any) -> Any:
+def pointer_to(context: Any, builder: Any, array_type: Any, array: Any, index: Any, index_type: Any) -> Any:
     offset = context.cast(builder, index, index_type, types.intp)
-    return builder.bitcast(builder.gep(_address(context, builder, array_type, array), [offset]), _VECTOR.as_pointer())
+    return builder.bitcast(builder.gep(address(context, builder, array_type, array), [offset]), VECTOR.as_pointer())
 
 
 def _define_operator(symbol: Callable[..., Any], instruction: str) -> None:
@@ -140,7 +140,7 @@ def lane_numbers(typing_context):
     """0, 1, 2, ... as floats."""
 
     def build(context, builder, signature, args):
-        return ir.Constant(_VECTOR, [float(lane) for lane in range(LANES)])
+        return ir.Constant(VECTOR, [float(lane) for lane in range(LANES)])
 
     return vector(), build
 
@@ -170,7 +170,7 @@ def load(typing_context, array, index):
     """The lanes of a contiguous float32 array from `index` on."""
 
     def build(context, builder, signature, args):
-        pointer = _pointer(context, builder, signature.args[0], args[0], args[1], signature.args[1])
+        pointer = pointer_to(context, builder, signature.args[0], args[0], args[1], signature.args[1])
         return builder.load(pointer, align=4)
 
     return vector(array, index), build
@@ -181,20 +181,8 @@ def store(typing_context, array, index, value):
     """Writes the lanes into a contiguous float32 array from `index` on."""
 
     def build(context, builder, signature, args):
-        pointer = _pointer(context, builder, signature.args[0], args[0], args[1], signature.args[1])
+        pointer = pointer_to(context, builder, signature.args[0], args[0], args[1], signature.args[1])
         builder.store(args[2], pointer, align=4)
-        return context.get_dummy_value()
-
-    return types.void(array, index, vector), build
-
-
-@intrinsic
-def add_vector(typing_context, array, index, value):
-    """Adds the lanes to the entries of a contiguous float32 array from `index` on."""
-
-    def build(context, builder, signature, args):
-        pointer = _pointer(context, builder, signature.args[0], args[0], args[1], signature.args[1])
-        builder.store(builder.fadd(builder.load(pointer, align=4), args[2]), pointer, align=4)
         return context.get_dummy_value()
 
     return types.void(array, index, vector), build
@@ -205,8 +193,8 @@ def store_truncated(typing_context, array, index, value):
     """Writes the lanes, rounded towards zero, into a contiguous int32 array from `index` on."""
 
     def build(context, builder, signature, args):
-        pointer = _pointer(context, builder, signature.args[0], args[0], args[1], signature.args[1])
-        builder.store(builder.fptosi(args[2], _INTS), builder.bitcast(pointer, _INTS.as_pointer()), align=4)
+        pointer = pointer_to(context, builder, signature.args[0], args[0], args[1], signature.args[1])
+        builder.store(builder.fptosi(args[2], INTS), builder.bitcast(pointer, INTS.as_pointer()), align=4)
         return context.get_dummy_value()
 
     return types.void(array, index, vector), build
@@ -217,64 +205,9 @@ def truncated(typing_context, value):
     """The lanes rounded towards zero."""
 
     def build(context, builder, signature, args):
-        return builder.sitofp(builder.fptosi(args[0], _INTS), _VECTOR)
+        return builder.sitofp(builder.fptosi(args[0], INTS), VECTOR)
 
     return vector(vector), build
-
-
-@intrinsic
-def gather(typing_context, array, rows, stride, column):
-    """Lane i is array[rows[i] * stride + column], for a contiguous float32 array and LANES int64 rows."""
-
-    def build(context, builder, signature, args):
-        data = _address(context, builder, signature.args[0], args[0])
-        index = _address(context, builder, signature.args[1], args[1])
-        stride, column = (context.cast(builder, args[i], signature.args[i], types.intp) for i in (2, 3))
-        result = ir.Constant(_VECTOR, ir.Undefined)
-        for lane in range(LANES):
-            row = builder.load(builder.gep(index, [ir.Constant(ir.IntType(64), lane)]))
-            position = builder.add(builder.mul(row, stride), column)
-            result = builder.insert_element(
-                result, builder.load(builder.gep(data, [position])), ir.Constant(_INT, lane)
-            )
-        return result
-
-    return vector(array, rows, stride, column), build
-
-
-@intrinsic
-def add_rows(typing_context, array, first, stride, column, value):
-    """Adds lane i to array[(first + i) * stride + column] of a contiguous float32 array."""
-
-    def build(context, builder, signature, args):
-        data = _address(context, builder, signature.args[0], args[0])
-        first, stride, column = (context.cast(builder, args[i], signature.args[i], types.intp) for i in (1, 2, 3))
-        position = builder.add(builder.mul(first, stride), column)
-        for lane in range(LANES):
-            pointer = builder.gep(data, [position])
-            lane_value = builder.extract_element(args[4], ir.Constant(_INT, lane))
-            builder.store(builder.fadd(builder.load(pointer), lane_value), pointer)
-            position = builder.add(position, stride)
-        return context.get_dummy_value()
-
-    return types.void(array, first, stride, column, vector), build
-
-
-@intrinsic
-def set_rows(typing_context, array, first, stride, column, value):
-    """Writes lane i to array[(first + i) * stride + column] of a contiguous float32 array."""
-
-    def build(context, builder, signature, args):
-        data = _address(context, builder, signature.args[0], args[0])
-        first, stride, column = (context.cast(builder, args[i], signature.args[i], types.intp) for i in (1, 2, 3))
-        position = builder.add(builder.mul(first, stride), column)
-        for lane in range(LANES):
-            lane_value = builder.extract_element(args[4], ir.Constant(_INT, lane))
-            builder.store(lane_value, builder.gep(data, [position]))
-            position = builder.add(position, stride)
-        return context.get_dummy_value()
-
-    return types.void(array, first, stride, column, vector), build
 
 
 @intrinsic
@@ -283,11 +216,11 @@ def prefetch(typing_context, array, index):
 
     def build(context, builder, signature, args):
         offset = context.cast(builder, args[1], signature.args[1], types.intp)
-        pointer = builder.gep(_address(context, builder, signature.args[0], args[0]), [offset])
+        pointer = builder.gep(address(context, builder, signature.args[0], args[0]), [offset])
         byte = ir.IntType(8).as_pointer()
-        kind = ir.FunctionType(ir.VoidType(), [byte, _INT, _INT, _INT])
+        kind = ir.FunctionType(ir.VoidType(), [byte, INT, INT, INT])
         function = cgutils.get_or_insert_function(builder.module, kind, "llvm.prefetch.p0")
-        builder.call(function, [builder.bitcast(pointer, byte), *(ir.Constant(_INT, n) for n in (0, 3, 1))])
+        builder.call(function, [builder.bitcast(pointer, byte), *(ir.Constant(INT, n) for n in (0, 3, 1))])
         return context.get_dummy_value()
 
     return types.void(array, index), build
@@ -333,8 +266,8 @@ def minus_magnitude(typing_context, a):
     """-|a|."""
 
     def build(context, builder, signature, args):
-        bits = builder.or_(builder.bitcast(args[0], _INTS), _integers(-(1 << 31)))
-        return builder.bitcast(bits, _VECTOR)
+        bits = builder.or_(builder.bitcast(args[0], INTS), _integers(-(1 << 31)))
+        return builder.bitcast(bits, VECTOR)
 
     return vector(vector), build
 
@@ -352,7 +285,7 @@ def any_positive(typing_context, a):
     """Whether some lane is > 0."""
 
     def build(context, builder, signature, args):
-        mask = builder.fcmp_ordered(">", args[0], _constant(0.0))
+        mask = builder.fcmp_ordered(">", args[0], constant(0.0))
         bits = builder.bitcast(mask, ir.IntType(LANES))
         return builder.icmp_unsigned("!=", bits, ir.Constant(ir.IntType(LANES), 0))
 
@@ -375,11 +308,11 @@ _ROUNDING = 12582912.0  # 1.5 * 2**23: adding it leaves the nearest integer in t
 
 
 def _exp2(builder: Any, x: Any, coefficients: tuple[float, ...]) -> Any:
-    shifted = builder.fadd(x, _constant(_ROUNDING))
-    fraction = builder.fsub(x, builder.fsub(shifted, _constant(_ROUNDING)))
-    power = builder.shl(builder.bitcast(shifted, _INTS), _integers(23))
-    value = builder.bitcast(_horner(builder, coefficients, fraction), _INTS)
-    return builder.bitcast(builder.add(value, power), _VECTOR)
+    shifted = builder.fadd(x, constant(_ROUNDING))
+    fraction = builder.fsub(x, builder.fsub(shifted, constant(_ROUNDING)))
+    power = builder.shl(builder.bitcast(shifted, INTS), _integers(23))
+    value = builder.bitcast(_horner(builder, coefficients, fraction), INTS)
+    return builder.bitcast(builder.add(value, power), VECTOR)
 
 
 @intrinsic
@@ -387,8 +320,8 @@ def exp2(typing_context, x):
     """2**x to 2e-7, relative; x is clamped to [-126, 127]."""
 
     def build(context, builder, signature, args):
-        x = _choose(builder, ">", args[0], _constant(-126.0), args[0], _constant(-126.0))
-        return _exp2(builder, _choose(builder, "<", x, _constant(127.0), x, _constant(127.0)), _EXP2)
+        x = _choose(builder, ">", args[0], constant(-126.0), args[0], constant(-126.0))
+        return _exp2(builder, _choose(builder, "<", x, constant(127.0), x, constant(127.0)), _EXP2)
 
     return vector(vector), build
 
@@ -408,15 +341,15 @@ def log2(typing_context, x):
     """Base-2 logarithm of positive, normal numbers, to 2e-7."""
 
     def build(context, builder, signature, args):
-        bits = builder.bitcast(args[0], _INTS)
+        bits = builder.bitcast(args[0], INTS)
         # The exponent is split off so that the mantissa lies around 1, not in [1, 2).
         offset = builder.sub(bits, _integers(0x3F3504F3))  # the bits of sqrt(1/2)
         exponent = builder.ashr(offset, _integers(23))
-        mantissa = builder.bitcast(builder.sub(bits, builder.shl(exponent, _integers(23))), _VECTOR)
-        one = _constant(1.0)
+        mantissa = builder.bitcast(builder.sub(bits, builder.shl(exponent, _integers(23))), VECTOR)
+        one = constant(1.0)
         s = builder.fdiv(builder.fsub(mantissa, one), builder.fadd(mantissa, one))
         series = builder.fmul(s, _horner(builder, _LOG2, builder.fmul(s, s)))
-        return builder.fadd(builder.sitofp(exponent, _VECTOR), series)
+        return builder.fadd(builder.sitofp(exponent, VECTOR), series)
 
     return vector(vector), build
 
@@ -433,8 +366,8 @@ def _transposed_sums(builder: Any, parts: list[Any]) -> Any:
         count = len(parts) // 2
         parts = [
             builder.fadd(
-                builder.shuffle_vector(parts[i], parts[i + count], ir.Constant(_INTS, low)),
-                builder.shuffle_vector(parts[i], parts[i + count], ir.Constant(_INTS, high)),
+                builder.shuffle_vector(parts[i], parts[i + count], ir.Constant(INTS, low)),
+                builder.shuffle_vector(parts[i], parts[i + count], ir.Constant(INTS, high)),
             )
             for i in range(count)
         ]
@@ -452,8 +385,8 @@ def store_sums(typing_context, array, index, vectors):
             sums = _transposed_sums(builder, parts[group : group + LANES])
             start = context.cast(builder, args[1], signature.args[1], types.intp)
             start = builder.add(start, ir.Constant(start.type, group))
-            pointer = builder.gep(_address(context, builder, signature.args[0], args[0]), [start])
-            builder.store(sums, builder.bitcast(pointer, _VECTOR.as_pointer()), align=4)
+            pointer = builder.gep(address(context, builder, signature.args[0], args[0]), [start])
+            builder.store(sums, builder.bitcast(pointer, VECTOR.as_pointer()), align=4)
         return context.get_dummy_value()
 
     return types.void(array, index, types.UniTuple(vector, 16)), build
@@ -467,9 +400,7 @@ def sum_lanes(typing_context, a):
         double = ir.DoubleType()
         total = ir.Constant(double, 0.0)
         for lane in range(LANES):
-            total = builder.fadd(
-                total, builder.fpext(builder.extract_element(args[0], ir.Constant(_INT, lane)), double)
-            )
+            total = builder.fadd(total, builder.fpext(builder.extract_element(args[0], ir.Constant(INT, lane)), double))
         return total
 
     return types.float64(vector), build

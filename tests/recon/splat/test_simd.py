@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from numba import njit
 
-from recon.splat.backend_cpu import simd
+from recon.splat.backend_cpu import columns, simd
 from recon.splat.backend_cpu.jit import for_each_chunk
 
 X = np.linspace(-2, 3, 16, dtype=np.float32)
@@ -54,10 +54,37 @@ def sums(x, out):
 
 @njit
 def rows_of_a_table(table, rows, out):
-    value = simd.gather(table, rows, 5, 2)
+    value = columns.gather(table, rows, 5, 2)
     simd.store(out, 0, value)
-    simd.set_rows(table, 1, 5, 3, value)
-    simd.add_rows(table, 1, 5, 4, value)
+    columns.add_rows(table, 1, 5, 4, value)
+
+
+@njit
+def transposing(table, first, valid, out, sums):
+    a, b, c = columns.read_3(table, first, np.empty(3 * LANES, np.float32))
+    simd.store(out, 0, a)
+    simd.store(out, LANES, b)
+    simd.store(out, 2 * LANES, c)
+    columns.add_columns_3(sums, 0, simd.load(valid, 0), (a, b, c))
+    columns.add_valid(sums, 3 * LANES, simd.load(valid, 0), b)
+
+
+@njit
+def transposing_four(table, first, valid, out, sums):
+    a, b, c, d = columns.read_4(table, first, np.empty(4 * LANES, np.float32))
+    simd.store(out, 0, a)
+    simd.store(out, LANES, b)
+    simd.store(out, 2 * LANES, c)
+    simd.store(out, 3 * LANES, d)
+    columns.add_columns_4(sums, 0, simd.load(valid, 0), (a, b, c, d))
+
+
+@njit
+def transposing_sixteen(table, first, stride, out, copy):
+    vectors = columns.columns_16(table, first * stride, stride)
+    for k, value in enumerate(vectors):
+        simd.store(out, k * LANES, value)
+    columns.set_columns_16(copy, first * stride, stride, vectors)
 
 
 def test_vector_arithmetic_is_that_of_numpy():
@@ -98,15 +125,40 @@ def test_sixteen_vectors_are_summed_each_into_its_place():
     assert total == pytest.approx(x[3, :LANES].sum(), rel=1e-5)
 
 
-def test_columns_of_a_table_are_gathered_and_written():
+def test_columns_of_a_table_are_gathered_and_added_to():
     table = np.random.default_rng(1).normal(size=(20, 5)).astype(np.float32)
     rows = np.random.default_rng(2).integers(0, 20, LANES)
     before, out = table.copy(), np.empty(LANES, np.float32)
     rows_of_a_table(table.reshape(-1), rows, out)
     np.testing.assert_array_equal(out, before[rows, 2])
-    np.testing.assert_array_equal(table[1 : 1 + LANES, 3], out)
     np.testing.assert_array_equal(table[1 : 1 + LANES, 4], before[1 : 1 + LANES, 4] + out)
-    np.testing.assert_array_equal(table[:, :3], before[:, :3])
+    np.testing.assert_array_equal(table[:, :4], before[:, :4])
+
+
+@pytest.mark.parametrize("first", [0, 3, 20 - LANES, 18])
+@pytest.mark.parametrize(("width", "kernel"), [(3, transposing), (4, transposing_four)])
+def test_narrow_tables_are_taken_apart_and_added_to_where_lanes_are_valid(first, width, kernel):
+    table = np.random.default_rng(1).normal(size=(20, width)).astype(np.float32)
+    valid = (np.arange(LANES) % 3 != 1).astype(np.float32)
+    out, sums = np.empty((width, LANES), np.float32), np.ones(4 * LANES, np.float32)
+    kernel(table.reshape(-1), first, valid, out.reshape(-1), sums)
+    rows = table[np.minimum(first + np.arange(LANES), 19)]
+    np.testing.assert_array_equal(out, rows.T)
+    added = 1 + np.where(valid[:, None] > 0, rows, 0)
+    np.testing.assert_array_equal(sums[: width * LANES].reshape(LANES, width), added)
+    if width == 3:
+        np.testing.assert_array_equal(sums[3 * LANES :], added[:, 1])
+
+
+@pytest.mark.parametrize("stride", [16, 32])
+def test_wide_tables_are_taken_apart_and_put_together(stride):
+    table = np.random.default_rng(1).normal(size=(2 * LANES, stride)).astype(np.float32)
+    out, copy = np.empty((16, LANES), np.float32), np.zeros_like(table)
+    transposing_sixteen(table.reshape(-1), LANES, stride, out.reshape(-1), copy.reshape(-1))
+    np.testing.assert_array_equal(out, table[LANES:, :16].T)
+    np.testing.assert_array_equal(copy[LANES:, :16], table[LANES:, :16])
+    assert not copy[:LANES].any()
+    assert not copy[:, 16:].any()
 
 
 def test_every_chunk_is_done_once():
