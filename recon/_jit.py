@@ -32,7 +32,7 @@ def compiled(*, cached: bool = True, **options: Any) -> Callable[[Callable[..., 
     """
 
     def decorate(function: Callable[..., Any]) -> Callable[..., Any]:
-        folder = _cache_folder() if cached else None
+        folder = cache_folder() if cached else None
         if folder is not None:
             with contextlib.suppress(RuntimeError), _numba_caches_in(folder):  # it cannot write there after all
                 return numba.njit(cache=True, nogil=True, **options)(function)
@@ -42,7 +42,7 @@ def compiled(*, cached: bool = True, **options: Any) -> Callable[[Callable[..., 
 
 
 @functools.cache
-def _cache_folder() -> Path | None:
+def cache_folder() -> Path | None:
     """Where this version's compiled kernels are kept; None where nothing can be written."""
     digest = hashlib.sha256()
     for path in sorted(path for pattern in _SOURCES for path in _PACKAGE.glob(pattern)):

@@ -91,7 +91,13 @@ def fit_scene(
         volume = initial_volume(frames, options.grid)
         count = min(options.initial_gaussians, limit)
         start = initial_gaussians(
-            volume, frames, count, generator, sh_degree=options.sh_degree, thickness=options.initial_thickness
+            volume,
+            frames,
+            count,
+            generator,
+            sh_degree=options.sh_degree,
+            thickness=options.initial_thickness,
+            thickness_edge_on=options.initial_thickness_edge_on,
         )
     steps = -(-options.iterations // options.views_per_step)
     optimiser = SplatOptimiser(start, options.rates, steps, generator)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field, replace
 
 from recon.splat.corrections import CorrectionOptions
+from recon.splat.initialise import THICKNESS
 from recon.splat.optimise import LearningRates
 
 
@@ -21,9 +22,11 @@ class FitOptions:
     (delayed gradients: Langford et al. 2009). It keeps as many threads busy with nothing to wait for."""
     initial_gaussians: int = 8000
     """Gaussians at the start."""
-    initial_thickness: float = 0.2
-    """How thick the first Gaussians are, against their width along the surface. Thin ones lie where the surface is,
-    round ones cover it from places where no frame was taken, too."""
+    initial_thickness: float = THICKNESS
+    """How thick the first Gaussians are, against their width along the surface, where a frame looks straight at it."""
+    initial_thickness_edge_on: float = THICKNESS
+    """The same where all frames see the surface edge-on. Thin Gaussians cover it for them and leave holes in it for who
+    looks from elsewhere, round ones do not."""
     max_gaussians: int = 12000
     """Gaussians at the end, at most."""
     pixels_per_gaussian: float = 4.0
@@ -70,6 +73,11 @@ class FitOptions:
                 f"pixels_per_gaussian, got {self.renew_every}, {self.max_size}, {self.grid} and "
                 f"{self.pixels_per_gaussian}"
             )
+        if not (self.initial_thickness > 0 and self.initial_thickness_edge_on > 0):
+            raise ValueError(
+                "the first Gaussians need a positive initial_thickness and initial_thickness_edge_on, got "
+                f"{self.initial_thickness} and {self.initial_thickness_edge_on}"
+            )
         if self.iterations < 1 or self.initial_gaussians < 1 or self.max_gaussians < self.initial_gaussians:
             raise ValueError(
                 f"a fit needs at least one iteration and 1 <= initial_gaussians <= max_gaussians, got "
@@ -90,7 +98,8 @@ FIT_PRESETS: dict[str, FitOptions] = {
     "views": FitOptions(
         iterations=2000,
         initial_gaussians=20000,
-        initial_thickness=0.5,
+        initial_thickness=0.25,
+        initial_thickness_edge_on=1.0,
         max_gaussians=40000,
         pixels_per_gaussian=16.0,
         max_size=256,

@@ -18,6 +18,8 @@ _FRONTALITY_POWER = 4
 _DISSENT = 0.2
 _COVER = 0.7
 _NEIGHBOURS = 3
+THICKNESS = 0.2
+"""Of the first Gaussians, against their width along the surface: they lie where the surface is."""
 _DETAIL = 8
 """Pixels of a mask for each point along a side of the grid, at most: more would say nothing that the grid can hold."""
 
@@ -117,10 +119,19 @@ def initial_gaussians(
     generator: torch.Generator,
     *,
     sh_degree: int = 0,
-    thickness: float = 0.2,
+    thickness: float = THICKNESS,
+    thickness_edge_on: float = THICKNESS,
 ) -> Gaussians:
-    """`count` Gaussians spread over the volume's surface, coloured by the frames that see them from the front, and with
-    `thickness` times their width along the surface's normal.
+    """`count` Gaussians spread over the volume's surface, coloured by the frames that see them from the front.
+
+    Args:
+        volume: the solid.
+        frames: what it is coloured by.
+        count: how many.
+        generator: of their places and turns.
+        sh_degree: room for view-dependent colour.
+        thickness: along the surface's normal, against the width, where some frame looks straight at the surface.
+        thickness_edge_on: the same where all frames see the surface edge-on; between the two, by the largest cosine.
 
     Raises:
         ValueError: if the volume has no surface.
@@ -139,7 +150,8 @@ def initial_gaussians(
     colors = sample_colors(points, normals, frames)
     width = math.sqrt(area / count) * 0.7
     gaussians = from_points(points, colors, width, opacity=0.5, sh_degree=sh_degree)
-    gaussians.log_scales[:, 2] += math.log(thickness)
+    facing = _facing(points, normals, frames)
+    gaussians.log_scales[:, 2] += (facing * thickness + (1 - facing) * thickness_edge_on).log()
     turn = 2 * math.pi * torch.rand(len(points), generator=generator)
     gaussians.quats.copy_(multiply_quats(_quats_from_z(normals), _quats_about_z(turn)))
     return gaussians
@@ -178,6 +190,15 @@ def _seen(points: Tensor, frames: Sequence[Frame]) -> Tensor:
         inside = (pixels >= 0) & (pixels < torch.tensor([frame.camera.width, frame.camera.height]))
         seen |= inside.all(-1) & (depth > 0)
     return seen
+
+
+def _facing(points: Tensor, normals: Tensor, frames: Sequence[Frame]) -> Tensor:
+    """(N,) the largest cosine between a surface's normal and the way to a camera, 0 where it faces none."""
+    largest = torch.zeros(len(points))
+    for frame in frames:
+        toward = torch.nn.functional.normalize(frame.camera.centre - points, dim=-1)
+        largest = torch.maximum(largest, (toward * normals).sum(-1))
+    return largest.clamp(max=1)
 
 
 def sample_colors(points: Tensor, normals: Tensor, frames: Sequence[Frame]) -> Tensor:

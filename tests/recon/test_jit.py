@@ -47,7 +47,7 @@ def test_one_module_alone_decides_how_kernels_are_compiled():
 def test_a_change_in_what_kernels_inline_compiles_them_anew(tmp_path):
     """Stale code that disagrees with fresh code about a layout would write outside of its arrays."""
     shutil.copytree(ROOT / "recon", tmp_path / "recon", ignore=shutil.ignore_patterns("__pycache__"))
-    command = [sys.executable, "-c", "import recon._jit; print(recon._jit._cache_folder())"]
+    command = [sys.executable, "-c", "import recon._jit; print(recon._jit.cache_folder())"]
 
     def folder() -> str:
         environment = os.environ | {"PYTHONPATH": str(tmp_path)}

@@ -17,12 +17,19 @@ from concurrent.futures import ThreadPoolExecutor, wait
 
 import numba
 
-from recon._jit import compiled
+from recon._jit import cache_folder, compiled
 from recon.splat.backend_cpu.simd import HOST_LANES, LANES
 
-kernel = compiled(error_model="numpy", cached=LANES == HOST_LANES)
-"""The decorator of all kernels here; the error model is IEEE division. Kernels for another vector length are not kept
-on disk, where they could be taken for the usual ones."""
+_CACHED = LANES == HOST_LANES
+"""Kernels for another vector length are not kept on disk, where they could be taken for the usual ones."""
+kernel = compiled(error_model="numpy", cached=_CACHED)
+"""The decorator of all kernels here; the error model is IEEE division."""
+
+
+def nothing_is_kept() -> bool:
+    """Whether kernels are kept on disk, and none is yet."""
+    folder = cache_folder() if _CACHED else None
+    return folder is not None and next(folder.rglob("*.nbi"), None) is None
 
 
 def all_threads() -> int:

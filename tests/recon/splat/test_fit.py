@@ -5,7 +5,7 @@ import numba
 import pytest
 import torch
 
-from recon.capture import Capture, Source, frame_from_tensors
+from recon.capture import Capture, Source, frame_from_tensors, orbit_camera
 from recon.splat.adam import BETAS, EPSILON, AdamStep, adam_steps
 from recon.splat.backend_cpu import jit
 from recon.splat.fit import _visits, fit_gaussians
@@ -14,8 +14,7 @@ from recon.splat.gaussians import from_points
 from recon.splat.initialise import grid_masks, initial_gaussians, initial_volume
 from recon.splat.optimise import LearningRates, SplatOptimiser
 from recon.splat.rasterize import rasterize
-from recon.splat.warm_up import warm_up
-from tests.recon.splat.balls import ball_capture, distance_to_ball
+from tests.recon.splat.balls import CENTRE, RADIUS, ball_capture, ball_frame, distance_to_ball
 
 QUICK = FitOptions(iterations=60, initial_gaussians=600, max_gaussians=800, max_size=48, grid=48, renew_every=20)
 
@@ -51,6 +50,20 @@ def test_the_start_covers_the_surface_with_flat_gaussians_of_the_right_colour():
     normals = torch.nn.functional.normalize(start.means, dim=-1)
     assert (start.base_colors - (0.5 + 0.5 * normals)).abs().mean() < 0.1
     assert (start.scales[:, 2] < start.scales[:, 0]).all()
+
+
+def test_what_no_frame_sees_from_the_front_starts_thicker_if_asked():
+    cameras = [orbit_camera(turn, 0.0, 0.6, 48, 48) for turn in (0.0, 0.8, 1.6, 2.4, 3.1, 3.9, 4.7, 5.5)]
+    frames = [ball_frame(camera, "level") for camera in cameras]
+    generator = torch.Generator().manual_seed(0)
+    start = initial_gaussians(
+        initial_volume(frames, 64), frames, 2000, generator, thickness=0.25, thickness_edge_on=1.0
+    )
+    thickness = start.scales[:, 2] / start.scales[:, 0]
+    height = ((start.means - CENTRE)[:, 1] / RADIUS).abs()
+    assert thickness[height < 0.2].mean() == pytest.approx(0.25, abs=0.05)
+    assert thickness[height > 0.95].mean() > 0.7
+    assert thickness.max() < 1.001
 
 
 @pytest.mark.parametrize("geometry", [False, True])
@@ -307,19 +320,13 @@ def test_entries_of_a_row_may_step_by_different_sizes(count):
     assert torch.allclose(ours.double(), theirs, atol=1e-6)
 
 
-def test_kernels_are_warmed_up_in_steps():
-    heard = []
-    warm_up(lambda done, total: heard.append((done, total)))
-    assert heard == [(i, 5) for i in range(1, 6)]
-
-
 def test_steps_of_tensors_that_differ_in_shape_are_refused():
     values = torch.zeros(8)
     with pytest.raises(ValueError, match="one shape"):
         adam_steps([AdamStep(values, values[:4], values.clone(), values.clone(), 0.1)])
 
 
-@pytest.mark.parametrize("option", ["renew_every", "pixels_per_gaussian", "max_size", "grid"])
+@pytest.mark.parametrize("option", ["renew_every", "pixels_per_gaussian", "max_size", "grid", "initial_thickness"])
 def test_options_of_nothing_are_refused(option):
     with pytest.raises(ValueError, match=option):
         FitOptions(**{option: 0})  # type: ignore[arg-type]
