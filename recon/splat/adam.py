@@ -15,6 +15,7 @@ BETAS = (0.9, 0.99)
 EPSILON = 1e-15
 """Keeps the step of an entry without a gradient from dividing by zero."""
 _ENTRIES_PER_CHUNK = 1 << 17
+_CONSTANTS = [np.float32(constant) for constant in (1 - BETAS[0], 1 - BETAS[1], EPSILON)]
 
 
 @dataclass(frozen=True)
@@ -61,9 +62,11 @@ def _compiled_steps(step: AdamStep) -> list[Callable[[], None]]:
     from recon.splat.backend_cpu.simd import LANES
 
     tensors = (step.parameter, step.gradient, step.first, step.second)
-    flat = [tensor.detach().view(-1).numpy() for tensor in tensors]
-    sizes = np.tile(np.asarray(step.size, np.float32).reshape(-1), LANES)
+    flat = [tensor.detach().numpy().reshape(-1) for tensor in tensors]
+    if isinstance(step.size, Tensor):
+        sizes = np.tile(step.size.numpy().astype(np.float32).reshape(-1), LANES)
+    else:
+        sizes = np.full(LANES, step.size, np.float32)
     part = max(1, _ENTRIES_PER_CHUNK // len(sizes)) * len(sizes)
-    constants = [np.float32(constant) for constant in (1 - BETAS[0], 1 - BETAS[1], EPSILON)]
-    count = step.parameter.numel()
-    return [partial(adam, start, min(start + part, count), *flat, sizes, *constants) for start in range(0, count, part)]
+    count = flat[0].size
+    return [partial(adam, start, min(start + part, count), *flat, sizes, *_CONSTANTS) for start in range(0, count, part)]

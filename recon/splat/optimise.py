@@ -56,6 +56,8 @@ class SplatOptimiser:
         tensors = (tensor.detach().float() for tensor in gaussians.tensors())
         self._parameters = [tensor.clone(memory_format=torch.contiguous_format) for tensor in tensors]
         self._moments = [(torch.zeros_like(p), torch.zeros_like(p)) for p in self._parameters]
+        self._color_rates = torch.full(self._parameters[4].shape[1:], rates.sh_rest)
+        self._color_rates[:1] = rates.sh
 
     @property
     def gaussians(self) -> Gaussians:
@@ -77,8 +79,7 @@ class SplatOptimiser:
         progress = self._step / self._iterations
         rates = self._rates
         slow, fast = 0.1**progress, 0.01**progress
-        colors = torch.full(self._parameters[4].shape[1:], rates.sh_rest * slow)
-        colors[:1] = rates.sh * slow
+        colors = self._color_rates * slow
         sizes = (rates.means * fast, rates.quats * slow, rates.log_scales * slow, rates.logit_opacities * slow, colors)
         correction = math.sqrt(1 - BETAS[1] ** self._step) / (1 - BETAS[0] ** self._step)
         parts = zip(self._parameters, gradients, self._moments, sizes, strict=True)
