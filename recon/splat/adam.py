@@ -69,4 +69,5 @@ def _compiled_steps(step: AdamStep) -> list[Callable[[], None]]:
         sizes = np.full(LANES, step.size, np.float32)
     part = max(1, _ENTRIES_PER_CHUNK // len(sizes)) * len(sizes)
     count = flat[0].size
-    return [partial(adam, start, min(start + part, count), *flat, sizes, *_CONSTANTS) for start in range(0, count, part)]
+    bounds = [(start, min(start + part, count)) for start in range(0, count, part)]
+    return [partial(adam, *pair, *flat, sizes, *_CONSTANTS) for pair in bounds]

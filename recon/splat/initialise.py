@@ -15,6 +15,10 @@ from recon.splat.rotations import multiply_quats
 from recon.splat.volume import DepthView, SignedVolume, fuse_depth_views, visual_hull
 
 _FRONTALITY_POWER = 4
+_LEAST_TRUST = 1e-4
+_DARKEST = 0.02
+"""Colours of the first Gaussians: drawn ones are clamped at 0 and have no gradient there, so what begins as black stays
+black."""
 _DISSENT = 0.2
 _COVER = 0.7
 _NEIGHBOURS = 3
@@ -147,7 +151,7 @@ def initial_gaussians(
     points, normals = points[index], normals[index]
     jitter = (torch.rand(len(points), 3, generator=generator) - 0.5) * volume.spacing
     points = points + jitter - (jitter * normals).sum(-1, keepdim=True) * normals
-    colors = sample_colors(points, normals, frames)
+    colors = sample_colors(points, normals, frames).clamp_min(_DARKEST)
     width = math.sqrt(area / count) * 0.7
     gaussians = from_points(points, colors, width, opacity=0.5, sh_degree=sh_degree)
     facing = _facing(points, normals, frames)
@@ -202,16 +206,17 @@ def _facing(points: Tensor, normals: Tensor, frames: Sequence[Frame]) -> Tensor:
 
 
 def sample_colors(points: Tensor, normals: Tensor, frames: Sequence[Frame]) -> Tensor:
-    """(N, 3) colours averaged over the frames, mostly from those that look straight at the surface.
+    """(N, 3) colours averaged over the frames, mostly from those that look straight at the surface;
+    where none does, of what lies in the place in their pictures.
 
     Occlusion is ignored: on a hull, what faces a camera is nearly always what it sees.
     """
     total = torch.zeros(len(points), 3)
-    weight = torch.full((len(points), 1), 1e-6)
+    weight = torch.full((len(points), 1), 1e-9)
     for frame in frames:
         pixels, depth = frame.camera.project(points)
         toward = torch.nn.functional.normalize(frame.camera.centre - points, dim=-1)
-        frontality = (toward * normals).sum(-1).clamp_min(0) ** _FRONTALITY_POWER
+        frontality = _LEAST_TRUST + (toward * normals).sum(-1).clamp_min(0) ** _FRONTALITY_POWER
         sampled = _bilinear(frame.premultiplied(), pixels)
         trust = (frontality * (depth > 0))[:, None]
         total += trust * sampled[:, :3]
