@@ -22,13 +22,13 @@ _ZERO, _ONE, _TWO = np.float32(0), np.float32(1), np.float32(2)
 @kernel
 def pad_row(source, start, width, factor, padded, position, pitch):
     """A row of `source`, times a factor, into a row with margins."""
-    # Entry by entry: rows assigned to rows take Numba two seconds to compile.
-    for column in range(MARGIN):
-        padded[position + column] = _ZERO
-    for column in range(width):
+    for column in range(0, pitch, LANES):
+        store(padded, position + column, splat(_ZERO))
+    whole = width // LANES * LANES
+    for column in range(0, whole, LANES):
+        store(padded, position + MARGIN + column, load(source, start + column) * factor)
+    for column in range(whole, width):
         padded[position + MARGIN + column] = source[start + column] * factor
-    for column in range(MARGIN + width, pitch):
-        padded[position + column] = _ZERO
 
 
 @kernel
@@ -42,12 +42,16 @@ def pad(source, height, width, factor, padded, pitch):
 def compose(colors, alpha, height, width, background, padded, pitch):
     """Colours (C * H * W,) over black, of coverage alpha (H * W,), over a background (C,) into rows with margins; one
     plane more holds alpha, ((C + 1) * H * pitch,)."""
-    channels = background.shape[0]
+    channels, whole = background.shape[0], width // LANES * LANES
     for c in range(channels):
         for row in range(height):
             start, position = row * width, (c * height + row) * pitch
             pad_row(colors, c * height * width + start, width, _ONE, padded, position, pitch)
-            for column in range(width):
+            for column in range(0, whole, LANES):
+                place = position + MARGIN + column
+                through = splat(_ONE) - load(alpha, start + column)
+                store(padded, place, fma(through, splat(background[c]), load(padded, place)))
+            for column in range(whole, width):
                 padded[position + MARGIN + column] += (_ONE - alpha[start + column]) * background[c]
     for row in range(height):
         pad_row(alpha, row * width, width, _ONE, padded, (channels * height + row) * pitch, pitch)
