@@ -50,8 +50,9 @@ class FitOptions:
     """Angle between drawn normals and the frames' own, where they have them."""
     consistency_weight: float = 0.05
     """Angle between drawn normals and those of the drawn depth."""
-    opacity_weight: float = 0.005
-    """Mean opacity: lets superfluous Gaussians fade, so that they can be moved."""
+    opacity_weight: float = 0.1
+    """Mean opacity, against the sum over all frames, so that few frames are trusted less. Lets superfluous Gaussians
+    fade, so that they can be moved."""
     renew_every: int = 50
     """Views between moving dead Gaussians and growing the scene."""
     max_scale: float = 0.15
@@ -111,7 +112,7 @@ FIT_PRESETS: dict[str, FitOptions] = {
         depth_weight=0.0,
         normal_weight=0.0,
         consistency_weight=0.0,
-        opacity_weight=0.003,
+        opacity_weight=0.1,
     ),
 }
 """The first three are for surfaces. "views" is for pictures from places where no camera stood: colour depends on the

@@ -15,7 +15,6 @@ from recon.splat.rotations import multiply_quats
 from recon.splat.volume import DepthView, SignedVolume, fuse_depth_views, visual_hull
 
 _FRONTALITY_POWER = 4
-_LEAST_TRUST = 1e-4
 _DARKEST = 0.02
 """Colours of the first Gaussians: drawn ones are clamped at 0 and have no gradient there, so what begins as black stays
 black."""
@@ -207,16 +206,16 @@ def _facing(points: Tensor, normals: Tensor, frames: Sequence[Frame]) -> Tensor:
 
 def sample_colors(points: Tensor, normals: Tensor, frames: Sequence[Frame]) -> Tensor:
     """(N, 3) colours averaged over the frames, mostly from those that look straight at the surface;
-    where none does, of what lies in the place in their pictures.
+    black where none does.
 
     Occlusion is ignored: on a hull, what faces a camera is nearly always what it sees.
     """
     total = torch.zeros(len(points), 3)
-    weight = torch.full((len(points), 1), 1e-9)
+    weight = torch.full((len(points), 1), 1e-6)
     for frame in frames:
         pixels, depth = frame.camera.project(points)
         toward = torch.nn.functional.normalize(frame.camera.centre - points, dim=-1)
-        frontality = _LEAST_TRUST + (toward * normals).sum(-1).clamp_min(0) ** _FRONTALITY_POWER
+        frontality = (toward * normals).sum(-1).clamp_min(0) ** _FRONTALITY_POWER
         sampled = _bilinear(frame.premultiplied(), pixels)
         trust = (frontality * (depth > 0))[:, None]
         total += trust * sampled[:, :3]

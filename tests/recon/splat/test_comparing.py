@@ -19,7 +19,7 @@ def test_steps_without_a_graph_are_those_of_autograd(size, views):
     frames = list(ball_capture(size=size))
     frames[1] = ball_capture(size=size - 9).frames[1]
     capture = Capture(tuple(frames))
-    options = replace(FIT_PRESETS["views"], opacity_weight=0.3, alpha_weight=0.4)
+    options = replace(FIT_PRESETS["views"], opacity_weight=3.0, alpha_weight=0.4)
     generator = torch.Generator().manual_seed(1)
     gaussians, *_ = random_scene(3, 200, 1, (size, size), 1, 3.5)
     optimiser = SplatOptimiser(gaussians, LearningRates(), 10, generator)
