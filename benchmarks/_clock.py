@@ -34,7 +34,8 @@ class Clock:
         self._process = subprocess.Popen(
             command,
             cwd=ROOT,
-            env=os.environ | dict.fromkeys(variables, str(threads)),
+            # Passive: threads of OpenMP that wait must not spin on the cores that the next contestant works on.
+            env=os.environ | dict.fromkeys(variables, str(threads)) | {"OMP_WAIT_POLICY": "PASSIVE"},
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             text=True,

@@ -15,9 +15,13 @@ from recon.splat.rotations import multiply_quats
 from recon.splat.volume import DepthView, SignedVolume, fuse_depth_views, visual_hull
 
 _FRONTALITY_POWER = 4
+_LEAST_TRUST = 1e-4
 _DARKEST = 0.02
 """Colours of the first Gaussians: drawn ones are clamped at 0 and have no gradient there, so what begins as black stays
 black."""
+_SHADE = 0.4
+"""Brightness of the first Gaussians where all frames see the surface edge-on. Some of it is in the shade, and some is a
+lid of the visual hull over a hollow, which should look wrong, so that it goes away."""
 _DISSENT = 0.2
 _COVER = 0.7
 _NEIGHBOURS = 3
@@ -150,10 +154,10 @@ def initial_gaussians(
     points, normals = points[index], normals[index]
     jitter = (torch.rand(len(points), 3, generator=generator) - 0.5) * volume.spacing
     points = points + jitter - (jitter * normals).sum(-1, keepdim=True) * normals
-    colors = sample_colors(points, normals, frames).clamp_min(_DARKEST)
-    width = math.sqrt(area / count) * 0.7
-    gaussians = from_points(points, colors, width, opacity=0.5, sh_degree=sh_degree)
     facing = _facing(points, normals, frames)
+    colors = sample_colors(points, normals, frames) * (_SHADE + (1 - _SHADE) * facing)[:, None]
+    width = math.sqrt(area / count) * 0.7
+    gaussians = from_points(points, colors.clamp_min(_DARKEST), width, opacity=0.5, sh_degree=sh_degree)
     gaussians.log_scales[:, 2] += (facing * thickness + (1 - facing) * thickness_edge_on).log()
     turn = 2 * math.pi * torch.rand(len(points), generator=generator)
     gaussians.quats.copy_(multiply_quats(_quats_from_z(normals), _quats_about_z(turn)))
@@ -206,16 +210,16 @@ def _facing(points: Tensor, normals: Tensor, frames: Sequence[Frame]) -> Tensor:
 
 def sample_colors(points: Tensor, normals: Tensor, frames: Sequence[Frame]) -> Tensor:
     """(N, 3) colours averaged over the frames, mostly from those that look straight at the surface;
-    black where none does.
+    where none does, of what lies in the place in their pictures.
 
     Occlusion is ignored: on a hull, what faces a camera is nearly always what it sees.
     """
     total = torch.zeros(len(points), 3)
-    weight = torch.full((len(points), 1), 1e-6)
+    weight = torch.full((len(points), 1), 1e-9)
     for frame in frames:
         pixels, depth = frame.camera.project(points)
         toward = torch.nn.functional.normalize(frame.camera.centre - points, dim=-1)
-        frontality = (toward * normals).sum(-1).clamp_min(0) ** _FRONTALITY_POWER
+        frontality = _LEAST_TRUST + (toward * normals).sum(-1).clamp_min(0) ** _FRONTALITY_POWER
         sampled = _bilinear(frame.premultiplied(), pixels)
         trust = (frontality * (depth > 0))[:, None]
         total += trust * sampled[:, :3]
