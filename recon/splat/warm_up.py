@@ -32,13 +32,13 @@ def warm_up(progress: Progress | None = None) -> None:
         progress: told about (steps done, steps in all).
     """
     helper = _helper()
-    steps = (*_first_half(), *_second_half())
-    for done, step in enumerate(steps, start=1):
-        if helper is not None and done == len(_first_half()) + 1:
+    first, second = _first_half(), _second_half()
+    for done, step in enumerate((*first, *second), start=1):
+        if helper is not None and done == len(first) + 1:
             helper.wait()  # if it failed, its half is compiled here
         step()
         if progress is not None:
-            progress(done, len(steps))
+            progress(done, len(first) + len(second))
 
 
 def _helper() -> subprocess.Popen[bytes] | None:

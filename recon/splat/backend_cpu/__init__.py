@@ -2,8 +2,8 @@
 
 The order of the files is the order of the stages: `projection`, `binning`, `compositing`, `compositing_backward`,
 `projection_backward`; the four but `binning` have a `_2d` version for flat Gaussians, and `shading` and `rotating` are
-what both kinds share. `drawing` calls them for one camera; `simd`, `layout`, `buffers` and `jit` are what they are
-written with.
+what both kinds share. `drawing` calls them for one camera; `simd`, `columns`, `layout`, `buffers` and `jit` are what
+they are written with.
 Import this package only when something is to be drawn: it loads Numba.
 """
 

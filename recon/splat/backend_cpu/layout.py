@@ -26,7 +26,8 @@ STATE = PITCH * TILE_HEIGHT + 32
 from one for a load of what was just stored into another, and waits."""
 
 RECORD = 16
-"""Floats of a screen record: the names below."""
+"""Floats of a screen record: the names below. The projections write it, and their derivatives read it, whole, in this
+order."""
 MEAN_X, MEAN_Y = 0, 1  # pixels
 ALONG, SLOPE, ACROSS = 2, 3, 4
 OPACITY = 5
@@ -51,7 +52,6 @@ g p², g dy, g p dy, g dy², then the gradients of the record's features in thei
 
 Of a disk: the sum of g, the gradients in DISK_X and DISK_Y, the sums of g w² times p², p dy and dy² over the pixels
 whose rays meet it, then those of the features, then those in TILT_X and TILT_Y, one spare."""
-PAIR_RED, PAIR_GREEN, PAIR_BLUE, PAIR_DEPTH, PAIR_NORMAL, PAIR_TILT = 6, 7, 8, 9, 10, 13
 
 FEATURES = 7  # red, green, blue, depth, normal
 COLORS = 3
