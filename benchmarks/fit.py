@@ -165,9 +165,10 @@ def _peer_curve(split: Split, program: Path, options: FitBenchmarkOptions) -> li
 
 
 def _start(capture: Capture, options: FitOptions, count: int) -> Gaussians:
-    """What a fit of ours starts from, with another count."""
+    """Where a fit of ours starts, and in which colours, with another count."""
     volume = initial_volume(capture.frames, options.grid)
-    return initial_gaussians(volume, capture.frames, count, torch.Generator().manual_seed(0))
+    generator, brightness = torch.Generator().manual_seed(0), options.initial_brightness_edge_on
+    return initial_gaussians(volume, capture.frames, count, generator, brightness_edge_on=brightness)
 
 
 def _announced(splits: Iterator[Split]) -> Iterator[Split]:

@@ -106,7 +106,7 @@ def by_autograd(
         terms, view = _compare(drawing, index, targets[index], background, corrections, options)
         losses.append(torch.stack(list(terms.values())).sum())
         views.append(view)
-    loss = torch.stack(losses).mean() + options.opacity_weight / len(targets) * gaussians.opacities.mean()
+    loss = torch.stack(losses).mean() + options.opacity_weight_of(len(targets)) * gaussians.opacities.mean()
     leaves = [*gaussians.tensors(), *unknowns]
     gradients = torch.autograd.grad(loss, leaves, allow_unused=True, materialize_grads=True)
     return Gradients(gradients[: -len(unknowns)], gradients[-len(unknowns) :], views)
@@ -145,7 +145,7 @@ def by_kernels(
             gradient.div_(len(looks))
     opacities = gaussians.opacities
     in_logits = opacities.addcmul_(opacities, opacities, value=-1)
-    gradients[3].add_(in_logits, alpha=options.opacity_weight / (len(targets) * max(1, len(gaussians))))
+    gradients[3].add_(in_logits, alpha=options.opacity_weight_of(len(targets)) / max(1, len(gaussians)))
     return Gradients(gradients, (), views)
 
 

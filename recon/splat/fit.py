@@ -98,6 +98,7 @@ def fit_scene(
             sh_degree=options.sh_degree,
             thickness=options.initial_thickness,
             thickness_edge_on=options.initial_thickness_edge_on,
+            brightness_edge_on=options.initial_brightness_edge_on,
         )
     steps = -(-options.iterations // options.views_per_step)
     optimiser = SplatOptimiser(start, options.rates, steps, generator)

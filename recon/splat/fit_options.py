@@ -8,6 +8,8 @@ from recon.splat.corrections import CorrectionOptions
 from recon.splat.initialise import THICKNESS
 from recon.splat.optimise import LearningRates
 
+_FEW_FRAMES = 16
+
 
 @dataclass(frozen=True)
 class FitOptions:
@@ -27,6 +29,9 @@ class FitOptions:
     initial_thickness_edge_on: float = THICKNESS
     """The same where all frames see the surface edge-on. Thin Gaussians cover it for them and leave holes in it for who
     looks from elsewhere, round ones do not."""
+    initial_brightness_edge_on: float = 1.0
+    """How bright the first Gaussians are there, against the pictures. Some of what frames see edge-on lies in shade,
+    some is a lid of the visual hull over a hollow, which should look wrong, so that it goes away."""
     max_gaussians: int = 12000
     """Gaussians at the end, at most."""
     pixels_per_gaussian: float = 4.0
@@ -51,8 +56,8 @@ class FitOptions:
     consistency_weight: float = 0.05
     """Angle between drawn normals and those of the drawn depth."""
     opacity_weight: float = 0.1
-    """Mean opacity, against the sum over all frames, so that few frames are trusted less. Lets superfluous Gaussians
-    fade, so that they can be moved."""
+    """Mean opacity, against the sum over all frames: the fewer there are, the more a Gaussian must show to stay. Lets
+    superfluous ones fade, so that they can be moved."""
     renew_every: int = 50
     """Views between moving dead Gaussians and growing the scene."""
     max_scale: float = 0.15
@@ -85,6 +90,11 @@ class FitOptions:
                 f"{self.iterations}, {self.initial_gaussians} and {self.max_gaussians}"
             )
 
+    def opacity_weight_of(self, frames: int) -> float:
+        """What mean opacity weighs against the comparison with one of so many frames. For fewer than 16 it grows
+        no further: surfaces would get holes."""
+        return self.opacity_weight / max(frames, _FEW_FRAMES)
+
     def limited(self, max_gaussians: int) -> FitOptions:
         """The same fit under another limit; it starts with fewer Gaussians where the limit asks for that."""
         return replace(self, max_gaussians=max_gaussians, initial_gaussians=min(self.initial_gaussians, max_gaussians))
@@ -101,6 +111,7 @@ FIT_PRESETS: dict[str, FitOptions] = {
         initial_gaussians=20000,
         initial_thickness=0.25,
         initial_thickness_edge_on=1.0,
+        initial_brightness_edge_on=0.4,
         max_gaussians=40000,
         pixels_per_gaussian=16.0,
         max_size=256,

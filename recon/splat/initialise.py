@@ -19,9 +19,6 @@ _LEAST_TRUST = 1e-4
 _DARKEST = 0.02
 """Colours of the first Gaussians: drawn ones are clamped at 0 and have no gradient there, so what begins as black stays
 black."""
-_SHADE = 0.4
-"""Brightness of the first Gaussians where all frames see the surface edge-on. Some of it is in the shade, and some is a
-lid of the visual hull over a hollow, which should look wrong, so that it goes away."""
 _DISSENT = 0.2
 _COVER = 0.7
 _NEIGHBOURS = 3
@@ -128,6 +125,7 @@ def initial_gaussians(
     sh_degree: int = 0,
     thickness: float = THICKNESS,
     thickness_edge_on: float = THICKNESS,
+    brightness_edge_on: float = 1.0,
 ) -> Gaussians:
     """`count` Gaussians spread over the volume's surface, coloured by the frames that see them from the front.
 
@@ -139,6 +137,7 @@ def initial_gaussians(
         sh_degree: room for view-dependent colour.
         thickness: along the surface's normal, against the width, where some frame looks straight at the surface.
         thickness_edge_on: the same where all frames see the surface edge-on; between the two, by the largest cosine.
+        brightness_edge_on: factor on the colours there.
 
     Raises:
         ValueError: if the volume has no surface.
@@ -155,7 +154,7 @@ def initial_gaussians(
     jitter = (torch.rand(len(points), 3, generator=generator) - 0.5) * volume.spacing
     points = points + jitter - (jitter * normals).sum(-1, keepdim=True) * normals
     facing = _facing(points, normals, frames)
-    colors = sample_colors(points, normals, frames) * (_SHADE + (1 - _SHADE) * facing)[:, None]
+    colors = sample_colors(points, normals, frames) * (facing + (1 - facing) * brightness_edge_on)[:, None]
     width = math.sqrt(area / count) * 0.7
     gaussians = from_points(points, colors.clamp_min(_DARKEST), width, opacity=0.5, sh_degree=sh_degree)
     gaussians.log_scales[:, 2] += (facing * thickness + (1 - facing) * thickness_edge_on).log()
