@@ -17,9 +17,11 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import filelock
 import numba
 
 _PACKAGE = Path(__file__).resolve().parent
+_PATIENCE = 30.0  # seconds
 _SOURCES = ("_jit.py", "splat/backend_torch*.py", "splat/backend_cpu/*.py", "*/_*kernels.py")
 
 
@@ -35,10 +37,30 @@ def compiled(*, cached: bool = True, **options: Any) -> Callable[[Callable[..., 
         folder = cache_folder() if cached else None
         if folder is not None:
             with contextlib.suppress(RuntimeError), _numba_caches_in(folder):  # it cannot write there after all
-                return numba.njit(cache=True, nogil=True, **options)(function)
+                return _saved_alone(numba.njit(cache=True, nogil=True, **options)(function), folder)
         return numba.njit(nogil=True, **options)(function)
 
     return decorate
+
+
+def _saved_alone(dispatcher: Any, folder: Path) -> Any:
+    """The function, whose compiled versions are saved under a lock.
+
+    Numba reads a function's index, chooses a file by it, writes the index and then the file. Two processes that do so
+    at once with two versions of a function can leave an index that names one and a file that holds the other.
+    """
+    file = getattr(dispatcher._cache, "_cache_file", None)
+    if file is not None:
+        save = file.save
+
+        def save_alone(key: Any, data: Any) -> None:
+            # Not saved where it cannot be locked: the next process compiles again.
+            cannot = OSError, NotImplementedError, filelock.Timeout
+            with contextlib.suppress(*cannot), filelock.FileLock(folder / "saving.lock", timeout=_PATIENCE):
+                save(key, data)
+
+        file.save = save_alone
+    return dispatcher
 
 
 @functools.cache

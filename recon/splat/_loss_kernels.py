@@ -74,8 +74,9 @@ def compare_masks(
     """Returns the masks' loss."""
     channels, plane = background.shape[0], height * pitch
     share, nothing = np.float32(channels), splat(_ZERO)
-    total = nothing
+    total = 0.0
     for row in range(height):
+        row_total = nothing
         for column in range(MARGIN, pitch - MARGIN, LANES):
             o = row * pitch + column
             through, difference = nothing, nothing
@@ -90,8 +91,9 @@ def compare_masks(
             store(by_color, o, through)
             store(by_mask, o, where_greater(off, nothing, slope, falling))
             store(residual, o, difference / share + magnitude * mask_weight)
-            total = total + slope * magnitude
-    return sum_lanes(total)
+            row_total = row_total + slope * magnitude
+        total += sum_lanes(row_total)
+    return total
 
 
 @kernel

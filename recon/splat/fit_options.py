@@ -123,7 +123,6 @@ FIT_PRESETS: dict[str, FitOptions] = {
         depth_weight=0.0,
         normal_weight=0.0,
         consistency_weight=0.0,
-        opacity_weight=0.1,
     ),
 }
 """The first three are for surfaces. "views" is for pictures from places where no camera stood: colour depends on the

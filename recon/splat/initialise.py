@@ -185,7 +185,7 @@ def initial_from_points(points: Tensor, colors: Tensor, *, sh_degree: int = 0) -
     places = points.numpy()
     gaps = cKDTree(places).query(places, _NEIGHBOURS + 1)[0][:, 1:]
     widths = torch.from_numpy(gaps).square().mean(1).sqrt().clamp_min(1e-5)
-    return from_points(points, colors, widths.to(points), sh_degree=sh_degree)
+    return from_points(points, colors.clamp_min(_DARKEST), widths.to(points), sh_degree=sh_degree)
 
 
 def _seen(points: Tensor, frames: Sequence[Frame]) -> Tensor:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import subprocess
 import sys
@@ -19,11 +20,13 @@ from recon.splat.volume import DepthView, fuse_depth_views, visual_hull
 Progress = Callable[[int, int], None]
 _SIZE = 8
 _GRID = 32
+_PATIENCE = 60.0  # seconds
 _CAMERAS = [orbit_camera(turn, 0.0, 0.6, _SIZE, _SIZE) for turn in (0.0, 1.6)]
 
 
 def warm_up(progress: Progress | None = None) -> None:
-    """Compiles the `cpu` backend's kernels, or loads them where an earlier process left them on disk.
+    """Compiles the `cpu` backend's kernels for fits and for ellipsoids, or loads them where an earlier process left
+    them on disk.
 
     Each kernel is called once on next to nothing. Without this, the first calls of `rasterize` do the same unasked, and
     more slowly: here a second process, where there is a core for it, compiles half of the kernels.
@@ -31,24 +34,33 @@ def warm_up(progress: Progress | None = None) -> None:
     Args:
         progress: told about (steps done, steps in all).
     """
-    helper = _helper()
     first, second = _first_half(), _second_half()
-    for done, step in enumerate((*first, *second), start=1):
-        if helper is not None and done == len(first) + 1:
-            helper.wait()  # if it failed, its half is compiled here
-        step()
-        if progress is not None:
-            progress(done, len(first) + len(second))
+    helper = _helper()
+    try:
+        for done, step in enumerate((*first, *second), start=1):
+            if helper is not None and done == len(first) + 1:
+                # Where it failed or hangs, its half is compiled here.
+                with contextlib.suppress(subprocess.TimeoutExpired):
+                    helper.wait(timeout=_PATIENCE)
+            step()
+            if progress is not None:
+                progress(done, len(first) + len(second))
+    finally:
+        if helper is not None:
+            helper.kill()
+            helper.wait()
 
 
 def _helper() -> subprocess.Popen[bytes] | None:
     """A process that compiles the second half, where nothing has been kept on disk yet."""
     from recon.splat.backend_cpu.jit import all_threads, nothing_is_kept
 
-    if all_threads() == 1 or not nothing_is_kept():
+    frozen = getattr(sys, "frozen", False)  # then the executable is not Python's
+    if all_threads() == 1 or not sys.executable or frozen or not nothing_is_kept():
         return None
     variables = os.environ | {"PYTHONPATH": os.pathsep.join(sys.path)}
-    command = [sys.executable, "-c", "from recon.splat import warm_up; warm_up.compile_second_half()"]
+    # -P: not from the folder that the caller happens to be in.
+    command = [sys.executable, "-P", "-c", "from recon.splat import warm_up; warm_up.compile_second_half()"]
     try:
         return subprocess.Popen(command, env=variables, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     except OSError:
@@ -63,7 +75,7 @@ def compile_second_half() -> None:
 
 def _first_half() -> list[Callable[[], None]]:
     points = torch.linspace(-0.3, 0.3, 3).repeat(3, 1).T
-    gaussians = from_points(points, torch.rand(3, 3), 0.1, opacity=0.5).map(lambda t: t.requires_grad_())
+    gaussians = from_points(points, torch.full((3, 3), 0.5), 0.1, opacity=0.5).map(lambda t: t.requires_grad_())
     drawn: list[Picture] = []
 
     def draw() -> None:

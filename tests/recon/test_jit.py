@@ -7,7 +7,12 @@ import re
 import shutil
 import subprocess
 import sys
+import threading
 
+import filelock
+import numba
+
+from recon import _jit
 from tests.shared_data import ROOT
 
 IMPORT_AND_CALL = """
@@ -58,3 +63,28 @@ def test_a_change_in_what_kernels_inline_compiles_them_anew(tmp_path):
     layout = tmp_path / "recon" / "splat" / "backend_cpu" / "layout.py"
     layout.write_text(layout.read_text().replace("TILE_HEIGHT = 16", "TILE_HEIGHT = 8"))
     assert folder() != before
+
+
+def test_kernels_are_saved_by_one_process_at_a_time(tmp_path, monkeypatch):
+    """Two that save versions of one function at once could swap them."""
+    monkeypatch.setattr(numba.config, "CACHE_DIR", str(tmp_path))
+    _jit.cache_folder.cache_clear()
+    try:
+        folder = _jit.cache_folder()
+        assert folder is not None
+        double = _jit.compiled()(_double)
+    finally:
+        _jit.cache_folder.cache_clear()
+    lock = filelock.FileLock(folder / "saving.lock")
+    worker = threading.Thread(target=double, args=(1.0,))
+    with lock:
+        worker.start()
+        worker.join(5)
+        assert worker.is_alive()
+        assert not list(folder.rglob("*.nbi"))
+    worker.join(30)
+    assert list(folder.rglob("*.nbi"))
+
+
+def _double(x):
+    return x + x

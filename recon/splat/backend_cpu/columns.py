@@ -5,6 +5,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
 from llvmlite import ir
 from numba import types
 from numba.extending import intrinsic
@@ -191,20 +192,29 @@ def add_rows(typing_context, array, first, stride, column, value):
     return types.void(array, first, stride, column, vector), build
 
 
-def _reader(stride: int, columns: Any) -> Any:
-    @kernel
-    def read(table, first, room):
-        if (first + LANES) * stride <= table.shape[0]:
-            return columns(table, first * stride)
-        last = table.shape[0] // stride - 1
-        for lane in range(LANES):
-            for column in range(stride):
-                room[lane * stride + column] = table[min(first + lane, last) * stride + column]
-        return columns(room, 0)
-
-    return read
+@kernel
+def _copy_tail(table, first, stride, room):
+    """The rows from `first` on into a room of LANES rows, the last one again instead of those behind it."""
+    last = table.shape[0] // stride - 1
+    for lane in range(LANES):
+        for column in range(stride):
+            room[lane * stride + column] = table[min(first + lane, last) * stride + column]
 
 
-read_3, read_4 = _reader(3, columns_3), _reader(4, columns_4)
-"""The columns of rows first..first + LANES of a table, with the last row instead of those behind it; `room` holds LANES
-rows."""
+@kernel
+def read_3(table, first, room):
+    """The columns of rows first..first + LANES of a table of three columns, with the last row instead of those behind
+    it; `room` holds LANES rows."""
+    if (first + LANES) * 3 <= table.shape[0]:
+        return columns_3(table, first * 3)
+    _copy_tail(table, first, np.int64(3), room)
+    return columns_3(room, np.int64(0))
+
+
+@kernel
+def read_4(table, first, room):
+    """The same of four columns."""
+    if (first + LANES) * 4 <= table.shape[0]:
+        return columns_4(table, first * 4)
+    _copy_tail(table, first, np.int64(4), room)
+    return columns_4(room, np.int64(0))

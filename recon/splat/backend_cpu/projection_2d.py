@@ -49,7 +49,7 @@ where only the low-pass filter shows."""
 @kernel
 def scale(log_scale):
     """Standard deviations from natural logarithms, never so small that their powers vanish."""
-    return exp2(maximum(log_scale * _LOG2E, splat(_THINNEST)))
+    return exp2(maximum(splat(_THINNEST), log_scale * _LOG2E))  # in this order NaN stays NaN
 
 
 @kernel

@@ -317,11 +317,12 @@ def _exp2(builder: Any, x: Any, coefficients: tuple[float, ...]) -> Any:
 
 @intrinsic
 def exp2(typing_context, x):
-    """2**x to 2e-7, relative; x is clamped to [-126, 127]."""
+    """2**x to 2e-7, relative; x is clamped to [-126, 127]. NaN of NaN."""
 
     def build(context, builder, signature, args):
         x = _choose(builder, ">", args[0], constant(-126.0), args[0], constant(-126.0))
-        return _exp2(builder, _choose(builder, "<", x, constant(127.0), x, constant(127.0)), _EXP2)
+        value = _exp2(builder, _choose(builder, "<", x, constant(127.0), x, constant(127.0)), _EXP2)
+        return builder.select(builder.fcmp_unordered("uno", args[0], args[0]), args[0], value)
 
     return vector(vector), build
 

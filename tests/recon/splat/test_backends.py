@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import importlib.util
+import math
 
 import pytest
 import torch
@@ -269,15 +270,21 @@ def test_one_backward_pass_may_follow_another():
 
 @pytest.mark.parametrize("value", [float("nan"), float("inf"), -float("inf"), 1e30])
 @pytest.mark.parametrize("field", range(5))
-def test_cpu_leaves_out_gaussians_that_are_not_finite(value, field):
+@pytest.mark.parametrize("primitive", ["3d", "2d"])
+def test_cpu_leaves_out_gaussians_that_are_not_finite(value, field, primitive):
     gaussians, viewmats, intrinsics = random_scene(4, 20, 1, (24, 24), 1, 3.0)
     tensors = [tensor.clone() for tensor in gaussians.tensors()]
     tensors[field][7] = value
     leaves = [tensor.requires_grad_() for tensor in tensors]
-    drawn = rasterize(Gaussians(*leaves), (viewmats, intrinsics, 24, 24), backend="cpu")
+    views = (viewmats, intrinsics, 24, 24)
+    drawn = rasterize(Gaussians(*leaves), views, backend="cpu", primitive=primitive)
     drawn.alpha.sum().backward()
     assert torch.isfinite(drawn.alpha).all()
     assert all(leaf.grad is not None and torch.isfinite(leaf.grad).all() for leaf in leaves)
+    if math.isnan(value):
+        without = rasterize(gaussians.select(torch.arange(20) != 7), views, backend="cpu", primitive=primitive)
+        assert torch.equal(drawn.rgb, without.rgb)
+        assert torch.equal(drawn.alpha, without.alpha)
 
 
 def test_an_empty_scene_is_all_background():

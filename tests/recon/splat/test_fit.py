@@ -326,7 +326,10 @@ def test_steps_of_tensors_that_differ_in_shape_are_refused():
         adam_steps([AdamStep(values, values[:4], values.clone(), values.clone(), 0.1)])
 
 
-@pytest.mark.parametrize("option", ["renew_every", "pixels_per_gaussian", "max_size", "grid", "initial_thickness"])
+@pytest.mark.parametrize(
+    "option",
+    ["renew_every", "pixels_per_gaussian", "max_size", "grid", "initial_thickness", "initial_thickness_edge_on"],
+)
 def test_options_of_nothing_are_refused(option):
     with pytest.raises(ValueError, match=option):
         FitOptions(**{option: 0})  # type: ignore[arg-type]

@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import os
+import shutil
 import subprocess
 import sys
 
+import pytest
+
+from recon.splat.backend_cpu import jit
 from recon.splat.warm_up import warm_up
 from tests.shared_data import ROOT
 
@@ -43,3 +47,13 @@ def test_a_second_process_compiles_half_and_the_next_start_nothing(tmp_path):
     assert {"project", "project_backward", "find_pairs"} <= cold
     assert not cold & {"compare", "compare_masks", "gather_gradient", "adam", "vote_depth", "vote_silhouette"}
     assert not compiled()
+
+
+@pytest.mark.parametrize("executable", ["", "false"])
+def test_without_a_helper_that_works_one_process_compiles_all(executable, monkeypatch):
+    monkeypatch.setattr(jit, "nothing_is_kept", lambda: True)
+    monkeypatch.setattr(jit, "all_threads", lambda: 2)
+    monkeypatch.setattr(sys, "executable", executable and shutil.which(executable))
+    heard = []
+    warm_up(lambda done, total: heard.append(done))
+    assert heard == [1, 2, 3, 4, 5]
