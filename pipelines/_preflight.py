@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 PACKAGES = (
     "torch", "numpy", "scipy", "numba", "PIL", "cv2", "skimage", "av", "safetensors", "kornia", "diffusers",
-    "huggingface_hub", "trimesh", "xatlas", "tyro", "rich",
+    "huggingface_hub", "trimesh", "xatlas", "tyro", "rich", "filelock",
 )  # fmt: skip
 """What the commands import; Open3D, which may need help, apart. Imported, because compiled ones can be installed and
 still not load."""
