@@ -202,9 +202,14 @@ def _facing(points: Tensor, normals: Tensor, frames: Sequence[Frame]) -> Tensor:
     """(N,) the largest cosine between a surface's normal and the way to a camera, 0 where it faces none."""
     largest = torch.zeros(len(points))
     for frame in frames:
-        toward = torch.nn.functional.normalize(frame.camera.centre - points, dim=-1)
-        largest = torch.maximum(largest, (toward * normals).sum(-1))
+        largest = torch.maximum(largest, _cosine(points, normals, frame))
     return largest.clamp(max=1)
+
+
+def _cosine(points: Tensor, normals: Tensor, frame: Frame) -> Tensor:
+    """(N,) between a surface's normal and the way to a frame's camera."""
+    toward = torch.nn.functional.normalize(frame.camera.centre - points, dim=-1)
+    return (toward * normals).sum(-1)
 
 
 def sample_colors(points: Tensor, normals: Tensor, frames: Sequence[Frame]) -> Tensor:
@@ -217,8 +222,7 @@ def sample_colors(points: Tensor, normals: Tensor, frames: Sequence[Frame]) -> T
     weight = torch.full((len(points), 1), 1e-9)
     for frame in frames:
         pixels, depth = frame.camera.project(points)
-        toward = torch.nn.functional.normalize(frame.camera.centre - points, dim=-1)
-        frontality = _LEAST_TRUST + (toward * normals).sum(-1).clamp_min(0) ** _FRONTALITY_POWER
+        frontality = _LEAST_TRUST + _cosine(points, normals, frame).clamp_min(0) ** _FRONTALITY_POWER
         sampled = _bilinear(frame.premultiplied(), pixels)
         trust = (frontality * (depth > 0))[:, None]
         total += trust * sampled[:, :3]

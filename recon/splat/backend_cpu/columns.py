@@ -193,6 +193,13 @@ def add_rows(typing_context, array, first, stride, column, value):
 
 
 @kernel
+def number_rows(first, last, rows):
+    """Writes the numbers of LANES rows from `first` on, with the last one instead of those behind it."""
+    for lane in range(LANES):
+        rows[lane] = min(first + lane, last)
+
+
+@kernel
 def _copy_tail(table, first, stride, room):
     """The rows from `first` on into a room of LANES rows, the last one again instead of those behind it."""
     last = table.shape[0] // stride - 1

@@ -15,7 +15,7 @@ import math
 
 import numpy as np
 
-from recon.splat.backend_cpu.columns import gather, read_3, read_4, set_columns_16
+from recon.splat.backend_cpu.columns import gather, number_rows, read_3, read_4, set_columns_16
 from recon.splat.backend_cpu.jit import kernel
 from recon.splat.backend_cpu.layout import DISK_RECORD, DISK_X
 from recon.splat.backend_cpu.projection import LARGEST, LOG_MIN_ALPHA, REACH_SLACK, WIDEST, times
@@ -78,8 +78,7 @@ def project(
     rows = np.empty(LANES, np.int64)
     last = log_scales.shape[0] // 3 - 1
     for block in range(start, stop, LANES):
-        for lane in range(LANES):
-            rows[lane] = min(block + lane, last)
+        number_rows(block, last, rows)
         mx, my, mz = read_3(means, block, room)
         x = times(r00, r01, r02, mx, my, mz) + t0
         y = times(r10, r11, r12, mx, my, mz) + t1

@@ -5,7 +5,15 @@ from __future__ import annotations
 
 import numpy as np
 
-from recon.splat.backend_cpu.columns import add_columns_3, add_columns_4, add_valid, columns_16, read_3, read_4
+from recon.splat.backend_cpu.columns import (
+    add_columns_3,
+    add_columns_4,
+    add_valid,
+    columns_16,
+    number_rows,
+    read_3,
+    read_4,
+)
 from recon.splat.backend_cpu.jit import kernel
 from recon.splat.backend_cpu.layout import CAMERA, DISK_RECORD, PAIR
 from recon.splat.backend_cpu.projection import times
@@ -64,8 +72,7 @@ def project_backward(
             clear(block, count, means_grad, quats_grad, log_scales_grad, logits_grad, sh_grad)
         if not sum_pairs(block, stop, starts, counts, pair_grads, found, g):
             continue
-        for lane in range(LANES):
-            rows[lane] = min(block + lane, last)
+        number_rows(block, last, rows)
         valid = load(found, 0)
         (
             g_1,
@@ -93,9 +100,8 @@ def project_backward(
         y = times(r10, r11, r12, mx, my, mz) + t1
         z = times(r20, r21, r22, mx, my, mz) + t2
         dx, dy, dz = mx - camera[16], my - camera[17], mz - camera[18]
-        g_red = where_greater(red, nothing, g_red, nothing)
-        g_green, g_blue = where_greater(green, nothing, g_green, nothing), where_greater(blue, nothing, g_blue, nothing)
-        e0, e1, e2 = shade_backward(block, rows, valid, sh, count, dx, dy, dz, values, g_red, g_green, g_blue, sh_grad)
+        shown, wanted = (red, green, blue), (g_red, g_green, g_blue)
+        e0, e1, e2 = shade_backward(block, rows, valid, sh, count, dx, dy, dz, values, shown, wanted, sh_grad)
         add_valid(out, LANES * 16, valid, nothing - e0)
         add_valid(out, LANES * 17, valid, nothing - e1)
         add_valid(out, LANES * 18, valid, nothing - e2)

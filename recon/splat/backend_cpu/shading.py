@@ -59,13 +59,15 @@ def shade_backward(
     dy,
     dz,
     values,
-    g_red,  # gradients of the colours
-    g_green,
-    g_blue,
+    colors,  # (red, green, blue) as drawn
+    gradients,  # in these three
     sh_grad,  # added to, where `valid` > 0
 ):
     """Adds the gradients of the harmonics; returns those in (dx, dy, dz)."""
     nothing = splat(_ZERO)
+    (red, green, blue), (g_red, g_green, g_blue) = colors, gradients
+    g_red = where_greater(red, nothing, g_red, nothing)
+    g_green, g_blue = where_greater(green, nothing, g_green, nothing), where_greater(blue, nothing, g_blue, nothing)
     near = splat(_ONE) / square_root(dot(dx, dy, dz, dx, dy, dz))
     dx, dy, dz = dx * near, dy * near, dz * near
     harmonics.basis(count, dx, dy, dz, values)
