@@ -17,6 +17,7 @@ import math
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+from torch.utils.checkpoint import checkpoint
 
 from gen.gauge import CHANNELS, MODALITIES
 from gen.options import OrbitConfig
@@ -25,13 +26,18 @@ RAY_CHANNELS = 6
 
 
 class OrbitTransformer(nn.Module):
-    """See the module's text. Shapes: B scenes, F frames, H x W pixels, 8 channels as in `gen.gauge.encode`."""
+    """See the module's text. Shapes: B scenes, F frames, H x W pixels, 8 channels as in `gen.gauge.encode`.
+
+    Attributes:
+        recompute: keep only what enters each block, and compute the rest again on the way back (Chen et al. 2016).
+    """
 
     def __init__(self, config: OrbitConfig) -> None:
         super().__init__()
         if config.width % config.heads or (config.width // config.heads) % 4:
             raise ValueError(f"width {config.width} must be a multiple of 4 x heads {config.heads}")
         self.patch_size = config.patch_size
+        self.recompute = False
         pixels = config.patch_size**2
         self.embed = nn.Linear(pixels * CHANNELS, config.width)
         self.embed_rays = nn.Linear(pixels * RAY_CHANNELS, config.width, bias=False)
@@ -93,7 +99,11 @@ class OrbitTransformer(nn.Module):
 
         skips: list[Tensor] = []
         for block in self.blocks:
-            x = block(x, modulation, rotary, skips.pop() if block.skip is not None else None)
+            skip = skips.pop() if block.skip is not None else None
+            if self.recompute and torch.is_grad_enabled():
+                x = checkpoint(block, x, modulation, rotary, skip, use_reentrant=False)
+            else:
+                x = block(x, modulation, rotary, skip)
             if len(skips) < len(self.blocks) // 2 and block.skip is None:
                 skips.append(x)
 

@@ -50,7 +50,9 @@ class TrainOptions:
     steps: int = 20_000
     """Optimiser steps in all."""
     frames_per_step: int = 96
-    """Frames in a batch; the number of scenes follows from the number of frames a scene."""
+    """Frames in a batch of each process; the number of scenes follows from the number of frames a scene."""
+    accumulate: int = 1
+    """Batches whose gradients are added up before each step."""
     lr: float = 1.5e-3
     """Peak learning rate, in AdamW's scale."""
     warmup: int = 200
@@ -69,6 +71,10 @@ class TrainOptions:
     """Arithmetic of the network; auto is bf16 on GPUs and fp32 on CPUs. Weights stay fp32."""
     compile: bool = False
     """Compile the network with torch.compile (needs a C++ compiler on CPUs)."""
+    recompute: bool = False
+    """Recompute the blocks' activations on the way back instead of keeping them: less memory, a third more work."""
+    tensorboard: bool = False
+    """Also log the loss for TensorBoard, below the run's folder."""
     save_every: int = 500
     """Steps between checkpoints."""
 
@@ -77,6 +83,7 @@ class TrainOptions:
             "size": (1, math.inf),
             "steps": (1, math.inf),
             "frames_per_step": (1, math.inf),
+            "accumulate": (1, math.inf),
             "lr": (1e-9, 1.0),
             "warmup": (0, math.inf),
             "decay": (0.0, 1.0),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -15,7 +16,8 @@ from pipelines._command import run_command
 
 @dataclass(frozen=True)
 class TrainCommand:
-    """Trains the orbit model. Run it again with the same options to go on where it was stopped."""
+    """Trains the orbit model. Run it again with the same options to go on where it was stopped. On several processes or
+    GPUs: torchrun --nproc_per_node N -m pipelines.train ..., with ACCELERATE_USE_CPU=true for processors."""
 
     dataset: Annotated[Path, tyro.conf.Positional]
     """Folder made by pipelines.render_dataset from objects that may be trained on."""
@@ -37,10 +39,11 @@ def run(command: TrainCommand) -> None:
     from gen.train import train
 
     dataset = OrbitDataset(command.dataset)
-    if dataset.exclusion == "none":
+    leads = os.environ.get("RANK", "0") == "0"  # as torchrun numbers its processes
+    if leads and dataset.exclusion == "none":
         print("warning: this dataset was rendered without an exclusion list; no evaluation object may be in it")
     columns = (TextColumn("{task.fields[state]}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    with Progress(*columns) as bar:
+    with Progress(*columns, disable=not leads) as bar:
         task = bar.add_task("train", total=command.train.steps, state="starting")
         train(
             dataset,
@@ -48,6 +51,8 @@ def run(command: TrainCommand) -> None:
             command.train,
             report=lambda step, loss: bar.update(task, completed=step + 1, state=f"loss {loss:.3f}"),
         )
+    if not leads:
+        return
     try:
         from gen.weights import save_pipeline
 

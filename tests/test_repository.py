@@ -115,6 +115,7 @@ def test_no_tracked_text_names_a_path_of_somebody_s_machine():
 def test_the_model_trains_on_a_bare_pytorch_machine(tmp_path: Path):
     data = render_solids(tmp_path, size=16, views=12).folder
     code = """
+import importlib.util
 import sys
 from pathlib import Path
 
@@ -124,9 +125,11 @@ class Blocked:
             raise ModuleNotFoundError(f"{name} is not on a bare machine", name=name)
 
 BLOCKED = {
-    "open3d", "viser", "rich", "tyro", "cv2", "trimesh", "xatlas", "kornia", "skimage", "av", "numba", "llvmlite",
-    "diffusers", "huggingface_hub", "scipy", "PIL", "transformers", "accelerate",
+    "open3d", "viser", "rich", "tyro", "trimesh", "xatlas", "kornia", "skimage", "av", "numba", "llvmlite",
+    "diffusers", "scipy", "PIL", "transformers", "tensorboard",
 }
+found = importlib.util.find_spec
+importlib.util.find_spec = lambda name, *rest: None if name.split(".")[0] in BLOCKED else found(name, *rest)
 sys.meta_path.insert(0, Blocked())
 from gen.data.dataset import OrbitDataset
 from gen.options import OrbitConfig, TrainOptions

@@ -1,5 +1,5 @@
-import json
 import shutil
+import sys
 from dataclasses import replace
 from pathlib import Path
 
@@ -9,8 +9,9 @@ import torch
 
 from gen.data.batch import draw_batch
 from gen.muon import Muon, orthogonalise
+from gen.objective import draw_noise_levels
 from gen.options import OrbitConfig, TrainOptions
-from gen.train import draw_noise_levels, learning_rate_factor, train
+from gen.train import learning_rate_factor, train
 from gen.weights import load_pipeline, save_pipeline
 from recon.capture import Camera
 from tests.gen.small import CONFIG, render_solids
@@ -70,15 +71,6 @@ def test_a_run_on_another_dataset_is_refused(finished, tmp_path):
         go_on(other, run)
 
 
-def test_a_run_that_does_not_say_its_dataset_goes_on(dataset, finished, tmp_path):
-    run = shutil.copytree(finished, tmp_path / "run")
-    config = json.loads((run / "config.json").read_text())
-    del config["dataset"]
-    (run / "config.json").write_text(json.dumps(config))
-    go_on(dataset, run)
-    assert len((run / "loss.csv").read_text().splitlines()) == 6
-
-
 def test_what_a_kill_left_of_a_line_is_not_a_line(dataset, finished, tmp_path):
     whole, torn = (shutil.copytree(finished, tmp_path / name) for name in ("whole", "torn"))
     with (torn / "loss.csv").open("a") as log:
@@ -135,6 +127,39 @@ def test_options_out_of_range_are_refused_by_name(wrong):
 def test_a_network_of_nothing_is_refused(name):
     with pytest.raises(ValueError, match=name.replace("_", "-")):
         OrbitConfig(**{name: 0})
+
+
+def test_recomputing_activations_changes_nothing(dataset, tmp_path):
+    plain, again = [], []
+    train(dataset, tmp_path / "plain", OPTIONS, lambda step, loss: plain.append(loss))
+    train(dataset, tmp_path / "again", replace(OPTIONS, recompute=True), lambda step, loss: again.append(loss))
+    assert again == pytest.approx(plain, rel=1e-5)
+
+
+def test_batches_add_up(dataset, tmp_path):
+    """What two batches say together is the mean of what they say alone, before anything is learnt."""
+    both, first = [], []
+    train(dataset, tmp_path / "both", replace(OPTIONS, steps=1, accumulate=2), lambda step, loss: both.append(loss))
+    train(dataset, tmp_path / "first", replace(OPTIONS, steps=1), lambda step, loss: first.append(loss))
+    assert both[0] != first[0]
+    with pytest.raises(ValueError, match="1 batches a step and this one has 2"):
+        train(dataset, tmp_path / "first", replace(OPTIONS, accumulate=2))
+
+
+def test_the_loss_goes_to_tensorboard(dataset, tmp_path):
+    train(dataset, tmp_path / "run", replace(OPTIONS, steps=2, tensorboard=True))
+    assert list((tmp_path / "run" / "tensorboard").rglob("events.out.tfevents.*"))
+
+
+@pytest.mark.parametrize("asked", ["accelerate", "TensorBoard"])
+def test_a_missing_extra_is_named(dataset, tmp_path, monkeypatch, asked):
+    if asked == "accelerate":
+        monkeypatch.setitem(sys.modules, "accelerate", None)
+    else:
+        monkeypatch.setattr("gen.train.find_spec", lambda name: None)
+    with pytest.raises(ValueError, match=rf"{asked}.*turnabout\[train\]"):
+        train(dataset, tmp_path / "run", replace(OPTIONS, tensorboard=asked == "TensorBoard"))
+    assert not (tmp_path / "run").exists()
 
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="needs a machine without CUDA")
