@@ -13,19 +13,19 @@ from typing import Annotated, Any
 
 import tyro
 
-from benchmarks import fit, rasterize
+from benchmarks import fit, rasterize, train
 from benchmarks._protocol import BenchmarkError
 from pipelines._command import run_command
 
-_TABLES = {"rasterize": rasterize.markdown, "fit": fit.markdown}
+_TABLES = {"rasterize": rasterize.markdown, "fit": fit.markdown, "train": train.markdown}
 
 
 @dataclass(frozen=True)
 class TableOptions:
-    """Show saved results of the splatting benchmarks."""
+    """Show saved results of the benchmarks of speed."""
 
     files: Annotated[tuple[Path, ...], tyro.conf.Positional]
-    """JSON files of benchmarks.rasterize and benchmarks.fit."""
+    """JSON files of benchmarks.rasterize, benchmarks.fit and benchmarks.train."""
     into: Path | None = None
     """Markdown page that holds the tables."""
 
