@@ -45,6 +45,8 @@ def refuse_other_run(folder: Path, asked: Mapping[str, Any], dataset: Path) -> N
         before = dict(found["options"])
     except (ValueError, KeyError, TypeError) as error:
         raise ValueError(f"{path}: is not that of a training run; choose another folder") from error
+    if "batches" not in found:
+        raise ValueError(f"{folder} holds a run of an earlier version, which cannot go on; start from it with --init")
     if changes := [
         f"{key}: the run has {before.get(key)!r}, asked for {value!r}"
         for key, value in asked["options"].items()
@@ -138,17 +140,20 @@ def read_checkpoint(folder: Path) -> tuple[int, dict[str, Tensor]] | None:
     return int(tensors.pop("step")), tensors
 
 
+def describe(folder: Path, described: Mapping[str, Any]) -> None:
+    """Claims the folder: writes `config.json` unless it is there."""
+    if not (folder / "config.json").exists():
+        _replace_text(folder / "config.json", json.dumps(described, indent=1))
+
+
 def write_checkpoint(
     folder: Path,
-    described: Mapping[str, Any],
     step: int,
     average: dict[str, Tensor],
     state: dict[str, Tensor],
     losses: Sequence[tuple[int, float]],
 ) -> None:
-    """Writes averaged weights, state, log and, first, `config.json`; each file whole or not at all."""
-    if not (folder / "config.json").exists():
-        _replace_text(folder / "config.json", json.dumps(described, indent=1))
+    """Writes log, averaged weights and state, the last two whole or not at all."""
     with open(folder / "loss.csv", "a", encoding="utf-8") as log:
         log.writelines(f"{k},{value:.6f}\n" for k, value in losses)
     _replace(folder / "ema.safetensors", average)
@@ -163,9 +168,12 @@ def cut_log(path: Path, step: int) -> None:
     _replace_text(path, "".join(number + rest for number, rest in lines if int(number) < step))
 
 
+_WRAPPERS = frozenset(("module", "_orig_mod", "_checkpoint_wrapped_module"))
+
+
 def _plain_name(name: str) -> str:
-    """A parameter's name in the bare network, whatever wrapped it."""
-    return name.replace("module.", "").replace("_orig_mod.", "")
+    """A parameter's name in the bare network, whatever wrapped it or parts of it."""
+    return ".".join(part for part in name.split(".") if part not in _WRAPPERS)
 
 
 def _whole(tensor: Tensor) -> Tensor:

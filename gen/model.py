@@ -32,6 +32,8 @@ class OrbitTransformer(nn.Module):
         recompute: keep only what enters each block, and compute the rest again on the way back (Chen et al. 2016).
     """
 
+    _no_split_modules = ("Block",)  # where accelerate's TRANSFORMER_BASED_WRAP cuts
+
     def __init__(self, config: OrbitConfig) -> None:
         super().__init__()
         if config.width % config.heads or (config.width // config.heads) % 4:

@@ -18,7 +18,7 @@ import numpy as np
 import torch
 from torch import nn
 
-from gen.checkpoint import RunState, cut_log, identity, read_checkpoint, refuse_other_run, write_checkpoint
+from gen.checkpoint import RunState, cut_log, describe, identity, read_checkpoint, refuse_other_run, write_checkpoint
 from gen.data.batch import draw_batch
 from gen.data.dataset import OrbitDataset
 from gen.model import OrbitTransformer
@@ -61,8 +61,9 @@ def train(
             f"{dataset.folder}: has {dataset.views} views of each object, training draws up to {max(FRAME_COUNTS)}; "
             f"render it again with --views {max(FRAME_COUNTS)} or more"
         )
-    device, dtype = _pick_device(options)
-    accelerator = _accelerator(device, options, folder)
+    accelerator = _accelerator(_pick_device(options.device), options, folder)
+    bf16 = options.precision == "bf16" or (options.precision == "auto" and accelerator.device.type == "cuda")
+    dtype = torch.bfloat16 if bf16 else torch.float32
     described = identity(options, dataset, accelerator.num_processes * options.accumulate)
     folder.mkdir(parents=True, exist_ok=True)
     refuse_other_run(folder, described, dataset.folder)
@@ -78,9 +79,10 @@ def train(
     elif options.init is not None:
         state.initialise(Path(options.init))
     if accelerator.is_main_process:
+        describe(folder, described)
         cut_log(folder / "loss.csv", first)
     if options.tensorboard:
-        accelerator.init_trackers("tensorboard")
+        accelerator.init_trackers("tensorboard", init_kwargs={"tensorboard": {"purge_step": first}})
     forward = torch.compile(network, dynamic=False) if options.compile else network
 
     losses: list[tuple[int, float]] = []
@@ -89,15 +91,15 @@ def train(
             for group in optimiser.param_groups:
                 group["lr"] = options.lr * learning_rate_factor(step, options)
         # All processes take scenes of equally many frames, so that none waits for another.
-        count = draw_frame_count(np.random.default_rng([options.seed, step]))
+        count = draw_frame_count(np.random.default_rng(stream(options.seed, step, None)))
         total = torch.zeros((), device=accelerator.device)
         for part in range(options.accumulate):
             index = part * accelerator.num_processes + accelerator.process_index
-            rng = np.random.default_rng([options.seed, step, index])
+            rng = np.random.default_rng(stream(options.seed, step, index))
             batch = draw_batch(dataset, rng, count, options.frames_per_step, options.size).to(accelerator.device)
             with _last_part_only(accelerator, network, part + 1 == options.accumulate):
                 loss = flow_loss(forward, batch, rng, dtype) / options.accumulate
-                accelerator.backward(loss)
+                loss.backward()
             total += loss.detach()
         accelerator.clip_grad_norm_(network.parameters(), 1.0)
         for optimiser in optimisers:
@@ -115,10 +117,17 @@ def train(
                 raise ValueError(f"the loss is {value} at step {step}; the last checkpoint in {folder} is kept")
             average, whole = state.gather()
             if accelerator.is_main_process:
-                write_checkpoint(folder, described, step + 1, average, whole, losses)
+                write_checkpoint(folder, step + 1, average, whole, losses)
             losses = []
     for tracker in accelerator.trackers:
         tracker.finish()
+    accelerator.wait_for_everyone()
+
+
+def stream(seed: int, step: int, batch: int | None) -> list[int]:
+    """Key of the random numbers of a step's `batch`, or (None) of what all its batches share. Keys end in a 1, as NumPy
+    takes those that differ by zeros at the end for one."""
+    return [seed, step, 0 if batch is None else batch + 1, 1]
 
 
 def learning_rate_factor(step: int, options: TrainOptions) -> float:
@@ -135,30 +144,41 @@ def make_optimisers(network: OrbitTransformer, lr: float, dtype: torch.dtype) ->
     return [Muon(matrices, lr=lr, dtype=dtype), torch.optim.AdamW(others, lr=lr, betas=(0.9, 0.98), weight_decay=0.0)]
 
 
-def _pick_device(options: TrainOptions) -> tuple[torch.device, torch.dtype]:
-    name = options.device if options.device != "auto" else "cuda" if torch.cuda.is_available() else "cpu"
-    if name == "cuda" and not torch.cuda.is_available():
+def _pick_device(asked: str) -> str:
+    if asked == "cuda" and not torch.cuda.is_available():
         raise ValueError(
             "--device cuda: this PyTorch sees no CUDA device; check the driver and PyTorch's build, or use --device cpu"
         )
-    bf16 = options.precision == "bf16" or (options.precision == "auto" and name == "cuda")
-    return torch.device(name), torch.bfloat16 if bf16 else torch.float32
+    if asked != "auto":
+        return asked
+    return "cuda" if torch.cuda.is_available() else "cpu"
 
 
-def _accelerator(device: torch.device, options: TrainOptions, folder: Path) -> Accelerator:
+def _accelerator(device: str, options: TrainOptions, folder: Path) -> Accelerator:
     try:
         from accelerate import Accelerator
+        from accelerate.state import AcceleratorState
     except ImportError as error:
         raise ValueError(f"training needs accelerate: pip install 'turnabout[train]' ({error})") from error
     if options.tensorboard and find_spec("tensorboard") is None:  # accelerate would log nowhere without a word
         raise ValueError("--tensorboard needs TensorBoard: pip install 'turnabout[train]'")
+    if not torch.distributed.is_initialized():
+        AcceleratorState._reset_state(True)  # else the device of an earlier call in this process would stay
     # The loss casts by itself, as only the network may compute in less than float32.
-    return Accelerator(
-        cpu=device.type == "cpu",
+    accelerator = Accelerator(
+        cpu=device == "cpu",
         mixed_precision="no",
         log_with="tensorboard" if options.tensorboard else None,
         project_dir=folder,
     )
+    if accelerator.device.type != device and options.device != "auto":
+        raise ValueError(
+            f"--device {device}: accelerate was started for {accelerator.device.type}; start it for {device}"
+        )
+    kind = accelerator.distributed_type
+    if kind not in ("NO", "MULTI_CPU", "MULTI_GPU") and not accelerator.is_fsdp2:
+        raise ValueError(f"accelerate was started for {kind}; training knows processes, GPUs and --fsdp_version 2")
+    return accelerator
 
 
 def _last_part_only(accelerator: Accelerator, network: nn.Module, last: bool) -> AbstractContextManager[None]:

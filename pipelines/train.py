@@ -17,7 +17,7 @@ from pipelines._command import run_command
 @dataclass(frozen=True)
 class TrainCommand:
     """Trains the orbit model. Run it again with the same options to go on where it was stopped. On several processes or
-    GPUs: torchrun --nproc_per_node N -m pipelines.train ..., with ACCELERATE_USE_CPU=true for processors."""
+    GPUs: torchrun --nproc_per_node N -m pipelines.train ..."""
 
     dataset: Annotated[Path, tyro.conf.Positional]
     """Folder made by pipelines.render_dataset from objects that may be trained on."""

@@ -1,4 +1,4 @@
-"""What the training tests start in several processes: `torchrun tests/gen/processes.py train|shard FOLDER`."""
+"""What the training tests start in several processes: `torchrun -m tests.gen.processes train|shard FOLDER`."""
 
 from __future__ import annotations
 
@@ -51,8 +51,10 @@ def shard(folder: Path) -> None:
     state.update_average(0.9)
     _, before = state.gather()
     with torch.no_grad():
-        for parameter in network.parameters():
-            parameter.mul_(0)
+        for tensor in (*network.parameters(), *state.average.values()):
+            tensor.mul_(0)
+    for optimiser in optimisers:
+        optimiser.state.clear()
     state.restore(before)
     _, after = state.gather()
     if get_rank() == 0:

@@ -1,3 +1,5 @@
+import json
+import math
 import shutil
 import sys
 from dataclasses import replace
@@ -8,10 +10,11 @@ import pytest
 import torch
 
 from gen.data.batch import draw_batch
+from gen.model import Block
 from gen.muon import Muon, orthogonalise
 from gen.objective import draw_noise_levels
 from gen.options import OrbitConfig, TrainOptions
-from gen.train import learning_rate_factor, train
+from gen.train import learning_rate_factor, stream, train
 from gen.weights import load_pipeline, save_pipeline
 from recon.capture import Camera
 from tests.gen.small import CONFIG, render_solids
@@ -129,21 +132,73 @@ def test_a_network_of_nothing_is_refused(name):
         OrbitConfig(**{name: 0})
 
 
-def test_recomputing_activations_changes_nothing(dataset, tmp_path):
+def test_recomputing_activations_changes_nothing_but_the_work(dataset, tmp_path, monkeypatch):
+    calls: list[int] = []
+    forward = Block.forward
+
+    def counted(self, *inputs):
+        calls.append(1)
+        return forward(self, *inputs)
+
+    monkeypatch.setattr(Block, "forward", counted)
     plain, again = [], []
     train(dataset, tmp_path / "plain", OPTIONS, lambda step, loss: plain.append(loss))
+    once = len(calls)
     train(dataset, tmp_path / "again", replace(OPTIONS, recompute=True), lambda step, loss: again.append(loss))
     assert again == pytest.approx(plain, rel=1e-5)
+    assert len(calls) == 3 * once
 
 
-def test_batches_add_up(dataset, tmp_path):
-    """What two batches say together is the mean of what they say alone, before anything is learnt."""
-    both, first = [], []
-    train(dataset, tmp_path / "both", replace(OPTIONS, steps=1, accumulate=2), lambda step, loss: both.append(loss))
-    train(dataset, tmp_path / "first", replace(OPTIONS, steps=1), lambda step, loss: first.append(loss))
-    assert both[0] != first[0]
+def test_batches_add_up(dataset, tmp_path, monkeypatch):
+    """Two batches together cost the mean of what each costs alone, before anything is learnt."""
+
+    def first_loss(name: str, **options) -> float:
+        losses: list[float] = []
+        train(dataset, tmp_path / name, replace(OPTIONS, steps=1, **options), lambda step, loss: losses.append(loss))
+        return losses[0]
+
+    both, first = first_loss("both", accumulate=2), first_loss("first")
+    monkeypatch.setattr("gen.train.stream", lambda seed, step, batch: stream(seed, step, None if batch is None else 1))
+    second = first_loss("second")
+    assert first != second
+    assert both == pytest.approx((first + second) / 2, rel=1e-5)
     with pytest.raises(ValueError, match="1 batches a step and this one has 2"):
         train(dataset, tmp_path / "first", replace(OPTIONS, accumulate=2))
+
+
+def test_no_two_streams_of_random_numbers_are_the_same():
+    keys = [(seed, step, batch) for seed in (0, 1) for step in (0, 1) for batch in (None, 0, 1)]
+    numbers = [np.random.default_rng(stream(*key)).random() for key in keys]
+    assert len(set(numbers)) == len(keys)
+
+
+def test_a_run_stopped_before_its_first_checkpoint_can_be_started_again(dataset, tmp_path):
+    def stop(step, loss):
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        train(dataset, tmp_path, replace(OPTIONS, tensorboard=True), stop)
+    train(dataset, tmp_path, replace(OPTIONS, tensorboard=True))
+    assert (tmp_path / "checkpoint.safetensors").exists()
+
+
+def test_a_loss_that_is_no_number_leaves_the_last_checkpoint(dataset, finished, tmp_path, monkeypatch):
+    run = shutil.copytree(finished, tmp_path / "run")
+    monkeypatch.setattr(
+        "gen.train.flow_loss", lambda network, *_: sum(p.sum() for p in network.parameters()) * math.nan
+    )
+    with pytest.raises(ValueError, match="the loss is nan"):
+        go_on(dataset, run)
+    assert (run / "checkpoint.safetensors").read_bytes() == (finished / "checkpoint.safetensors").read_bytes()
+
+
+def test_a_run_of_an_earlier_version_is_refused_by_name(dataset, finished, tmp_path):
+    run = shutil.copytree(finished, tmp_path / "run")
+    config = json.loads((run / "config.json").read_text())
+    del config["batches"]
+    (run / "config.json").write_text(json.dumps(config))
+    with pytest.raises(ValueError, match=r"earlier version.*--init"):
+        go_on(dataset, run)
 
 
 def test_the_loss_goes_to_tensorboard(dataset, tmp_path):
