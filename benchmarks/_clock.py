@@ -24,18 +24,22 @@ _QUICK = 0.1
 ROOT = Path(__file__).resolve().parent.parent
 
 
+def thread_variables(threads: int) -> dict[str, str]:
+    """What a process must find in its environment to work with that many threads."""
+    return dict.fromkeys(("NUMBA_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS"), str(threads))
+
+
 class Clock:
     """A process with `threads` threads that runs what it is asked to, once, and says how long that took."""
 
     def __init__(self, threads: int, kernels: Path | None, reference: Path | None) -> None:
         self.threads = threads
-        variables = ("NUMBA_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS")
         command = [sys.executable, "-m", "benchmarks._clock", json.dumps([_text(kernels), _text(reference)])]
         self._process = subprocess.Popen(
             command,
             cwd=ROOT,
             # Passive: threads of OpenMP that wait must not spin on the cores that the next contestant works on.
-            env=os.environ | dict.fromkeys(variables, str(threads)) | {"OMP_WAIT_POLICY": "PASSIVE"},
+            env=os.environ | thread_variables(threads) | {"OMP_WAIT_POLICY": "PASSIVE"},
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             text=True,
@@ -100,13 +104,14 @@ def _peak_memory(once: Any) -> int | None:
     trim = getattr(ctypes.CDLL(None), "malloc_trim", None)
     if trim is not None:
         trim(0)  # room that the making of the scene has left free would hide what the call takes
-    idle = _kilobytes(status, "VmRSS")
+    idle = kilobytes(status, "VmRSS")
     reset.write_text("5")  # the high-water mark starts again from what is resident now
     once()
-    return 1024 * (_kilobytes(status, "VmHWM") - idle)
+    return 1024 * (kilobytes(status, "VmHWM") - idle)
 
 
-def _kilobytes(status: Path, name: str) -> int:
+def kilobytes(status: Path, name: str) -> int:
+    """A figure of `/proc/self/status`."""
     return next(int(line.split()[1]) for line in status.read_text().splitlines() if line.startswith(name + ":"))
 
 

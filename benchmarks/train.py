@@ -22,9 +22,9 @@ from typing import Annotated, Any
 
 import tyro
 
-from benchmarks._clock import ROOT
+from benchmarks._clock import ROOT, kilobytes, thread_variables
 from benchmarks._protocol import BenchmarkError
-from benchmarks._results import table
+from benchmarks._results import environment, table, write_json
 from pipelines._command import run_command
 
 CONTESTANTS = {
@@ -66,14 +66,15 @@ def run(options: TrainBenchmarkOptions) -> dict[str, Any]:
     from gen.data.dataset import OrbitDataset
 
     OrbitDataset(options.dataset)
-    options.output.write_text("{}", encoding="utf-8")  # what cannot be written is known before the work
+    options.output.open("a").close()  # what cannot be written is known before the work, and nothing is lost
     rounds = [{name: _in_a_process(name, options) for name in CONTESTANTS} for _ in range(options.rounds)]
     document = {
         "benchmark": "train",
+        "environment": environment(),
         "settings": {k: getattr(options, k) for k in ("size", "frames_per_step", "threads", "steps", "rounds")},
         "contestants": {name: _summary([turn[name] for turn in rounds]) for name in CONTESTANTS},
     }
-    options.output.write_text(json.dumps(document, indent=1), encoding="utf-8")
+    write_json(options.output, document)
     return document
 
 
@@ -108,11 +109,10 @@ def _summary(turns: list[dict[str, float]]) -> dict[str, float]:
 
 def _in_a_process(name: str, options: TrainBenchmarkOptions) -> dict[str, float]:
     work = [name, str(options.dataset.resolve()), options.size, options.frames_per_step, options.steps]
-    variables = dict.fromkeys(("NUMBA_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS"), str(options.threads))
     done = subprocess.run(
         [sys.executable, "-m", "benchmarks.train", "--contestant", json.dumps(work)],
         cwd=ROOT,
-        env=os.environ | variables,
+        env=os.environ | thread_variables(options.threads),
         stdout=subprocess.PIPE,
         text=True,
     )
@@ -136,7 +136,8 @@ def contestant(name: str, folder: str, size: int, frames_per_step: int, steps: i
     from gen.train import make_optimisers
 
     dtype = torch.float32 if name == "naive" else torch.bfloat16
-    idle = _resident_mib()
+    status = Path("/proc/self/status")
+    idle = kilobytes(status, "VmRSS")
     dataset = OrbitDataset(Path(folder))
     torch.manual_seed(0)
     network = OrbitTransformer(OrbitConfig())
@@ -163,13 +164,13 @@ def contestant(name: str, folder: str, size: int, frames_per_step: int, steps: i
     for index in range(_WARM):
         step(index)
     times = [_seconds(functools.partial(step, index)) for index in range(steps)]
-    peak = _peak_mib()
+    peak = kilobytes(status, "VmHWM")
     a, b = (torch.randn(2048, 2048).to(dtype) for _ in range(2))
     product = min(_seconds(lambda: a @ b) for _ in range(8))
     typical = statistics.median(times)
     return {
         "scenes_per_second": (frames_per_step // 4) / typical,
-        "peak_mib": peak - idle,
+        "peak_mib": (peak - idle) / 1024,
         "gflops": counter.get_total_flops() / typical / 1e9,
         "matmul_gflops": 2 * 2048**3 / product / 1e9,
     }
@@ -179,19 +180,6 @@ def _seconds(work: Callable[[], Any]) -> float:
     started = time.perf_counter()
     work()
     return time.perf_counter() - started
-
-
-def _resident_mib() -> float:
-    return _status_kib("VmRSS") / 1024
-
-
-def _peak_mib() -> float:
-    return _status_kib("VmHWM") / 1024
-
-
-def _status_kib(field: str) -> int:
-    text = Path("/proc/self/status").read_text(encoding="ascii")
-    return int(next(line.split()[1] for line in text.splitlines() if line.startswith(field)))
 
 
 def main(args: list[str] | None = None) -> int:

@@ -18,7 +18,7 @@ from tests.shared_data import ROOT
 
 def start(job: str, folder) -> None:
     """Runs `tests/gen/processes.py` in two processes."""
-    environment = os.environ | {"ACCELERATE_USE_CPU": "true", "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
+    environment = os.environ | {"PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
     torchrun = [sys.executable, "-m", "torch.distributed.run", "--nproc_per_node", "2", "--standalone"]
     done = subprocess.run(
         [*torchrun, "-m", "tests.gen.processes", job, str(folder)],
