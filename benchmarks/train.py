@@ -128,11 +128,11 @@ def contestant(name: str, folder: str, size: int, frames_per_step: int, steps: i
     import torch
     from torch.utils.flop_counter import FlopCounterMode
 
-    from gen.data.batch import draw_batch
     from gen.data.dataset import OrbitDataset
     from gen.model import OrbitTransformer
     from gen.objective import flow_loss
     from gen.options import OrbitConfig
+    from gen.tasks import draw_example
     from gen.train import make_optimisers
 
     dtype = torch.float32 if name == "naive" else torch.bfloat16
@@ -148,7 +148,7 @@ def contestant(name: str, folder: str, size: int, frames_per_step: int, steps: i
 
     def gradients(index: int) -> None:
         rng = np.random.default_rng(index)
-        flow_loss(network, draw_batch(dataset, rng, 4, frames_per_step, size), rng, dtype).backward()
+        flow_loss(network, draw_example(dataset, rng, 4, frames_per_step, size), dtype).backward()
 
     def step(index: int) -> None:
         gradients(index)

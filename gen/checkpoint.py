@@ -22,7 +22,7 @@ from torch.distributed.tensor import DTensor, distribute_tensor
 from gen.data.dataset import OrbitDataset
 from gen.options import TrainOptions
 
-MAY_DIFFER = ("steps", "decay", "accumulate", "device", "compile", "save_every", "recompute", "tensorboard")
+MAY_DIFFER = ("steps", "decay", "accumulate", "device", "compile", "save_every", "recompute", "tensorboard", "workers")
 
 
 def identity(options: TrainOptions, dataset: OrbitDataset, batches: int) -> dict[str, Any]:
@@ -79,8 +79,7 @@ class RunState:
     @torch.no_grad()
     def update_average(self, decay: float) -> None:
         """Moves the average towards the parameters by `1 - decay`."""
-        for name, parameter in self.parameters.items():
-            self.average[name].lerp_(parameter, 1 - decay)
+        torch._foreach_lerp_(list(self.average.values()), list(self.parameters.values()), 1 - decay)
 
     def gather(self) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
         """The averaged weights and the whole state, on the CPU. All processes must call it."""

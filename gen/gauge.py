@@ -9,7 +9,7 @@ approach to the object's centre, in object radii.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
@@ -23,6 +23,7 @@ GEOMETRY = slice(4, 8)
 DEPTH_GAIN = 2.0
 """Brings the depth channel's spread to that of the others, so that noise drowns them alike."""
 CHANNELS = 8
+RAY_CHANNELS = 6
 MODALITIES = (APPEARANCE, GEOMETRY)
 
 
@@ -32,15 +33,46 @@ class Gauge:
 
     Attributes:
         rays: (B, F, H, W, 6) unit direction and moment of the ray through every pixel centre.
+        viewmats: (B, F, 4, 4) gauge to camera.
+        intrinsics: (B, F, 3, 3) in pixels.
         rotation: (B, 3, 3) world axes to gauge axes.
         unit: (B,) world length of one gauge unit.
         distance: (B, F) world distance of each camera from the object's centre.
     """
 
     rays: Tensor
+    viewmats: Tensor
+    intrinsics: Tensor
     rotation: Tensor
     unit: Tensor
     distance: Tensor
+
+    @property
+    def eyes(self) -> Tensor:
+        """(B, F, 3) the cameras' centres."""
+        return -(self.viewmats[..., :3, :3].transpose(-1, -2) @ self.viewmats[..., :3, 3:])[..., 0]
+
+    @property
+    def up(self) -> Tensor:
+        """(B, 3) the world's +Y in gauge axes."""
+        return self.rotation[..., 1]
+
+    def patch_rays(self, patch: int) -> Tensor:
+        """(B, F, N, 6) the rays through the middles of square patches, row by row."""
+        height, width = self.rays.shape[2:4]
+        y, x = torch.meshgrid(torch.arange(height // patch), torch.arange(width // patch), indexing="ij")
+        pixels = (torch.stack((x, y), dim=-1).flatten(0, 1) + 0.5) * patch
+        return _rays(self.viewmats[..., :3, :3].transpose(-1, -2), self.eyes, self.intrinsics, pixels)
+
+    def first(self, frames: int) -> Gauge:
+        """The same gauge with its first `frames` cameras only."""
+        return replace(
+            self,
+            rays=self.rays[:, :frames],
+            viewmats=self.viewmats[:, :frames],
+            intrinsics=self.intrinsics[:, :frames],
+            distance=self.distance[:, :frames],
+        )
 
 
 def stack_cameras(cameras: Sequence[Camera]) -> tuple[Tensor, Tensor]:
@@ -66,13 +98,23 @@ def make_gauge(c2w: Tensor, intrinsics: Tensor, height: int, width: int, centre:
     rotation = c2w[:, 0, :3, :3].transpose(-1, -2)
 
     y, x = torch.meshgrid(torch.arange(height) + 0.5, torch.arange(width) + 0.5, indexing="ij")
-    pixels = torch.stack((x, y, torch.ones_like(x)), dim=-1).to(c2w)  # (H, W, 3)
-    to_gauge = rotation[:, None] @ c2w[..., :3, :3] @ torch.linalg.inv(intrinsics)  # (B, F, 3, 3)
-    directions = torch.einsum("bfij,hwj->bfhwi", to_gauge, pixels)
-    directions = torch.nn.functional.normalize(directions, dim=-1)
+    turned = rotation[:, None] @ c2w[..., :3, :3]
     origins = torch.einsum("bij,bfj->bfi", rotation, position) / unit[:, None, None]
-    moments = torch.linalg.cross(origins[:, :, None, None].expand_as(directions), directions)
-    return Gauge(torch.cat((directions, moments), dim=-1), rotation, unit, distance)
+    rays = _rays(turned, origins, intrinsics, torch.stack((x, y), dim=-1))
+    viewmats = torch.zeros_like(c2w)
+    viewmats[..., :3, :3] = turned.transpose(-1, -2)
+    viewmats[..., :3, 3] = -(viewmats[..., :3, :3] @ origins[..., None])[..., 0]
+    viewmats[..., 3, 3] = 1
+    return Gauge(rays, viewmats, intrinsics, rotation, unit, distance)
+
+
+def _rays(c2w_rotation: Tensor, origins: Tensor, intrinsics: Tensor, pixels: Tensor) -> Tensor:
+    """(B, F, ..., 6) directions and moments of the rays of cameras (B, F) through pixels (..., 2)."""
+    homogeneous = torch.nn.functional.pad(pixels, (0, 1), value=1.0).to(origins)
+    directions = torch.einsum("bfij,...j->bf...i", c2w_rotation @ torch.linalg.inv(intrinsics), homogeneous)
+    directions = torch.nn.functional.normalize(directions, dim=-1)
+    spread = origins.view(*origins.shape[:2], *[1] * (pixels.ndim - 1), 3)
+    return torch.cat((directions, torch.linalg.cross(spread.expand_as(directions), directions)), dim=-1)
 
 
 def encode(premultiplied: Tensor, depth: Tensor, normal: Tensor, gauge: Gauge) -> Tensor:
@@ -96,21 +138,3 @@ def encode(premultiplied: Tensor, depth: Tensor, normal: Tensor, gauge: Gauge) -
 def encode_appearance(premultiplied: Tensor) -> Tensor:
     """Premultiplied RGBA (..., 4) in [0, 1] as the network's first channels."""
     return premultiplied * 2 - 1
-
-
-def decode(channels: Tensor, gauge: Gauge) -> tuple[Tensor, Tensor, Tensor]:
-    """Inverse of `encode`.
-
-    Returns:
-        premultiplied RGBA (B, F, H, W, 4) in [0, 1]; depth (B, F, H, W) in world units and unit world normals
-        (B, F, H, W, 3), both 0 where alpha is below one half.
-    """
-    premultiplied = (channels[..., APPEARANCE] * 0.5 + 0.5).clamp(0, 1)
-    alpha = premultiplied[..., 3:]
-    premultiplied = torch.cat((torch.minimum(premultiplied[..., :3], alpha), alpha), dim=-1)
-    solid = alpha[..., 0] > 0.5
-    offset = channels[..., 4] / alpha[..., 0].clamp_min(0.5)
-    depth = offset / DEPTH_GAIN * gauge.unit[:, None, None, None] + gauge.distance[..., None, None]
-    normal = torch.einsum("bji,bfhwj->bfhwi", gauge.rotation, channels[..., 5:8])
-    normal = torch.nn.functional.normalize(normal, dim=-1)
-    return premultiplied, torch.where(solid, depth.clamp_min(1e-6), 0), torch.where(solid[..., None], normal, 0)

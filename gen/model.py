@@ -2,10 +2,13 @@
 
 One transformer over the patches of every frame of a scene. Each frame carries its own noise level for each modality
 (appearance, geometry): clean frames are context, noised frames are targets, so the task is chosen by the levels alone.
-The network predicts the clean frames (x-prediction, in the line of JiT, arXiv:2511.13720), from which the sampler takes
-its velocity. Blocks of the later half receive those of the earlier half through U-ViT's long skips (arXiv:2209.12152);
-noise level and time enter through adaLN-single (PixArt-alpha, arXiv:2310.00426); positions inside a frame are
-continuous 2-D rotary embeddings, so any size and aspect ratio that divides into patches is accepted.
+The network tells of every pixel a Gaussian of the scene (`gen.splats`) whose pictures are the clean frames
+(x-prediction, in the line of JiT, arXiv:2511.13720), from which the sampler takes its velocity; and of every patch the
+ray through its middle, from which hidden cameras are found (Cameras as Rays, arXiv:2402.14817).
+
+Blocks of the later half receive those of the earlier half through U-ViT's long skips (arXiv:2209.12152); noise level
+and time enter through adaLN-single (PixArt-alpha, arXiv:2310.00426); positions inside a frame are continuous 2-D rotary
+embeddings, so any size and aspect ratio that divides into patches is accepted.
 
 Only PyTorch is needed here: the diffusers wrapper lives in `gen.pipeline`.
 """
@@ -19,10 +22,13 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
-from gen.gauge import CHANNELS, MODALITIES
+from gen.gauge import CHANNELS, MODALITIES, RAY_CHANNELS
 from gen.options import OrbitConfig
 
-RAY_CHANNELS = 6
+PIXEL_CHANNELS = 9
+"""What is told of each pixel: see `gen.splats`."""
+CAMERA_CHANNELS = 9
+"""What is told of each patch: the ray through its middle (6) and the world's +Y (3), in gauge axes."""
 
 
 class OrbitTransformer(nn.Module):
@@ -57,8 +63,9 @@ class OrbitTransformer(nn.Module):
             Block(config.width, config.heads, skip=i >= config.depth - half) for i in range(config.depth)
         )
         self.head_modulation = nn.Linear(config.width, 2 * config.width)
-        self.head = nn.Linear(config.width, pixels * CHANNELS)
-        for layer in (self.modulation, self.head_modulation, self.head):
+        self.head = nn.Linear(config.width, pixels * PIXEL_CHANNELS)
+        self.camera_head = nn.Linear(config.width, CAMERA_CHANNELS)
+        for layer in (self.modulation, self.head_modulation, self.head, self.camera_head):
             nn.init.zeros_(layer.weight)
             nn.init.zeros_(layer.bias)
 
@@ -69,8 +76,8 @@ class OrbitTransformer(nn.Module):
         rays: Tensor,
         times: Tensor,
         camera_known: Tensor | None = None,
-    ) -> Tensor:
-        """Clean frames, as far as they can be told.
+    ) -> tuple[Tensor, Tensor]:
+        """What can be told of every pixel and every patch.
 
         Args:
             frames: (B, F, H, W, 8) noised channels, `(1 - t) clean + t noise`.
@@ -80,7 +87,7 @@ class OrbitTransformer(nn.Module):
             camera_known: (B, F) bool; False hides a frame's rays. None = all known.
 
         Returns:
-            (B, F, H, W, 8)
+            pixels (B, F, H, W, 9), cameras (B, F, N, 9): see `PIXEL_CHANNELS` and `CAMERA_CHANNELS`.
 
         Raises:
             ValueError: if the picture size does not divide into patches.
@@ -110,7 +117,8 @@ class OrbitTransformer(nn.Module):
                 skips.append(x)
 
         shift, scale = self.head_modulation(per_frame).chunk(2, dim=-1)
-        return unpatchify(self.head(modulate(normalise(x), shift, scale)), p, height, width)
+        x = modulate(normalise(x), shift, scale)
+        return unpatchify(self.head(x), p, height, width), self.camera_head(x)
 
 
 class Block(nn.Module):

@@ -41,24 +41,35 @@ class Muon(torch.optim.Optimizer):
     @torch.no_grad()
     def step(self, closure: None = None) -> None:  # type: ignore[override]
         for group in self.param_groups:
+            alike: dict[torch.Size, list[Tensor]] = {}
             for p in group["params"]:
-                if p.grad is None:
-                    continue
-                state = self.state[p]
-                if "momentum" not in state:
-                    state["momentum"] = torch.zeros_like(p)
-                buffer = state["momentum"].lerp_(p.grad, 1 - group["momentum"])
-                update = orthogonalise(p.grad.lerp(buffer, group["momentum"]).to(self.dtype)).to(p)
-                p.mul_(1 - group["lr"] * group["weight_decay"])
-                p.add_(update, alpha=-group["lr"] * 0.2 * max(p.shape) ** 0.5)
+                if p.grad is not None:
+                    alike.setdefault(p.shape, []).append(p)
+            for same in alike.values():
+                self._step_together(same, group["lr"], group["momentum"], group["weight_decay"])
+
+    def _step_together(self, same: list[Tensor], lr: float, momentum: float, weight_decay: float) -> None:
+        """Steps matrices of one shape at once: one by one they are too small to keep a GPU busy."""
+        gradients = []
+        for p in same:
+            state = self.state[p]
+            if "momentum" not in state:
+                state["momentum"] = torch.zeros_like(p)
+            assert p.grad is not None
+            buffer = state["momentum"].lerp_(p.grad, 1 - momentum)
+            gradients.append(p.grad.lerp(buffer, momentum).to(self.dtype))
+        for p, update in zip(same, orthogonalise(torch.stack(gradients))):
+            p.mul_(1 - lr * weight_decay)
+            p.add_(update.to(p), alpha=-lr * 0.2 * max(p.shape) ** 0.5)
 
 
-def orthogonalise(matrix: Tensor, iterations: int = 5) -> Tensor:
-    """The nearest semi-orthogonal matrix, roughly: singular values end between about 0.7 and 1.2."""
+def orthogonalise(matrices: Tensor, iterations: int = 5) -> Tensor:
+    """The nearest semi-orthogonal matrices (..., m, n), roughly: singular values end between about 0.7 and 1.2."""
     a, b, c = _COEFFICIENTS
-    x = matrix.T if matrix.shape[0] > matrix.shape[1] else matrix
-    x = x / (x.norm() + 1e-7)
+    tall = matrices.shape[-2] > matrices.shape[-1]
+    x = matrices.mT if tall else matrices
+    x = x / (x.norm(dim=(-2, -1), keepdim=True) + 1e-7)
     for _ in range(iterations):
-        gram = x @ x.T
-        x = torch.addmm(x, torch.addmm(gram, gram, gram, beta=b, alpha=c), x, beta=a)
-    return x.T if matrix.shape[0] > matrix.shape[1] else x
+        gram = x @ x.mT
+        x = a * x + (b * gram + c * (gram @ gram)) @ x
+    return x.mT if tall else x

@@ -70,7 +70,9 @@ class TrainOptions:
     precision: Literal["auto", "bf16", "fp32"] = "auto"
     """Arithmetic of the network; auto is bf16 on GPUs and fp32 on CPUs. Weights stay fp32."""
     compile: bool = False
-    """Compile the network with torch.compile (needs a C++ compiler on CPUs)."""
+    """Compile the network's blocks with torch.compile (needs a C++ compiler on CPUs)."""
+    workers: int = 0
+    """Processes beside each training process that draw its batches ahead; 0 draws them between the steps."""
     recompute: bool = False
     """Recompute the blocks' activations on the way back instead of keeping them: less memory, a third more work."""
     tensorboard: bool = False
@@ -90,6 +92,7 @@ class TrainOptions:
             "ema": (0.0, 1.0),
             "seed": (0, 2**63 - 1),
             "save_every": (1, math.inf),
+            "workers": (0, math.inf),
         }
         for name, (low, high) in ranges.items():
             if not low <= getattr(self, name) <= high:

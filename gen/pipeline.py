@@ -5,6 +5,7 @@ The diffusers face of the generator: `from_pretrained`, `save_pretrained`, any o
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Any
@@ -16,10 +17,15 @@ from diffusers.utils.torch_utils import randn_tensor
 from torch import Tensor
 from torch.nn.functional import interpolate, normalize
 
-from gen.gauge import APPEARANCE, CHANNELS, decode, encode_appearance, make_gauge, stack_cameras
+from gen.gauge import APPEARANCE, CHANNELS, Gauge, encode_appearance, make_gauge, stack_cameras
 from gen.model import OrbitConfig, OrbitTransformer
+from gen.predict import Belief, ask, believe
+from gen.splats import draw_frames
 from recon.capture import Camera, Capture, Frame, Source, frame_from_tensors
 from recon.capture.files import unique_names
+
+TOLD_FRAMES = 6
+"""Frames that tell the scene, context and targets together; no fewer than three are targets."""
 
 
 class OrbitModel(ModelMixin, ConfigMixin):
@@ -32,7 +38,7 @@ class OrbitModel(ModelMixin, ConfigMixin):
         super().__init__()
         self.net = OrbitTransformer(OrbitConfig(sample_size, patch_size, width, depth, heads))
 
-    def forward(self, *args: Any, **kwargs: Any) -> Tensor:
+    def forward(self, *args: Any, **kwargs: Any) -> tuple[Tensor, Tensor]:
         """See `OrbitTransformer.forward`."""
         return self.net(*args, **kwargs)
 
@@ -52,7 +58,7 @@ class OrbitPipeline(DiffusionPipeline):
         context: Sequence[Frame],
         targets: Sequence[Camera],
         *,
-        size: int | None = None,
+        size: int | tuple[int, int] | None = None,
         num_inference_steps: int = 1,
         guidance_scale: float = 1.0,
         generator: torch.Generator | list[torch.Generator] | None = None,
@@ -60,63 +66,73 @@ class OrbitPipeline(DiffusionPipeline):
     ) -> Capture:
         """Completes a capture.
 
+        The network sees the context and a few of the target views, evenly spread, and tells a scene, from which all
+        frames are drawn. So they agree with each other, however many there are.
+
         Args:
-            context: clean frames; the first fixes the gauge. They are looked at in the size of the generated frames.
+            context: clean frames; the first fixes the gauge.
             targets: cameras to draw, in the same world; the object's centre is the origin.
-            size: side in pixels of the generated frames, square; the size that the model was trained on unless given.
+            size: side of the generated frames in pixels, or their height and width; the network's own size unless
+                given. Gaussians are not bound to it.
             num_inference_steps: evaluations of the network (times two with guidance); 1 gives the blurred mean.
-            guidance_scale: above 1, pushes away from what would be drawn without the context.
+            guidance_scale: above 1, pushes away from what would be drawn without the context, in all steps but the
+                last.
             generator: source of noise, for repeatable results; on the CPU or on the model's device, alone or as a list
                 of one, as there is one scene.
-            callback_on_step_end: as in diffusers; may change `latents` (1, F, H, W, 8), the noised channels.
+            callback_on_step_end: as in diffusers; may change `latents` (1, F, H, W, 8), the noised channels of context
+                and anchors. The scene of the last evaluation comes out, so the last change has no effect.
 
         Returns:
-            The context frames as given, now with depth and normals of the context at the drawn size, then the
-            generated frames with depth and normals, in the order of `targets`. The names of the
-            generated ones differ from all others.
+            The context frames as given, now with depth and normals, then the generated frames with theirs, in the order
+            of `targets`. The names of the generated ones differ from all others.
 
         Raises:
-            ValueError: if context or targets are missing, context names are not unique, the size does not divide into
-                patches, or there is more than one generator.
+            ValueError: if context or targets are missing, context names are not unique, the size is none, or there is
+                more than one generator.
         """
         if not context or not targets:
             raise ValueError("the orbit needs at least one context frame and one target camera")
         if isinstance(generator, list) and len(generator) != 1:
             raise ValueError(f"expected one generator, as one scene is drawn, found {len(generator)}")
-        config = self.transformer.config
-        size = config.sample_size if size is None else size
-        if size % config.patch_size:
-            raise ValueError(f"size {size} is not a multiple of the model's patch size {config.patch_size}")
+        size = self.transformer.config.sample_size if size is None else size
+        height, width = (size, size) if isinstance(size, int) else size
+        if min(height, width) < 1:
+            raise ValueError(f"frames of {width}x{height} pixels cannot be drawn")
         device = self._execution_device
         known = len(context)
-        cameras = [camera.resized(size, size) for camera in (*(f.camera for f in context), *targets)]
-        c2w, intrinsics = stack_cameras(cameras)
-        gauge = make_gauge(c2w[None].to(device), intrinsics[None].to(device), size, size)
-        pictures = torch.stack([_resize(frame.premultiplied(), size, size) for frame in context])[None].to(device)
-        shape = (1, len(cameras), size, size, CHANNELS)
+        asked = (*(f.camera for f in context), *targets)
+        told = (*asked[:known], *(targets[i] for i in spread(asked[:known], targets, max(3, TOLD_FRAMES - known))))
+        seen = self._seen_size(height, width)
+        gauge = _gauge(told, *seen, device)
+        shape = (1, len(told), *seen, CHANNELS)
         noise = randn_tensor(shape, generator=generator, device=device, dtype=torch.float32)
         latents = noise.clone()
-        latents[:, :known, ..., APPEARANCE] = encode_appearance(pictures)
-        times = torch.zeros(1, len(cameras), device=device)
+        latents[:, :known, ..., APPEARANCE] = encode_appearance(_stack(context, *seen, device))
         steps = self._timesteps(num_inference_steps, device)
         for i, timestep in enumerate(self.progress_bar(steps)):
             level = float(self.scheduler.sigmas[i])
-            predicted = self._predict(latents, level, gauge.rays, times, known)
-            if guidance_scale != 1.0:
-                blind = latents.clone()
-                blind[:, :known, ..., APPEARANCE] = noise[:, :known, ..., APPEARANCE]
-                without = self._predict(blind, level, gauge.rays, times, 0)
-                predicted = without + guidance_scale * (predicted - without)
-            velocity = (latents - predicted) / max(level, 1e-4)
-            velocity[:, :known, ..., APPEARANCE] = 0
-            latents = self.scheduler.step(velocity, timestep, latents, return_dict=False)[0]
+            belief = self._believe(latents, level, gauge, known)
+            if i + 1 < len(steps):
+                predicted = belief.channels(gauge)
+                if guidance_scale != 1.0:
+                    blind = latents.clone()
+                    blind[:, :known, ..., APPEARANCE] = noise[:, :known, ..., APPEARANCE]
+                    without = self._believe(blind, level, gauge, 0).channels(gauge)
+                    predicted = without + guidance_scale * (predicted - without)
+                velocity = (latents - predicted) / level
+                velocity[:, :known, ..., APPEARANCE] = 0
+                latents = self.scheduler.step(velocity, timestep, latents, return_dict=False)[0]
             if callback_on_step_end is not None:
                 latents = callback_on_step_end(self, i, int(timestep), {"latents": latents}).get("latents", latents)
 
-        premultiplied, depth, normal = (x[0].cpu() for x in decode(latents, gauge))
+        fine = _gauge(asked, height, width, device)
+        premultiplied, depth, normal = (
+            x.cpu() for x in draw_frames(belief.gaussians, belief.normals, fine, height, width)
+        )
+        cameras = [camera.resized(width, height) for camera in asked]
         observed = [_with_geometry(frame, depth[i], normal[i]) for i, frame in enumerate(context)]
         names = unique_names([f.name for f in context] + [f"generated_{i:03d}" for i in range(len(targets))])
-        drawn = [
+        generated = [
             frame_from_tensors(
                 cameras[i],
                 _straight(premultiplied[i]),
@@ -127,7 +143,7 @@ class OrbitPipeline(DiffusionPipeline):
             )
             for i in range(known, len(cameras))
         ]
-        return Capture((*observed, *drawn))
+        return Capture((*observed, *generated))
 
     def _timesteps(self, count: int, device: torch.device) -> Tensor:
         if not hasattr(self.scheduler, "sigmas"):
@@ -142,13 +158,43 @@ class OrbitPipeline(DiffusionPipeline):
         self.scheduler.set_timesteps(count, device=device)
         return self.scheduler.timesteps
 
-    def _predict(self, latents: Tensor, level: float, rays: Tensor, times: Tensor, known: int) -> Tensor:
+    def _seen_size(self, height: int, width: int) -> tuple[int, int]:
+        """Height and width in which the network sees frames: the shorter side as it was trained, whole patches."""
+        config = self.transformer.config
+        scale = config.sample_size / min(height, width) / config.patch_size
+        return max(1, round(height * scale)) * config.patch_size, max(1, round(width * scale)) * config.patch_size
+
+    def _believe(self, latents: Tensor, level: float, gauge: Gauge, known: int) -> Belief:
         levels = torch.full((*latents.shape[:2], 2), level, device=latents.device)
         levels[:, :known, 0] = 0
-        dtype = self.transformer.dtype
-        # As in training, only the network computes in another dtype: rays rounded to it would miss their pixels.
-        with torch.autocast(latents.device.type, dtype=dtype, enabled=dtype != torch.float32):
-            return self.transformer(latents, levels, rays, times).to(latents)
+        times = torch.zeros(latents.shape[:2], device=latents.device)
+        shown = torch.ones(latents.shape[:2], dtype=torch.bool, device=latents.device)
+        told = ask(self.transformer, latents, levels, gauge, times, shown, self.transformer.dtype)
+        return believe(told, latents, levels, gauge, shown)
+
+
+def spread(known: Sequence[Camera], targets: Sequence[Camera], count: int) -> list[int]:
+    """Places of up to `count` targets, in rising order, that see the origin from as different sides as they can: one
+    after the other the one that is farthest from all before it (Gonzalez 1985)."""
+    directions = normalize(torch.stack([camera.c2w[:3, 3] for camera in (*known, *targets)]), dim=-1)
+    cosines = (directions[len(known) :] @ directions.T).clone()
+    nearest = cosines[:, : len(known)].max(dim=1).values
+    chosen: list[int] = []
+    for _ in range(min(count, len(targets))):
+        chosen.append(int(nearest.argmin()))
+        nearest = torch.maximum(nearest, cosines[:, len(known) + chosen[-1]])
+        nearest[chosen] = math.inf
+    return sorted(chosen)
+
+
+def _gauge(cameras: Sequence[Camera], height: int, width: int, device: torch.device) -> Gauge:
+    c2w, intrinsics = stack_cameras([camera.resized(width, height) for camera in cameras])
+    return make_gauge(c2w[None].to(device), intrinsics[None].to(device), height, width)
+
+
+def _stack(frames: Sequence[Frame], height: int, width: int, device: torch.device) -> Tensor:
+    """(1, F, H, W, 4) premultiplied pictures."""
+    return torch.stack([_resize(frame.premultiplied(), height, width) for frame in frames])[None].to(device)
 
 
 def _resize(picture: Tensor, height: int, width: int) -> Tensor:

@@ -8,23 +8,24 @@ Needs PyTorch, NumPy, OpenCV, safetensors and accelerate only, so that it runs o
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, nullcontext
 from importlib.util import find_spec
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
-from torch import nn
+from torch import Tensor, nn
+from torch.distributed.tensor import DTensor
 
 from gen.checkpoint import RunState, cut_log, describe, identity, read_checkpoint, refuse_other_run, write_checkpoint
-from gen.data.batch import draw_batch
 from gen.data.dataset import OrbitDataset
 from gen.model import OrbitTransformer
 from gen.muon import Muon
-from gen.objective import FRAME_COUNTS, draw_frame_count, flow_loss
+from gen.objective import flow_loss
 from gen.options import TrainOptions
+from gen.tasks import EXTRA_VIEWS, FRAME_COUNTS, Example, draw_example, draw_frame_count
 
 if TYPE_CHECKING:
     from accelerate import Accelerator
@@ -56,10 +57,10 @@ def train(
             f"{dataset.folder}: was rendered with --exclude none although a list of objects that no training may see "
             "lay beside them, so it is for measuring only; render it again without --exclude none"
         )
-    if dataset.views < max(FRAME_COUNTS):
+    if dataset.views < (needed := max(FRAME_COUNTS) + EXTRA_VIEWS):
         raise ValueError(
-            f"{dataset.folder}: has {dataset.views} views of each object, training draws up to {max(FRAME_COUNTS)}; "
-            f"render it again with --views {max(FRAME_COUNTS)} or more"
+            f"{dataset.folder}: has {dataset.views} views of each object, training draws up to {needed}; "
+            f"render it again with --views {needed} or more"
         )
     accelerator = _accelerator(_pick_device(options.device), options, folder)
     bf16 = options.precision == "bf16" or (options.precision == "auto" and accelerator.device.type == "cuda")
@@ -83,45 +84,82 @@ def train(
         cut_log(folder / "loss.csv", first)
     if options.tensorboard:
         accelerator.init_trackers("tensorboard", init_kwargs={"tensorboard": {"purge_step": first}})
-    forward = torch.compile(network, dynamic=False) if options.compile else network
+    if options.compile:
+        for block in bare.blocks:  # they are alike, so one compilation serves all
+            block.compile(dynamic=True)  # of pictures and frames of all sizes and counts
+    batches = _batches(dataset, options, first, accelerator.num_processes, accelerator.process_index)
 
     losses: list[tuple[int, float]] = []
+    late: list[tuple[int, Tensor]] = []  # losses of steps that a GPU may still be taking
+
+    def read_losses(keep: int) -> None:
+        while len(late) > keep:
+            step, total = late.pop(0)
+            losses.append((step, float(total)))
+            if options.tensorboard:
+                accelerator.log({"loss": losses[-1][1]}, step=step)
+            if report is not None and accelerator.is_main_process:
+                report(*losses[-1])
+
     for step in range(first, options.steps):
         for optimiser in optimisers:
             for group in optimiser.param_groups:
                 group["lr"] = options.lr * learning_rate_factor(step, options)
-        # All processes take scenes of equally many frames, so that none waits for another.
-        count = draw_frame_count(np.random.default_rng(stream(options.seed, step, None)))
         total = torch.zeros((), device=accelerator.device)
         for part in range(options.accumulate):
-            index = part * accelerator.num_processes + accelerator.process_index
-            rng = np.random.default_rng(stream(options.seed, step, index))
-            batch = draw_batch(dataset, rng, count, options.frames_per_step, options.size).to(accelerator.device)
+            example = next(batches).to(accelerator.device)
             with _last_part_only(accelerator, network, part + 1 == options.accumulate):
-                loss = flow_loss(forward, batch, rng, dtype) / options.accumulate
+                loss = flow_loss(network, example, dtype) / options.accumulate
                 loss.backward()
             total += loss.detach()
-        accelerator.clip_grad_norm_(network.parameters(), 1.0)
+        norm = accelerator.clip_grad_norm_(network.parameters(), 1.0)
+        _drop_gradients(network, ~torch.isfinite(norm))
         for optimiser in optimisers:
             optimiser.step()
             optimiser.zero_grad(set_to_none=True)
         state.update_average(min(options.ema, (step + 1) / (step + 10)))
-        value = float(accelerator.reduce(total, "mean"))
-        losses.append((step, value))
-        if options.tensorboard:
-            accelerator.log({"loss": value}, step=step)
-        if report is not None and accelerator.is_main_process:
-            report(step, value)
+        late.append((step, accelerator.reduce(total, "mean")))
+        read_losses(keep=1)
         if (step + 1) % options.save_every == 0 or step + 1 == options.steps:
-            if not math.isfinite(value):
-                raise ValueError(f"the loss is {value} at step {step}; the last checkpoint in {folder} is kept")
+            read_losses(keep=0)
+            if not math.isfinite(losses[-1][1]):
+                raise ValueError(f"the loss is {losses[-1][1]} at step {step}; the last checkpoint in {folder} is kept")
             average, whole = state.gather()
             if accelerator.is_main_process:
                 write_checkpoint(folder, step + 1, average, whole, losses)
-            losses = []
+            losses.clear()
     for tracker in accelerator.trackers:
         tracker.finish()
     accelerator.wait_for_everyone()
+
+
+class _Examples(torch.utils.data.Dataset[Example]):
+    """The batches that one process takes, from a step on, in their order."""
+
+    def __init__(self, dataset: OrbitDataset, options: TrainOptions, first: int, processes: int, process: int) -> None:
+        self.dataset, self.options, self.first = dataset, options, first
+        self.processes, self.process = processes, process
+
+    def __len__(self) -> int:
+        return (self.options.steps - self.first) * self.options.accumulate
+
+    def __getitem__(self, place: int) -> Example:
+        step, part = divmod(place, self.options.accumulate)
+        step += self.first
+        # All processes take scenes of equally many frames, so that none waits for another.
+        count = draw_frame_count(np.random.default_rng(stream(self.options.seed, step, None)))
+        rng = np.random.default_rng(stream(self.options.seed, step, part * self.processes + self.process))
+        return draw_example(self.dataset, rng, count, self.options.frames_per_step, self.options.size)
+
+
+def _batches(
+    dataset: OrbitDataset, options: TrainOptions, first: int, processes: int, process: int
+) -> Iterator[Example]:
+    examples = _Examples(dataset, options, first, processes, process)
+    ahead: dict[str, Any] = {}
+    if options.workers:
+        ahead = {"prefetch_factor": 2, "pin_memory": torch.cuda.is_available()}
+    return iter(torch.utils.data.DataLoader(examples, batch_size=None, num_workers=options.workers, **ahead))
 
 
 def stream(seed: int, step: int, batch: int | None) -> list[int]:
@@ -179,6 +217,14 @@ def _accelerator(device: str, options: TrainOptions, folder: Path) -> Accelerato
     if kind not in ("NO", "MULTI_CPU", "MULTI_GPU") and not accelerator.is_fsdp2:
         raise ValueError(f"accelerate was started for {kind}; training knows processes, GPUs and --fsdp_version 2")
     return accelerator
+
+
+def _drop_gradients(network: nn.Module, spoiled: Tensor) -> None:
+    """Zeroes all gradients where `spoiled` () says so: one number that is none would spoil every weight for good."""
+    for parameter in network.parameters():
+        if parameter.grad is not None:
+            own = parameter.grad.to_local() if isinstance(parameter.grad, DTensor) else parameter.grad
+            own.masked_fill_(spoiled.full_tensor() if isinstance(spoiled, DTensor) else spoiled, 0)
 
 
 def _last_part_only(accelerator: Accelerator, network: nn.Module, last: bool) -> AbstractContextManager[None]:

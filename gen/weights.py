@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from gen.pipeline import OrbitPipeline
 
-DEFAULT_NAME = "orbit-small"
+DEFAULT_NAME = "orbit-base"
 
 
 class WeightsError(ValueError):

@@ -93,7 +93,7 @@ def find_model(asked: str | None) -> Source:
     if asked is None:
         from gen.weights import default_weights
 
-        return _model_folder(default_weights(), "orbit-small")
+        return _model_folder(default_weights(), "orbit-base")
     if Path(asked).exists():
         return _model_folder(Path(asked), None)
     if asked.count("/") != 1 or asked.startswith((".", "/", "~")):

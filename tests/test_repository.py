@@ -165,4 +165,4 @@ def test_the_wheel_holds_the_three_packages_with_the_weights_and_is_small(tmp_pa
     assert wheel.stat().st_size < 100 * MEGABYTE
     names = zipfile.ZipFile(wheel).namelist()
     assert {name.split("/")[0] for name in names if ".dist-info" not in name} == set(PACKAGES)
-    assert any(re.fullmatch(r"gen/_weights/orbit-small/.*\.safetensors", name) for name in names)
+    assert any(re.fullmatch(r"gen/_weights/orbit-base/.*\.safetensors", name) for name in names)

@@ -36,16 +36,16 @@ class Batch:
 
 
 def draw_batch(
-    dataset: OrbitDataset, rng: np.random.Generator, frames: int, frames_per_step: int, size: int, augment: bool = True
+    dataset: OrbitDataset, rng: np.random.Generator, frames: int, scenes: int, size: int, augment: bool = True
 ) -> Batch:
-    """A batch of about `frames_per_step` frames, `frames` a scene.
+    """A batch of `scenes` with `frames` each.
 
     Raises:
         ValueError: if `size` does not divide the dataset's.
     """
     if dataset.size % size:
         raise ValueError(f"training size {size} does not divide the dataset's {dataset.size}")
-    batch = _shrink(dataset.sample(rng, frames, max(1, frames_per_step // frames)), dataset.size // size)
+    batch = _shrink(dataset.sample(rng, frames, scenes), dataset.size // size)
     return _recolour(_mirror(batch, rng), rng) if augment else batch
 
 

@@ -77,6 +77,40 @@ def accumulate(
     return Accumulated(rgb, alpha, sums[..., 6], sums[..., 3:6], median)
 
 
+def draw_scenes(
+    means: Tensor,  # (B, N, 3)
+    quats: Tensor,  # (B, N, 4) unit, wxyz
+    scales: Tensor,  # (B, N, 3)
+    opacities: Tensor,  # (B, N)
+    colors: Tensor,  # (B, N, 3)
+    viewmats: Tensor,  # (B, C, 4, 4) world to camera
+    intrinsics: Tensor,  # (B, C, 3, 3)
+    width: int,
+    height: int,
+) -> tuple[Tensor, Tensor]:
+    """Premultiplied colours (B, C, H, W, 3) and alpha (B, C, H, W, 1) of B scenes of equally many Gaussians, each from
+    C cameras of its own, in one call. Values as they are drawn, not raw ones.
+
+    Raises:
+        CudaBackendError: if gsplat is not installed.
+    """
+    rgb, alpha, _ = find_gsplat().rasterization(
+        means,
+        quats,
+        scales,
+        opacities,
+        colors,
+        viewmats,
+        intrinsics,
+        width,
+        height,
+        near_plane=NEAR,
+        eps2d=SCREEN_BLUR,
+        packed=False,
+    )
+    return rgb, alpha
+
+
 def find_gsplat() -> Any:
     """The module.
 

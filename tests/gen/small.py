@@ -19,7 +19,9 @@ CONFIG = OrbitConfig(sample_size=16, patch_size=4, width=24, depth=3, heads=2)
 def random_network(seed: int = 0, config: OrbitConfig = CONFIG) -> OrbitTransformer:
     """A network none of whose weights is zero, so that every path matters."""
     generator = torch.Generator().manual_seed(seed)
-    network = OrbitTransformer(config)
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        network = OrbitTransformer(config)
     with torch.no_grad():
         for parameter in network.parameters():
             parameter.add_(torch.randn(parameter.shape, generator=generator), alpha=0.1)

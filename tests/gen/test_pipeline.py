@@ -4,8 +4,7 @@ from dataclasses import replace
 import pytest
 import torch
 
-from gen.gauge import decode, encode, make_gauge, stack_cameras
-from gen.pipeline import OrbitPipeline
+from gen.pipeline import OrbitPipeline, spread
 from gen.weights import WeightsError, load_pipeline
 from recon.capture import Source, frame_from_tensors, orbit_camera
 from recon.capture.images import read_rgba
@@ -103,20 +102,43 @@ def test_a_scheduler_that_knows_no_flow_is_refused():
         pipeline(context(), CAMERAS[1:])
 
 
+class Knows:
+    """Stands for the belief of a perfect network."""
+
+    def __init__(self, belief, clean):
+        self.gaussians, self.normals, self.clean = belief.gaussians, belief.normals, clean
+
+    def channels(self, gauge):
+        return self.clean
+
+
 @pytest.mark.parametrize("name", SAMPLERS)
-def test_every_sampler_finds_the_frames_that_a_perfect_network_knows(name):
+def test_every_sampler_walks_straight_to_the_frames_that_a_perfect_network_knows(name, monkeypatch):
     pipeline = tiny_pipeline()
-    c2w, intrinsics = stack_cameras(CAMERAS)
-    gauge = make_gauge(c2w[None], intrinsics[None], 16, 16)
-    alpha = torch.ones(1, 4, 16, 16, 1)
-    truth = torch.cat((torch.rand(1, 4, 16, 16, 3), alpha), dim=-1)
-    clean = encode(truth, gauge.distance[..., None, None].expand(1, 4, 16, 16), torch.zeros(1, 4, 16, 16, 3), gauge)
-    pipeline.transformer.net.forward = lambda *args: clean
+    clean = torch.rand(1, 4, 16, 16, 8) * 2 - 1
+    believe, levels, seen = pipeline._believe, [], []
+
+    def perfect(latents, level, gauge, known):
+        levels.append(level)
+        return Knows(believe(latents, level, gauge, known), clean)
+
+    def see(pipe, step, timestep, tensors):
+        seen.append(tensors["latents"].clone())
+        return {}
+
+    monkeypatch.setattr(pipeline, "_believe", perfect)
     pipeline.scheduler = make_scheduler(name)
-    capture = pipeline(context(), CAMERAS[1:], num_inference_steps=6, generator=torch.Generator().manual_seed(0))
-    expected = decode(clean, gauge)[0][0, 1:, ..., :3]
-    drawn = torch.stack([f.rgba()[..., :3] for f in capture.frames[1:]])
-    assert (drawn - expected).abs().max() < 0.02
+    pipeline(
+        context(),
+        CAMERAS[1:],
+        num_inference_steps=6,
+        generator=torch.Generator().manual_seed(0),
+        callback_on_step_end=see,
+    )
+    noise = torch.randn(clean.shape, generator=torch.Generator().manual_seed(0))
+    assert 0 < levels[-1] < 0.5
+    expected = torch.lerp(clean, noise, levels[-1])
+    assert (seen[-1] - expected)[:, 1:].abs().max() < 0.02
 
 
 def test_the_callback_sees_every_step_and_may_change_it():
@@ -126,9 +148,10 @@ def test_the_callback_sees_every_step_and_may_change_it():
         seen.append(step)
         return {"latents": torch.full_like(tensors["latents"], -1.0)}
 
-    capture = tiny_pipeline()(context(), CAMERAS[1:], num_inference_steps=3, callback_on_step_end=blank)
+    changed = tiny_pipeline()(context(), CAMERAS[1:], num_inference_steps=3, callback_on_step_end=blank)
     assert seen == [0, 1, 2]
-    assert float(capture[1].rgba().abs().max()) == 0
+    unchanged = tiny_pipeline()(context(), CAMERAS[1:], num_inference_steps=3)
+    assert not torch.allclose(changed[1].rgba(), unchanged[1].rgba(), atol=1e-3)
 
 
 def test_a_seed_draws_what_it_has_always_drawn():
@@ -140,8 +163,7 @@ def test_a_seed_draws_what_it_has_always_drawn():
         seen.append(tensors["latents"].clone())
         return {}
 
-    pipeline.transformer.net.forward = lambda latents, *rest: latents  # nothing to remove: the noise stays
-    draw(pipeline, seed=5, callback_on_step_end=see)
+    pipeline(context(), CAMERAS[1:], generator=torch.Generator().manual_seed(5), callback_on_step_end=see)
     noise = torch.randn((1, 4, 16, 16, 8), generator=torch.Generator().manual_seed(5))
     assert torch.equal(seen[-1][:, 1:], noise[:, 1:])
 
@@ -201,3 +223,51 @@ def test_truncated_and_pickled_weights_are_refused(tmp_path):
     torch.save({}, weights.with_name("diffusion_pytorch_model.bin"))
     with pytest.raises(WeightsError):
         load_pipeline(tmp_path)
+
+
+def orbit(count, size=16):
+    return [orbit_camera(2 * math.pi * i / count, 0.2, math.radians(34), size, size) for i in range(count)]
+
+
+def test_the_views_that_tell_the_scene_are_spread_around_the_object():
+    cameras = orbit(12)
+    assert spread(cameras[:1], cameras[1:], 3) == [2, 5, 8]  # the far side first, then between it and the photo
+    assert spread(cameras[:1], cameras[1:3], 5) == [0, 1]
+
+
+def test_one_scene_is_drawn_however_many_views_are_asked_for():
+    """More views show the same scene."""
+    pipeline, cameras = tiny_pipeline(), orbit(48)
+    told = spread(cameras[:1], cameras[1:], 5)
+    few = [cameras[1 + i] for i in told]
+
+    def drawn(targets):
+        capture = pipeline(context(), targets, num_inference_steps=2, generator=torch.Generator().manual_seed(0))
+        return torch.stack([frame.rgba() for frame in capture.frames[1:]])
+
+    all_views = drawn(cameras[1:])
+    assert len(all_views) == 47
+    assert torch.allclose(all_views[told], drawn(few), atol=1e-5)
+
+
+def test_turning_and_scaling_the_world_draws_the_same_pictures():
+    turn = torch.linalg.matrix_exp(torch.tensor([[0.0, -0.3, 0.8], [0.3, 0, -0.5], [-0.8, 0.5, 0]]))
+    pictures = []
+    for rotation, scale in ((torch.eye(3), 1.0), (turn, 7.0)):
+        cameras = [camera.moved(rotation, torch.zeros(3), scale) for camera in CAMERAS]
+        seen = [replace(context()[0], camera=cameras[0])]
+        capture = tiny_pipeline()(seen, cameras[1:], generator=torch.Generator().manual_seed(0))
+        pictures.append(torch.stack([frame.rgba() for frame in capture.frames[1:]]))
+    assert (pictures[0] - pictures[1]).abs().mean() < 1e-4
+
+
+@pytest.mark.parametrize("size", [24, (16, 32), (40, 20)])
+def test_frames_of_any_size_and_aspect_ratio_are_drawn(size):
+    height, width = (size, size) if isinstance(size, int) else size
+    targets = [orbit_camera(0.7 * i, 0.2, math.radians(34), width, height) for i in range(1, 4)]
+    capture = tiny_pipeline()(context(), targets, size=size)
+    for frame in capture.frames[1:]:
+        assert frame.rgba().shape == (height, width, 4)
+        assert bool(torch.isfinite(frame.rgba()).all())
+    with pytest.raises(ValueError, match="cannot be drawn"):
+        tiny_pipeline()(context(), targets, size=0)
