@@ -2,7 +2,8 @@
 
 Everything random of the i-th batch of step k is drawn from (seed, k, i), whichever process has it, so a run that was
 killed and resumed takes the same steps as one that was not, and two processes the same as one that adds up two batches.
-Needs PyTorch, NumPy, OpenCV, safetensors and accelerate only, so that it runs on a bare machine with a GPU.
+Needs PyTorch, NumPy, OpenCV, safetensors and accelerate, to render Numba on processors or gsplat on GPUs, and nothing
+else, so that it runs on a bare machine.
 """
 
 from __future__ import annotations
