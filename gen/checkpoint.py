@@ -20,6 +20,8 @@ from torch import Tensor, nn
 from torch.distributed.tensor import DTensor, distribute_tensor
 
 from gen.data.dataset import OrbitDataset
+from gen.gauge import CHANNELS
+from gen.model import CAMERA_CHANNELS, PIXEL_CHANNELS
 from gen.options import TrainOptions
 
 MAY_DIFFER = ("steps", "decay", "accumulate", "device", "compile", "save_every", "recompute", "tensorboard", "workers")
@@ -28,7 +30,8 @@ MAY_DIFFER = ("steps", "decay", "accumulate", "device", "compile", "save_every",
 def identity(options: TrainOptions, dataset: OrbitDataset, batches: int) -> dict[str, Any]:
     """What `config.json` says: everything that the steps depend on. `batches` of all processes go into each step."""
     fixed = {k: v for k, v in asdict(options).items() if k not in MAY_DIFFER}
-    return {"options": fixed, "dataset": dataset.sha256, "batches": batches}
+    channels = [CHANNELS, PIXEL_CHANNELS, CAMERA_CHANNELS]
+    return {"options": fixed, "dataset": dataset.sha256, "batches": batches, "channels": channels}
 
 
 def refuse_other_run(folder: Path, asked: Mapping[str, Any], dataset: Path) -> None:
@@ -45,7 +48,7 @@ def refuse_other_run(folder: Path, asked: Mapping[str, Any], dataset: Path) -> N
         before = dict(found["options"])
     except (ValueError, KeyError, TypeError) as error:
         raise ValueError(f"{path}: is not that of a training run; choose another folder") from error
-    if "batches" not in found:
+    if "batches" not in found or found.get("channels") != asked["channels"]:
         raise ValueError(f"{folder} holds a run of an earlier version, which cannot go on; start from it with --init")
     if changes := [
         f"{key}: the run has {before.get(key)!r}, asked for {value!r}"

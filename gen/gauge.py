@@ -64,14 +64,14 @@ class Gauge:
         pixels = (torch.stack((x, y), dim=-1).flatten(0, 1) + 0.5) * patch
         return _rays(self.viewmats[..., :3, :3].transpose(-1, -2), self.eyes, self.intrinsics, pixels)
 
-    def first(self, frames: int) -> Gauge:
-        """The same gauge with its first `frames` cameras only."""
+    def only(self, which: slice) -> Gauge:
+        """The same gauge with some of its cameras."""
         return replace(
             self,
-            rays=self.rays[:, :frames],
-            viewmats=self.viewmats[:, :frames],
-            intrinsics=self.intrinsics[:, :frames],
-            distance=self.distance[:, :frames],
+            rays=self.rays[:, which],
+            viewmats=self.viewmats[:, which],
+            intrinsics=self.intrinsics[:, which],
+            distance=self.distance[:, which],
         )
 
 
@@ -80,7 +80,14 @@ def stack_cameras(cameras: Sequence[Camera]) -> tuple[Tensor, Tensor]:
     return torch.stack([c.c2w for c in cameras]), torch.stack([c.intrinsics for c in cameras])
 
 
-def make_gauge(c2w: Tensor, intrinsics: Tensor, height: int, width: int, centre: Tensor | None = None) -> Gauge:
+def make_gauge(
+    c2w: Tensor,
+    intrinsics: Tensor,
+    height: int,
+    width: int,
+    centre: Tensor | None = None,
+    unit: Tensor | None = None,
+) -> Gauge:
     """Gauge of scenes whose frame 0 is the first context.
 
     Args:
@@ -88,13 +95,14 @@ def make_gauge(c2w: Tensor, intrinsics: Tensor, height: int, width: int, centre:
         intrinsics: (B, F, 3, 3) in pixels of the given size.
         height, width: picture size, shared by all frames.
         centre: (B, 3) the object's centre; the world's origin unless given.
+        unit: (B,) world length of a gauge unit, where another gauge has fixed it.
     """
     position = c2w[..., :3, 3] if centre is None else c2w[..., :3, 3] - centre[:, None]
     distance = position.norm(dim=-1)
     first_focal = 0.5 * (intrinsics[:, 0, 0, 0] + intrinsics[:, 0, 1, 1])
     half_side = 0.5 * min(height, width)
     sine = half_side / torch.sqrt(half_side**2 + first_focal**2)
-    unit = distance[:, 0] * sine / FRAME_MARGIN
+    unit = distance[:, 0] * sine / FRAME_MARGIN if unit is None else unit
     rotation = c2w[:, 0, :3, :3].transpose(-1, -2)
 
     y, x = torch.meshgrid(torch.arange(height) + 0.5, torch.arange(width) + 0.5, indexing="ij")

@@ -34,7 +34,7 @@ def flow_loss(
     count = levels.shape[1]
     gauge = make_gauge(batch.c2w, batch.intrinsics, height, width)
     truth = encode(batch.premultiplied, batch.depth, batch.normal, gauge)
-    clean, told_gauge = truth[:, :count], gauge.first(count)
+    clean, told_gauge = truth[:, :count], gauge.only(slice(count))
     generator = torch.Generator(clean.device).manual_seed(example.noise_seed)
     noise = torch.randn(clean.shape, generator=generator, device=clean.device)
     noised = torch.lerp(clean, noise, levels.repeat_interleave(4, dim=-1)[:, :, None, None])

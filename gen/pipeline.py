@@ -25,7 +25,8 @@ from recon.capture import Camera, Capture, Frame, Source, frame_from_tensors
 from recon.capture.files import unique_names
 
 TOLD_FRAMES = 6
-"""Frames that tell the scene, context and targets together; no fewer than three are targets."""
+"""Frames that tell the scene, context and targets together, if there are so many; of the targets at least three."""
+_DRAWN_AT_ONCE = 16
 
 
 class OrbitModel(ModelMixin, ConfigMixin):
@@ -76,7 +77,7 @@ class OrbitPipeline(DiffusionPipeline):
                 given. Gaussians are not bound to it.
             num_inference_steps: evaluations of the network (times two with guidance); 1 gives the blurred mean.
             guidance_scale: above 1, pushes away from what would be drawn without the context, in all steps but the
-                last.
+                last; so not at all where there is one step.
             generator: source of noise, for repeatable results; on the CPU or on the model's device, alone or as a list
                 of one, as there is one scene.
             callback_on_step_end: as in diffusers; may change `latents` (1, F, H, W, 8), the noised channels of context
@@ -125,10 +126,12 @@ class OrbitPipeline(DiffusionPipeline):
             if callback_on_step_end is not None:
                 latents = callback_on_step_end(self, i, int(timestep), {"latents": latents}).get("latents", latents)
 
-        fine = _gauge(asked, height, width, device)
-        premultiplied, depth, normal = (
-            x.cpu() for x in draw_frames(belief.gaussians, belief.normals, fine, height, width)
-        )
+        parts = []
+        for start in range(0, len(asked), _DRAWN_AT_ONCE):
+            some = asked[start : start + _DRAWN_AT_ONCE]
+            fine = _gauge((asked[0], *some), height, width, device, gauge.unit).only(slice(1, None))
+            parts.append(draw_frames(belief.gaussians, belief.normals, fine, height, width))
+        premultiplied, depth, normal = (torch.cat(x).cpu() for x in zip(*parts))
         cameras = [camera.resized(width, height) for camera in asked]
         observed = [_with_geometry(frame, depth[i], normal[i]) for i, frame in enumerate(context)]
         names = unique_names([f.name for f in context] + [f"generated_{i:03d}" for i in range(len(targets))])
@@ -187,9 +190,11 @@ def spread(known: Sequence[Camera], targets: Sequence[Camera], count: int) -> li
     return sorted(chosen)
 
 
-def _gauge(cameras: Sequence[Camera], height: int, width: int, device: torch.device) -> Gauge:
+def _gauge(
+    cameras: Sequence[Camera], height: int, width: int, device: torch.device, unit: Tensor | None = None
+) -> Gauge:
     c2w, intrinsics = stack_cameras([camera.resized(width, height) for camera in cameras])
-    return make_gauge(c2w[None].to(device), intrinsics[None].to(device), height, width)
+    return make_gauge(c2w[None].to(device), intrinsics[None].to(device), height, width, unit=unit)
 
 
 def _stack(frames: Sequence[Frame], height: int, width: int, device: torch.device) -> Tensor:

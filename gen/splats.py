@@ -9,14 +9,14 @@ the network's weights. In the line of Splatter Image (arXiv:2312.13150), GS-LRM 
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 
 import torch
 from torch import Tensor
 from torch.nn.functional import normalize
 
 from gen.gauge import APPEARANCE, DEPTH_GAIN, Gauge, encode_appearance
-from recon.splat.backend_cuda import draw_scenes
+from recon.splat.backend_cuda import draw_scenes, gsplat_is_here
 from recon.splat.gaussians import Gaussians
 from recon.splat.harmonics import SH_DC
 from recon.splat.rasterize import rasterize
@@ -62,6 +62,9 @@ class PixelGaussians:
     colors: Tensor
     kept: Tensor
 
+    def to(self, device: torch.device) -> PixelGaussians:
+        return PixelGaussians(*(getattr(self, field.name).to(device) for field in fields(self)))
+
     def scene(self, index: int) -> Gaussians:
         """One scene by itself, void Gaussians left out."""
         chosen = self.kept[index]
@@ -88,7 +91,7 @@ def pixel_gaussians(
         gauge: of the F cameras.
         kept: (B, F) frames whose cameras are known.
     """
-    focal = gauge.intrinsics[..., 0, 0][:, :, None, None]
+    focal = (gauge.intrinsics[..., 0, 0] * gauge.intrinsics[..., 1, 1]).sqrt()[:, :, None, None]
     away = (points - gauge.eyes[:, :, None, None]).norm(dim=-1)
     sizes = torch.log(away / focal * _FOOTPRINT) + raw[..., 8].clamp(_SMALLEST, _LARGEST)
     clean = (levels[..., 0] == 0)[:, :, None, None, None]
@@ -100,18 +103,21 @@ def pixel_gaussians(
 
 
 def draw(gaussians: PixelGaussians, gauge: Gauge, height: int, width: int) -> Tensor:
-    """Appearance channels (B, F, H, W, 4) of the scenes from the gauge's cameras, in [-1, 1]."""
-    if gaussians.means.device.type == "cuda":
+    """Appearance channels (B, F, H, W, 4) of the scenes from the gauge's cameras, in [-1, 1]. The processor draws where
+    there is a GPU but no gsplat."""
+    device = gaussians.means.device
+    if device.type == "cuda" and gsplat_is_here():
         return encode_appearance(_draw_together(gaussians, gauge, height, width))
+    gaussians = gaussians.to(torch.device("cpu"))
     pictures = []
-    for index, (viewmats, intrinsics) in enumerate(zip(gauge.viewmats, gauge.intrinsics)):
+    for index, (viewmats, intrinsics) in enumerate(zip(gauge.viewmats.cpu(), gauge.intrinsics.cpu())):
         scene = gaussians.scene(index)
         if len(scene) == 0:
             pictures.append(viewmats.new_zeros(len(viewmats), height, width, 4))
             continue
         picture = rasterize(scene, (viewmats, intrinsics, width, height), geometry=False)
         pictures.append(torch.cat((picture.rgb, picture.alpha[..., None]), dim=-1))
-    return encode_appearance(torch.stack(pictures))
+    return encode_appearance(torch.stack(pictures).to(device))
 
 
 def draw_frames(
@@ -127,13 +133,19 @@ def draw_frames(
         Premultiplied RGBA (F, H, W, 4); forward depth (F, H, W) in world units and unit world normals (F, H, W, 3),
         both 0 where less than half of the light is stopped.
     """
-    views = (gauge.viewmats[0], gauge.intrinsics[0], width, height)
+    where = gaussians.means.device
+    if where.type == "cuda" and not gsplat_is_here():
+        where = torch.device("cpu")
+    gaussians, normals = gaussians.to(where), normals.to(where)
+    views = (gauge.viewmats[0].to(where), gauge.intrinsics[0].to(where), width, height)
     scene = gaussians.scene(0)
     picture = rasterize(scene, views)
     colored = replace(scene, sh=(normals[0, gaussians.kept[0]].reshape(-1, 1, 3) * 0.5).clamp(-0.5, 0.5) / SH_DC)
     coded = rasterize(colored, views, geometry=False).rgb
-    turned = (coded * 2 - picture.alpha[..., None]) @ gauge.rotation[0]  # a product with the inverse, from the right
-    depth = picture.median_depth * gauge.unit[0]
+    turned = (coded * 2 - picture.alpha[..., None]) @ gauge.rotation[0].to(
+        where
+    )  # a product with the inverse, from the right
+    depth = picture.median_depth * gauge.unit[0].to(where)
     normal = torch.where(depth[..., None] > 0, normalize(turned, dim=-1), 0)
     alpha = picture.alpha[..., None].clamp(0, 1)
     return torch.cat((torch.minimum(picture.rgb, alpha), alpha), dim=-1), depth, normal

@@ -123,7 +123,7 @@ def train(
         read_losses(keep=1)
         if (step + 1) % options.save_every == 0 or step + 1 == options.steps:
             read_losses(keep=0)
-            if not math.isfinite(losses[-1][1]):
+            if not any(math.isfinite(loss) for _, loss in losses):
                 raise ValueError(f"the loss is {losses[-1][1]} at step {step}; the last checkpoint in {folder} is kept")
             average, whole = state.gather()
             if accelerator.is_main_process:
@@ -142,7 +142,7 @@ class _Examples(torch.utils.data.Dataset[Example]):
         self.processes, self.process = processes, process
 
     def __len__(self) -> int:
-        return (self.options.steps - self.first) * self.options.accumulate
+        return max(0, self.options.steps - self.first) * self.options.accumulate
 
     def __getitem__(self, place: int) -> Example:
         step, part = divmod(place, self.options.accumulate)
@@ -221,11 +221,13 @@ def _accelerator(device: str, options: TrainOptions, folder: Path) -> Accelerato
 
 
 def _drop_gradients(network: nn.Module, spoiled: Tensor) -> None:
-    """Zeroes all gradients where `spoiled` () says so: one number that is none would spoil every weight for good."""
+    """Zeroes all gradients where `spoiled` () says so: one number that is none would spoil every weight for good. The
+    step then follows the optimisers' momentum alone."""
+    spoiled = spoiled.full_tensor() if isinstance(spoiled, DTensor) else spoiled
     for parameter in network.parameters():
         if parameter.grad is not None:
             own = parameter.grad.to_local() if isinstance(parameter.grad, DTensor) else parameter.grad
-            own.masked_fill_(spoiled.full_tensor() if isinstance(spoiled, DTensor) else spoiled, 0)
+            own.masked_fill_(spoiled, 0)
 
 
 def _last_part_only(accelerator: Accelerator, network: nn.Module, last: bool) -> AbstractContextManager[None]:

@@ -6,6 +6,7 @@ depth as a seventh, so that everything but the projection and the compositing is
 
 from __future__ import annotations
 
+import importlib.util
 import math
 from typing import Any
 
@@ -109,6 +110,11 @@ def draw_scenes(
         packed=False,
     )
     return rgb, alpha
+
+
+def gsplat_is_here() -> bool:
+    """Whether gsplat is installed."""
+    return importlib.util.find_spec("gsplat") is not None
 
 
 def find_gsplat() -> Any:

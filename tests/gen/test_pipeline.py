@@ -148,10 +148,11 @@ def test_the_callback_sees_every_step_and_may_change_it():
         seen.append(step)
         return {"latents": torch.full_like(tensors["latents"], -1.0)}
 
-    changed = tiny_pipeline()(context(), CAMERAS[1:], num_inference_steps=3, callback_on_step_end=blank)
+    pipeline = tiny_pipeline()
+    changed = draw(pipeline, callback_on_step_end=blank)
     assert seen == [0, 1, 2]
-    unchanged = tiny_pipeline()(context(), CAMERAS[1:], num_inference_steps=3)
-    assert not torch.allclose(changed[1].rgba(), unchanged[1].rgba(), atol=1e-3)
+    assert not torch.allclose(changed[1].rgba(), draw(pipeline)[1].rgba(), atol=1e-3)
+    assert torch.equal(draw(pipeline)[1].rgba(), draw(pipeline)[1].rgba())
 
 
 def test_a_seed_draws_what_it_has_always_drawn():
@@ -271,3 +272,15 @@ def test_frames_of_any_size_and_aspect_ratio_are_drawn(size):
         assert bool(torch.isfinite(frame.rgba()).all())
     with pytest.raises(ValueError, match="cannot be drawn"):
         tiny_pipeline()(context(), targets, size=0)
+
+
+def test_guidance_changes_what_is_drawn_in_several_steps_and_nothing_in_one():
+    pipeline = tiny_pipeline()
+
+    def drawn(scale, steps):
+        generator = torch.Generator().manual_seed(0)
+        capture = pipeline(context(), CAMERAS[1:], generator=generator, num_inference_steps=steps, guidance_scale=scale)
+        return capture[1].rgba()
+
+    assert not torch.allclose(drawn(1.0, 3), drawn(3.0, 3), atol=1e-3)
+    assert torch.equal(drawn(1.0, 1), drawn(3.0, 1))

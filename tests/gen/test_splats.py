@@ -1,11 +1,14 @@
 import math
+from dataclasses import fields, replace
 
+import pytest
 import torch
 
 from gen.gauge import APPEARANCE, encode, encode_appearance, make_gauge, stack_cameras
 from gen.predict import ask, believe
 from gen.splats import depth_offsets, draw, draw_frames, pixel_gaussians, pixel_points
 from recon.capture import orbit_camera
+from recon.splat.backend_cuda import gsplat_is_here
 from tests.gen.small import random_network
 
 SIZE = 32
@@ -124,3 +127,15 @@ def test_finished_frames_have_the_depth_and_the_normals_of_the_surface_in_the_wo
     assert (facing * normal[0]).sum(-1)[both].mean() > 0.97
     assert bool((facing[found == 0] == 0).all())
     assert bool((drawn[..., :3] <= drawn[..., 3:] + 1e-6).all())
+
+
+@pytest.mark.skipif(not torch.cuda.is_available() or not gsplat_is_here(), reason="needs a GPU and gsplat")
+def test_a_gpu_draws_what_the_processor_draws():
+    gauge, rgba, depth, _, cameras = ball()
+    raw = true_raw(gauge, rgba, depth, cameras)
+    frames = torch.cat((encode_appearance(rgba), torch.zeros_like(rgba)), dim=-1)
+    kept = torch.tensor([[True, True, False]])
+    gaussians = pixel_gaussians(raw, pixel_points(raw, gauge), frames, torch.zeros(1, 3, 2), gauge, kept)
+    there = replace(gauge, **{f.name: getattr(gauge, f.name).cuda() for f in fields(gauge)})
+    drawn = draw(gaussians.to(torch.device("cuda")), there, SIZE, SIZE)
+    assert (drawn.cpu() - draw(gaussians, gauge, SIZE, SIZE)).abs().max() < 0.01

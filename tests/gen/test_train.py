@@ -337,3 +337,23 @@ def test_a_step_with_a_gradient_that_is_no_number_leaves_the_weights_usable(data
     losses = []
     train(dataset, tmp_path / "run", replace(OPTIONS, steps=4), lambda step, loss: losses.append(loss))
     assert [math.isfinite(loss) for loss in losses] == [True, False, True, True]
+
+
+def test_batches_drawn_ahead_by_processes_are_the_same(dataset, tmp_path):
+    for workers in (0, 2):
+        train(dataset, tmp_path / str(workers), replace(OPTIONS, steps=3, workers=workers))
+    plain, ahead = ((tmp_path / name / "ema.safetensors").read_bytes() for name in ("0", "2"))
+    assert plain == ahead
+
+
+def test_asking_for_fewer_steps_than_were_taken_changes_nothing(dataset, finished, tmp_path):
+    run = shutil.copytree(finished, tmp_path / "run")
+    train(dataset, run, replace(OPTIONS, steps=2))
+    assert (run / "ema.safetensors").read_bytes() == (finished / "ema.safetensors").read_bytes()
+
+
+def test_matrices_of_one_shape_are_orthogonalised_as_each_by_itself():
+    matrices = torch.randn(3, 12, 20, generator=torch.Generator().manual_seed(0))
+    together = orthogonalise(matrices)
+    for one, found in zip(matrices, together):
+        assert torch.allclose(orthogonalise(one), found, atol=1e-5)
