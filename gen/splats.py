@@ -142,9 +142,8 @@ def draw_frames(
     picture = rasterize(scene, views)
     colored = replace(scene, sh=(normals[0, gaussians.kept[0]].reshape(-1, 1, 3) * 0.5).clamp(-0.5, 0.5) / SH_DC)
     coded = rasterize(colored, views, geometry=False).rgb
-    turned = (coded * 2 - picture.alpha[..., None]) @ gauge.rotation[0].to(
-        where
-    )  # a product with the inverse, from the right
+    rotation = gauge.rotation[0].to(where)
+    turned = (coded * 2 - picture.alpha[..., None]) @ rotation  # from the right: a product with the inverse
     depth = picture.median_depth * gauge.unit[0].to(where)
     normal = torch.where(depth[..., None] > 0, normalize(turned, dim=-1), 0)
     alpha = picture.alpha[..., None].clamp(0, 1)
