@@ -25,7 +25,7 @@ from torch import Tensor
 from benchmarks._protocol import BenchmarkError, draw_views, object_seed, open_test_set, stratified
 from benchmarks._results import environment, show, table, write_json
 from gen.gauge import APPEARANCE, DEPTH_GAIN, encode, make_gauge, stack_cameras
-from gen.predict import ask, believe
+from gen.predict import Belief, ask, believe
 from gen.splats import draw
 from pipelines._command import run_command
 from recon.capture import Camera, Source, frame_from_tensors, orbit_camera
@@ -91,6 +91,8 @@ TASKS = (
     Task("48 frames: seam from last to first", "change, in mean changes between frames", "each frame by itself"),
 )
 
+DEPTH, NORMALS, COLORS, SEAM = (task.name for task in TASKS[5:])
+
 
 class Bench:
     """One object and the network: everything that the tasks share."""
@@ -155,9 +157,9 @@ class Bench:
         noise = torch.randn(clean.shape, generator=torch.Generator().manual_seed(self.seed))
         known, times = torch.ones(1, RING, dtype=torch.bool), torch.zeros(1, RING)
 
-        def believed(levels: Tensor) -> Any:
+        def believed(levels: Tensor) -> Belief:
             frames = torch.lerp(clean, noise, levels.repeat_interleave(4, dim=-1)[:, :, None, None])
-            told = ask(self.pipe.transformer, frames, levels, gauge, times, known)
+            told = ask(self.pipe.transformer, frames, levels, gauge.rays, times, known)
             return believe(told, frames, levels, gauge, known)
 
         shown = torch.ones(1, RING, 2)
@@ -170,8 +172,8 @@ class Bench:
         told_normals = torch.nn.functional.normalize(belief.normals, dim=-1) @ gauge.rotation[0]
         toward = -c2w[:, :3, 2][None, :, None, None].expand_as(normal)
         found = {
-            TASKS[5].name: (100 * float(off), 100 * float(true_offset[solid].abs().mean() / 2)),
-            TASKS[6].name: (_angle(told_normals[solid], normal[solid]), _angle(toward[solid], normal[solid])),
+            DEPTH: (100 * float(off), 100 * float(true_offset[solid].abs().mean() / 2)),
+            NORMALS: (_angle(told_normals[solid], normal[solid]), _angle(toward[solid], normal[solid])),
         }
         colors = torch.zeros(1, RING, 2)
         colors[:, 1:, 0] = 1
@@ -181,7 +183,7 @@ class Bench:
         photo = clean[0, 0, ..., APPEARANCE] * 0.5 + 0.5
         mean = photo[..., :3].sum((0, 1)) / photo[..., 3].sum()
         flat = torch.cat((mean.expand_as(rgba[0, 1:, ..., :3]), rgba[0, 1:, ..., 3:]), dim=-1)
-        found[TASKS[7].name] = (_psnr(straight, rgba[0, 1:]), _psnr(flat, rgba[0, 1:]))
+        found[COLORS] = (_psnr(straight, rgba[0, 1:]), _psnr(flat, rgba[0, 1:]))
         return found
 
     def seam(self) -> tuple[float, float]:
@@ -224,7 +226,7 @@ def run(options: TaskBenchmarkOptions) -> dict[str, Any]:
         ]
         with torch.no_grad():
             found = {task.name: method() for task, method in zip(TASKS, methods)} | bench.geometry()
-            found[TASKS[8].name] = bench.seam()
+            found[SEAM] = bench.seam()
         for name, pair in found.items():
             if not all(map(math.isfinite, pair)):
                 raise BenchmarkError(f"{item.id}: {name} gave {pair}")

@@ -60,8 +60,7 @@ class Gauge:
     def patch_rays(self, patch: int) -> Tensor:
         """(B, F, N, 6) the rays through the middles of square patches, row by row."""
         height, width = self.rays.shape[2:4]
-        y, x = torch.meshgrid(torch.arange(height // patch), torch.arange(width // patch), indexing="ij")
-        pixels = (torch.stack((x, y), dim=-1).flatten(0, 1) + 0.5) * patch
+        pixels = patch_middles(height, width, patch)
         return _rays(self.viewmats[..., :3, :3].transpose(-1, -2), self.eyes, self.intrinsics, pixels)
 
     def only(self, which: slice) -> Gauge:
@@ -114,6 +113,12 @@ def make_gauge(
     viewmats[..., :3, 3] = -(viewmats[..., :3, :3] @ origins[..., None])[..., 0]
     viewmats[..., 3, 3] = 1
     return Gauge(rays, viewmats, intrinsics, rotation, unit, distance)
+
+
+def patch_middles(height: int, width: int, patch: int) -> Tensor:
+    """(N, 2) places of the middles of square patches in pixels, x and y, row by row."""
+    y, x = torch.meshgrid(torch.arange(height // patch), torch.arange(width // patch), indexing="ij")
+    return (torch.stack((x, y), dim=-1).flatten(0, 1) + 0.5) * patch
 
 
 def _rays(c2w_rotation: Tensor, origins: Tensor, intrinsics: Tensor, pixels: Tensor) -> Tensor:

@@ -39,7 +39,7 @@ def flow_loss(
     noise = torch.randn(clean.shape, generator=generator, device=clean.device)
     noised = torch.lerp(clean, noise, levels.repeat_interleave(4, dim=-1)[:, :, None, None])
     noised[example.shown[0], example.shown[1], ..., APPEARANCE] = encode_appearance(example.photos)
-    told = ask(network, noised, levels, told_gauge, batch.times[:, :count], known, dtype)
+    told = ask(network, noised, levels, told_gauge.rays, batch.times[:, :count], known, dtype)
     belief = believe(told, noised, levels, told_gauge, known)
 
     shown = levels[..., 0] == 0

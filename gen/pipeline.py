@@ -172,7 +172,7 @@ class OrbitPipeline(DiffusionPipeline):
         levels[:, :known, 0] = 0
         times = torch.zeros(latents.shape[:2], device=latents.device)
         shown = torch.ones(latents.shape[:2], dtype=torch.bool, device=latents.device)
-        told = ask(self.transformer, latents, levels, gauge, times, shown, self.transformer.dtype)
+        told = ask(self.transformer, latents, levels, gauge.rays, times, shown, self.transformer.dtype)
         return believe(told, latents, levels, gauge, shown)
 
 

@@ -56,7 +56,7 @@ def ask(
     network: Callable[..., tuple[Tensor, Tensor]],
     frames: Tensor,
     levels: Tensor,
-    gauge: Gauge,
+    rays: Tensor,
     times: Tensor,
     camera_known: Tensor,
     dtype: torch.dtype = torch.float32,
@@ -67,12 +67,12 @@ def ask(
         network: an `OrbitTransformer`, or what wraps one.
         frames: (B, F, H, W, 8) noised channels.
         levels: (B, F, 2) noise levels of appearance and geometry.
-        gauge: of the F cameras.
+        rays: (B, F, H, W, 6) of the pixels, see `gen.gauge.Gauge`.
         times: (B, F) seconds.
         camera_known: (B, F) bool; the rays of the others are hidden.
     """
     with torch.autocast(frames.device.type, dtype=dtype, enabled=dtype != torch.float32):
-        pixels, cameras = network(frames, levels, gauge.rays, times, camera_known)
+        pixels, cameras = network(frames, levels, rays, times, camera_known)
     cameras = cameras.float()
     return Told(pixels.float(), cameras[..., :6], cameras[..., 6:].mean(dim=2))
 

@@ -106,11 +106,12 @@ def draw(gaussians: PixelGaussians, gauge: Gauge, height: int, width: int) -> Te
     """Appearance channels (B, F, H, W, 4) of the scenes from the gauge's cameras, in [-1, 1]. The processor draws where
     there is a GPU but no gsplat."""
     device = gaussians.means.device
-    if device.type == "cuda" and gsplat_is_here():
+    where = _drawing_device(device)
+    if where.type == "cuda":
         return encode_appearance(_draw_together(gaussians, gauge, height, width))
-    gaussians = gaussians.to(torch.device("cpu"))
+    gaussians = gaussians.to(where)
     pictures = []
-    for index, (viewmats, intrinsics) in enumerate(zip(gauge.viewmats.cpu(), gauge.intrinsics.cpu())):
+    for index, (viewmats, intrinsics) in enumerate(zip(gauge.viewmats.to(where), gauge.intrinsics.to(where))):
         scene = gaussians.scene(index)
         if len(scene) == 0:
             pictures.append(viewmats.new_zeros(len(viewmats), height, width, 4))
@@ -133,9 +134,7 @@ def draw_frames(
         Premultiplied RGBA (F, H, W, 4); forward depth (F, H, W) in world units and unit world normals (F, H, W, 3),
         both 0 where less than half of the light is stopped.
     """
-    where = gaussians.means.device
-    if where.type == "cuda" and not gsplat_is_here():
-        where = torch.device("cpu")
+    where = _drawing_device(gaussians.means.device)
     gaussians, normals = gaussians.to(where), normals.to(where)
     views = (gauge.viewmats[0].to(where), gauge.intrinsics[0].to(where), width, height)
     scene = gaussians.scene(0)
@@ -148,6 +147,11 @@ def draw_frames(
     normal = torch.where(depth[..., None] > 0, normalize(turned, dim=-1), 0)
     alpha = picture.alpha[..., None].clamp(0, 1)
     return torch.cat((torch.minimum(picture.rgb, alpha), alpha), dim=-1), depth, normal
+
+
+def _drawing_device(device: torch.device) -> torch.device:
+    """Where scenes that lie on `device` can be drawn."""
+    return torch.device("cpu") if device.type == "cuda" and not gsplat_is_here() else device
 
 
 def _draw_together(gaussians: PixelGaussians, gauge: Gauge, height: int, width: int) -> Tensor:

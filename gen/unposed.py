@@ -8,7 +8,8 @@ import torch
 from torch import Tensor
 from torch.nn.functional import normalize
 
-from gen.gauge import APPEARANCE, CHANNELS, RAY_CHANNELS, encode_appearance
+from gen.gauge import APPEARANCE, CHANNELS, RAY_CHANNELS, encode_appearance, patch_middles
+from gen.predict import ask
 from recon.capture import OBJECT_RADIUS, Camera, orbit_camera
 from recon.capture.ray_cameras import camera_from_rays
 
@@ -39,28 +40,25 @@ def tell_cameras(
     levels = torch.tensor([0.0, 1.0]).expand(1, count, 2).to(pictures)
     hidden = torch.zeros(1, count, dtype=torch.bool, device=pictures.device)
     rays = frames.new_zeros(1, count, height, width, RAY_CHANNELS)
-    _, told = network(frames, levels, rays, frames.new_zeros(1, count), hidden)
-    told = told[0].float().cpu()  # (F, N, 9)
+    told = ask(network, frames, levels, rays, frames.new_zeros(1, count), hidden)
+    told_rays = told.rays[0].cpu()  # (F, N, 6)
 
-    patch = math.isqrt(height * width // told.shape[1])
-    y, x = torch.meshgrid(torch.arange(height // patch), torch.arange(width // patch), indexing="ij")
-    pixels = (torch.stack((x, y), dim=-1).flatten(0, 1) + 0.5) * patch
+    patch = math.isqrt(height * width // told_rays.shape[1])
+    pixels = patch_middles(height, width, patch)
     seen = [
         camera_from_rays(
             pixels,
             rays[:, :3],
-            rays[:, 3:6],
+            rays[:, 3:],
             width,
             height,
             rotation=torch.eye(3) if index == 0 else None,
             pull=DISTANCE_PULL,
             radius=1.0,
         )
-        for index, rays in enumerate(told)
+        for index, rays in enumerate(told_rays)
     ]
-    first = _first_camera(
-        normalize(told[0, :, 6:].mean(dim=0), dim=0), min(seen[0].fov_x, seen[0].fov_y), width, height, fov
-    )
+    first = _first_camera(normalize(told.up[0, 0].cpu(), dim=0), min(seen[0].fov_x, seen[0].fov_y), width, height, fov)
     # From the gauge, whose unit is the sphere's radius, to the world of the first camera.
     return [first] + [camera.moved(first.c2w[:3, :3], torch.zeros(3), OBJECT_RADIUS) for camera in seen[1:]]
 

@@ -34,9 +34,9 @@ def test_geometry_is_measured_in_diameters_and_degrees(bench):
     with torch.no_grad():
         found = bench.geometry()
     in_front = float((origin.norm() - depth).mean())
-    assert found[tasks.TASKS[5].name][1] == pytest.approx(100 * in_front, rel=0.03)
+    assert found[tasks.DEPTH][1] == pytest.approx(100 * in_front, rel=0.03)
     turned = torch.rad2deg(torch.acos(normals @ bench.camera(0.0).c2w[:3, 2] * -1)).mean()
-    assert found[tasks.TASKS[6].name][1] == pytest.approx(float(turned), rel=0.03)
+    assert found[tasks.NORMALS][1] == pytest.approx(float(turned), rel=0.03)
 
 
 def test_the_table_says_where_intervals_are_apart():

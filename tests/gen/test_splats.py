@@ -88,7 +88,7 @@ def predicted(known: torch.Tensor):
     network = random_network()
     frames = encode(rgba, depth, normal, gauge).requires_grad_()
     levels = torch.tensor([[[0.0, 1], [1, 1], [1, 1]]])
-    told = ask(network, frames, levels, gauge, torch.zeros(1, 3), known)
+    told = ask(network, frames, levels, gauge.rays, torch.zeros(1, 3), known)
     return gauge, network, told, believe(told, frames, levels, gauge, known)
 
 
