@@ -17,7 +17,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
-from benchmarks._protocol import BenchmarkError
+from benchmarks._errors import BenchmarkError
 
 _QUICK = 0.1
 """Seconds; quicker calls are made twice before the one that is timed."""

@@ -16,7 +16,7 @@ from typing import Any, Literal
 import torch
 from torch import Tensor
 
-from benchmarks._protocol import BenchmarkError
+from benchmarks._errors import BenchmarkError
 from benchmarks._scenes import SceneSize, shell, views
 from recon.splat.gaussians import Gaussians
 from recon.splat.rasterize import rasterize

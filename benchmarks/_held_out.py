@@ -16,7 +16,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from benchmarks._protocol import BenchmarkError, draw_views, open_test_set, path_cameras, stratified
+from benchmarks._errors import BenchmarkError
+from pipelines.evaluation.protocol import draw_views, path_cameras, stratified
+from pipelines.evaluation.sets import open_set
 from recon.capture import Camera, Capture, Frame, Similarity, Source, frame_from_tensors
 from recon.capture.io_projection import read_middlebury
 from recon.capture.io_synthetic import read_nerf_synthetic
@@ -107,7 +109,7 @@ def lego(folder: Path, size: int) -> Split:
 
 def rendered_objects(folder: Path, count: int, size: int) -> Iterator[Split]:
     """21 level views of each object to fit; 12 from below and from higher up to be judged by."""
-    test_set = open_test_set(folder)
+    test_set = open_set(folder)
     cameras = path_cameras("level", size)
     # Between two of the level views' azimuths, so that no held-out view is just one of them raised.
     others = [

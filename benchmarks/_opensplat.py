@@ -17,8 +17,8 @@ import numpy as np
 import torch
 from PIL import Image
 
+from benchmarks._errors import BenchmarkError
 from benchmarks._held_out import composed
-from benchmarks._protocol import BenchmarkError
 from recon.capture import Camera, Capture
 from recon.capture.conversions import opengl_from_opencv
 from recon.splat.gaussians import Gaussians

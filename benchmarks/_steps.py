@@ -18,7 +18,7 @@ from typing import Literal, cast
 import torch
 
 from benchmarks._clock import ROOT
-from benchmarks._protocol import BenchmarkError
+from benchmarks._errors import BenchmarkError
 from benchmarks._scenes import SceneSize, shell, views
 from recon.capture import Capture, Similarity, Source, frame_from_tensors
 from recon.capture.camera import OBJECT_RADIUS

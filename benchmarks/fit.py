@@ -24,10 +24,11 @@ from rich.progress import track
 from benchmarks._curves import Point, converged, our_curve, psnr_after, seconds_to, wall_seconds_to
 from benchmarks._held_out import Split, open_splits
 from benchmarks._opensplat import check_program, fixed_count, run_program, write_data
-from benchmarks._results import environment, table, write_json
+from benchmarks._results import environment, write_json
 from benchmarks._scenes import SceneSize
 from benchmarks._steps import Start, StepTimes, shell_capture, step_options, time_steps, time_steps_apart
 from pipelines._command import run_command
+from pipelines.evaluation.markdown import table
 from recon.capture import Capture
 from recon.splat.fit_options import FIT_PRESETS, FitOptions
 from recon.splat.gaussians import Gaussians

@@ -22,9 +22,10 @@ from rich.progress import track
 from benchmarks._clock import Clock
 from benchmarks._contestants import CASES, GPU, OPENSPLAT, OURS, REFERENCE, Case
 from benchmarks._flops import blended_pairs, flops_per_pair
-from benchmarks._results import environment, table, write_json
+from benchmarks._results import environment, write_json
 from benchmarks._scenes import SceneSize
 from pipelines._command import run_command
+from pipelines.evaluation.markdown import table
 
 SCENES = (SceneSize(20_000, 128), SceneSize(50_000, 256), SceneSize(200_000, 512))
 TITLES: dict[Case, str] = {"rgb": "RGB", "all": "SH 3, depth, normals, pose gradients"}

@@ -14,7 +14,7 @@ from typing import Annotated, Any
 import tyro
 
 from benchmarks import fit, rasterize, train
-from benchmarks._protocol import BenchmarkError
+from benchmarks._errors import BenchmarkError
 from pipelines._command import run_command
 
 _TABLES = {"rasterize": rasterize.markdown, "fit": fit.markdown, "train": train.markdown}

@@ -22,12 +22,16 @@ from rich.console import Console
 from rich.progress import track
 from torch import Tensor
 
-from benchmarks._protocol import BenchmarkError, draw_views, object_seed, open_test_set, stratified
-from benchmarks._results import environment, show, table, write_json
+from benchmarks._errors import BenchmarkError
+from benchmarks._results import environment, write_json
 from gen.gauge import APPEARANCE, DEPTH_GAIN, encode, make_gauge, stack_cameras
 from gen.predict import Belief, ask, believe
 from gen.splats import draw
+from gen.weights import weights_digest
 from pipelines._command import run_command
+from pipelines.evaluation.markdown import show, table
+from pipelines.evaluation.protocol import draw_views, object_seed, stratified
+from pipelines.evaluation.sets import open_set
 from recon.capture import Camera, Source, frame_from_tensors, orbit_camera
 from recon.metrics.bootstrap import bootstrap_interval
 from recon.metrics.views import compare_views
@@ -212,7 +216,7 @@ def run(options: TaskBenchmarkOptions) -> dict[str, Any]:
     """
     from gen.weights import load_pipeline
 
-    test_set = open_test_set(options.objects)
+    test_set = open_set(options.objects)
     pipe = load_pipeline(options.model)
     options.output.open("a").close()  # what cannot be written is known before the work
     objects = test_set.objects if options.count is None else stratified(test_set.objects, options.count)
@@ -234,7 +238,7 @@ def run(options: TaskBenchmarkOptions) -> dict[str, Any]:
     document = {
         "benchmark": "tasks",
         "environment": environment(),
-        "settings": {"size": options.size, "weights": _sha256(options.model)},
+        "settings": {"size": options.size, "weights": weights_digest(options.model)},
         "tasks": scores,
     }
     write_json(options.output, document)
@@ -276,11 +280,6 @@ def _changes(views: Tensor) -> Tensor:
 def _angle(a: Tensor, b: Tensor) -> float:
     """Mean angle in degrees between unit vectors (N, 3)."""
     return float(torch.rad2deg(torch.acos((a * b).sum(-1).clamp(-1, 1))).mean())
-
-
-def _sha256(model: Path) -> str:
-    (weights,) = (model / "transformer").glob("*.safetensors")
-    return hashlib.sha256(weights.read_bytes()).hexdigest()
 
 
 def main(args: list[str] | None = None) -> int:

@@ -23,9 +23,10 @@ from typing import Annotated, Any
 import tyro
 
 from benchmarks._clock import ROOT, kilobytes, thread_variables
-from benchmarks._protocol import BenchmarkError
-from benchmarks._results import environment, table, write_json
+from benchmarks._errors import BenchmarkError
+from benchmarks._results import environment, write_json
 from pipelines._command import run_command
+from pipelines.evaluation.markdown import table
 
 CONTESTANTS = {
     "naive": "float32, AdamW",

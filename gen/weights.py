@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -28,6 +29,32 @@ def default_weights() -> Path:
         if (place / "model_index.json").is_file():
             return place
     raise WeightsError(f"the shipped weights are missing: expected {places[0]} or {places[1]}; install turnabout again")
+
+
+def weights_folder(model: Path | None) -> Path:
+    """The folder that `model` names, or that of the shipped weights.
+
+    Raises:
+        WeightsError: if there is none.
+    """
+    if model is None:
+        return default_weights()
+    if not model.is_dir():
+        raise WeightsError(f"{model}: expected a folder with a saved pipeline")
+    return model
+
+
+def weights_digest(folder: Path) -> str:
+    """SHA-256 of a pipeline's weights.
+
+    Raises:
+        WeightsError: if the folder holds no weights, or several files of them.
+    """
+    files = sorted((folder / "transformer").glob("*.safetensors"))
+    if len(files) != 1:
+        raise WeightsError(f"{folder}: expected one file of weights in transformer/, found {len(files)}")
+    with files[0].open("rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()
 
 
 def load_pipeline(source: str | Path | None = None, device: str = "cpu") -> OrbitPipeline:

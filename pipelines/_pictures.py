@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from dataclasses import replace
 from fractions import Fraction
 from pathlib import Path
 
@@ -14,6 +15,7 @@ from torch import Tensor
 
 from recon.capture import Frame
 from recon.metrics.images import over_white
+from recon.surface.mesh import Material, Mesh
 
 VIDEO_SIZE = 256
 VIDEO_SECONDS = 3
@@ -76,6 +78,12 @@ def evenly(frames: Sequence[Frame], count: int = COLUMNS) -> list[Frame]:
     if len(frames) <= count:
         return list(frames)
     return [frames[round(i * len(frames) / count)] for i in range(count)]
+
+
+def without_texture(mesh: Mesh) -> Mesh:
+    """The shape alone, in grey."""
+    grey = Material(base_color=torch.tensor([0.72, 0.72, 0.72, 1.0]))
+    return replace(mesh, materials=(grey,), face_material=None, colors=None, uvs=None)
 
 
 def write_sheet(rows: Sequence[tuple[str, Sequence[Tensor]]], path: Path) -> None:

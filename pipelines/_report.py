@@ -74,7 +74,7 @@ def _write_report(run: Path, out: Path, log: StageLog, *, report: Mapping[str, A
 
 
 def _preview(run: Path, out: Path, log: StageLog, *, inputs: Sequence[str], elevation: float) -> None:
-    from pipelines._pictures import TILE, evenly, orbit_order, write_sheet
+    from pipelines._pictures import TILE, evenly, orbit_order, without_texture, write_sheet
     from pipelines._quality import draw_splats
     from recon.capture.io_nerfstudio import read_transforms
     from recon.capture.orbit import orbit_cameras
@@ -96,7 +96,7 @@ def _preview(run: Path, out: Path, log: StageLog, *, inputs: Sequence[str], elev
         rows.append((f"splats, every {360 // _ROW} degrees", [draw_splats(gaussians, camera) for camera in around]))
     if "mesh.glb" in inputs:
         mesh = prepare_mesh(read_placed(run / "mesh.glb"))
-        clay = prepare_mesh(_without_texture(read_placed(run / "mesh.glb")))
+        clay = prepare_mesh(without_texture(read_placed(run / "mesh.glb")))
         rows.append(("mesh, textured", [render_prepared(mesh, camera).rgba for camera in around]))
         lights = Lights.studio()
         rows.append(("mesh, shape only", [render_prepared(clay, camera, lights=lights).rgba for camera in around]))
@@ -112,17 +112,6 @@ def read_placed(path: Path) -> Mesh:
     asset = read_glb(path)
     back = asset.extras["to_capture"]
     return asset.mesh.moved(back["scale"], torch.tensor(back["translation"]))
-
-
-def _without_texture(mesh: Mesh) -> Mesh:
-    import dataclasses
-
-    import torch
-
-    from recon.surface.mesh import Material
-
-    grey = Material(base_color=torch.tensor([0.72, 0.72, 0.72, 1.0]))
-    return dataclasses.replace(mesh, materials=(grey,), face_material=None, colors=None, uvs=None)
 
 
 def _samples(run: Path, out: Path, log: StageLog, *, names: Sequence[str]) -> None:

@@ -264,7 +264,8 @@ def _content_hash_or_none(path: Path) -> str | None:
 
 
 def _publish(source: Path, target: Path) -> None:
-    """Rename `source` to `target`, replacing what is there."""
+    """Rename `source` to `target`, replacing what is there; folders on the way are made."""
+    target.parent.mkdir(parents=True, exist_ok=True)
     if target.is_dir():  # a folder cannot be replaced by a rename: step the old one aside first
         aside = source.with_name(source.name + ".old")
         os.replace(target, aside)

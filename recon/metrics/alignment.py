@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import itertools
 import math
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
@@ -22,8 +23,23 @@ _SETTLED = 1e-4
 _REFINED_STARTS = 3
 
 
-def compare_aligned(predicted: Mesh, truth: TrueShape, *, seed: int, given: MeshScores | None = None) -> MeshScores:
-    """The scores of the best rigid placement of a mesh: as it is given, or boxed, rotated and refined.
+@dataclass(frozen=True)
+class Aligned:
+    """A mesh after it was laid on the truth.
+
+    Attributes:
+        scores: of the best placement.
+        turn: degrees that it was turned by, 0 where the given placement is the best.
+        size: factor by which it was scaled, 1 where the given size is the best.
+    """
+
+    scores: MeshScores
+    turn: float
+    size: float
+
+
+def compare_aligned(predicted: Mesh, truth: TrueShape, *, seed: int, given: MeshScores | None = None) -> Aligned:
+    """The best rigid placement of a mesh: as it is given, or boxed, rotated and refined.
 
     Args:
         given: the scores of the mesh as it is given (`compare_meshes`), if they are already known.
@@ -31,18 +47,24 @@ def compare_aligned(predicted: Mesh, truth: TrueShape, *, seed: int, given: Mesh
     Raises:
         MetricError: if the prediction has no faces, no area, or is not finite.
     """
-    boxed, placed = BoxFrame.of(predicted).apply(predicted), truth.frame.apply(predicted)
-    starts = [(placed, torch.eye(3)), *((boxed, rotation) for rotation in _best_rotations(boxed, truth, seed))]
+    own = BoxFrame.of(predicted)
+    boxed, placed, size = own.apply(predicted), truth.frame.apply(predicted), own.scale / truth.frame.scale
+    starts = [(placed, torch.eye(3), 1.0)]
+    starts += [(boxed, rotation, size) for rotation in _best_rotations(boxed, truth, seed)]
     target = truth.visible.points[:_ICP_POINTS]
-    best: tuple[float, Mesh] | None = None
-    for mesh, rotation in starts:
+    best: tuple[float, Mesh, Tensor, float] | None = None
+    for mesh, rotation, factor in starts:
         turn, shift, points = _refine(sample_surface(mesh, _ICP_POINTS, seed=seed).points, target, rotation)
         distance = chamfer_distance(points, target)
         if best is None or distance < best[0]:
-            best = distance, Mesh((mesh.vertices.double() @ turn.T + shift).float(), mesh.faces)
+            best = distance, Mesh((mesh.vertices.double() @ turn.T + shift).float(), mesh.faces), turn, factor
     assert best is not None
     as_given = compare_boxed(placed, truth, seed=seed) if given is None else given
-    return min(as_given, compare_boxed(best[1], truth, seed=seed), key=lambda scores: scores.chamfer)
+    refined = compare_boxed(best[1], truth, seed=seed)
+    if as_given.chamfer <= refined.chamfer:
+        return Aligned(as_given, 0.0, 1.0)
+    cosine = (float(best[2].trace()) - 1) / 2
+    return Aligned(refined, math.degrees(math.acos(max(-1.0, min(1.0, cosine)))), best[3])
 
 
 def rotation_starts() -> Tensor:

@@ -12,10 +12,10 @@ import torch
 from benchmarks import fit, rasterize, tables
 from benchmarks._contestants import contestants
 from benchmarks._curves import Point, converged, our_curve, psnr_after, seconds_to
+from benchmarks._errors import BenchmarkError
 from benchmarks._flops import blended_pairs, flops_per_pair, fma_peak
 from benchmarks._held_out import Split, composed, dino, lego, rendered_objects
 from benchmarks._opensplat import check_program, run_program, write_data
-from benchmarks._protocol import BenchmarkError
 from benchmarks._scenes import SceneSize, shell, views
 from benchmarks._steps import shell_capture, step_options, time_steps
 from recon.capture.io_nerfstudio import read_transforms

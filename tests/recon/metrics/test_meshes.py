@@ -9,13 +9,16 @@ import pytest
 import torch
 
 from recon._open3d import import_open3d
+from recon.capture.orbit import orbit_cameras
 from recon.metrics.alignment import compare_aligned, rotation_starts
 from recon.metrics.errors import MetricError
 from recon.metrics.meshes import TrueShape, chamfer_distance, compare_meshes
 from recon.metrics.sampling import sample_surface
 from recon.metrics.topology import component_count, is_watertight
 from recon.metrics.voxels import fill, voxel_iou
+from recon.surface.baselines import hull_mesh
 from recon.surface.mesh import Mesh
+from recon.surface.render import render_mesh
 from tests.recon.metrics.shapes import box, chair, from_trimesh, joined, mirrored, rotated, sphere, to_trimesh
 
 SAMPLES = 4000
@@ -99,8 +102,10 @@ def test_seams_of_a_texture_do_not_open_a_mesh():
     assert component_count(torn) == 1
 
 
-def test_scores_rank_truth_before_noise_before_box_before_sphere(true_chair):
-    shapes = [chair(), noisy(chair(), 0.02), box((0.42, 0.75, 0.45), (0, 0.025, 0)), sphere(0.5)]
+def test_scores_rank_truth_before_noise_before_visual_hull_before_sphere(true_chair):
+    cameras = orbit_cameras(21, math.radians(10), size=128)
+    hull = hull_mesh(cameras, [render_mesh(chair(), camera).rgba[..., 3] for camera in cameras])
+    shapes = [chair(), noisy(chair(), 0.02), hull, sphere(0.5)]
     scores = [compare_meshes(shape, true_chair, seed=0) for shape in shapes]
     for better, worse in itertools.pairwise(scores):
         assert better.chamfer < worse.chamfer
@@ -115,8 +120,8 @@ def test_a_mirrored_truth_loses_even_after_alignment(true_chair):
     wrong = mirrored(chair())
     unaligned, aligned = compare_meshes(wrong, true_chair, seed=0), compare_aligned(wrong, true_chair, seed=0)
     right = compare_meshes(chair(), true_chair, seed=0)
-    assert right.chamfer < 0.7 * aligned.chamfer
-    assert aligned.chamfer <= unaligned.chamfer
+    assert right.chamfer < 0.7 * aligned.scores.chamfer
+    assert aligned.scores.chamfer <= unaligned.chamfer
 
 
 def test_alignment_finds_a_turned_scaled_and_moved_truth(true_chair):
@@ -127,15 +132,25 @@ def test_alignment_finds_a_turned_scaled_and_moved_truth(true_chair):
     # Turned by a quarter first: its box keeps the true longest side only for turns of the box axes onto themselves.
     quarter = rotated(chair(), torch.tensor([[0.0, 0, 1], [0, 1, 0], [-1, 0, 0]])).moved(3.0, torch.tensor([5.0, 1, 2]))
     floor = compare_meshes(chair(), true_chair, seed=0).chamfer
-    assert compare_aligned(quarter, true_chair, seed=0).chamfer < 1.2 * floor
+    found = compare_aligned(quarter, true_chair, seed=0)
+    assert found.scores.chamfer < 1.2 * floor
+    assert found.turn == pytest.approx(90, abs=1)
+    assert found.size == pytest.approx(1 / 3, rel=1e-3)
     turned = rotated(chair(), turn)
-    assert compare_aligned(turned, true_chair, seed=0).chamfer < compare_meshes(turned, true_chair, seed=0).chamfer / 2
+    aligned = compare_aligned(turned, true_chair, seed=0).scores
+    assert aligned.chamfer < compare_meshes(turned, true_chair, seed=0).chamfer / 2
+
+
+def test_alignment_leaves_a_truth_where_it_is(true_chair):
+    found = compare_aligned(chair(), true_chair, seed=0)
+    assert found.turn == pytest.approx(0, abs=1)
+    assert found.size == pytest.approx(1, rel=1e-3)
 
 
 def test_alignment_never_makes_a_score_worse(true_chair):
     shape = sphere(0.45)
     aligned, unaligned = compare_aligned(shape, true_chair, seed=0), compare_meshes(shape, true_chair, seed=0)
-    assert aligned.chamfer <= unaligned.chamfer
+    assert aligned.scores.chamfer <= unaligned.chamfer
 
 
 def test_rotation_starts_are_proper_and_distinct():

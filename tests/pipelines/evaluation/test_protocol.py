@@ -1,4 +1,4 @@
-"""The protocol of the benchmarks: cameras, seeds, the choice of objects."""
+"""The protocol of evaluations: cameras, seeds, the choice of objects."""
 
 from __future__ import annotations
 
@@ -7,18 +7,19 @@ import math
 import pytest
 import torch
 
-from benchmarks._protocol import (
+from gen.data.sources import ObjectInfo
+from pipelines.evaluation.protocol import (
+    HELD_OUT,
     VIEWS,
-    BenchmarkError,
+    EvaluationError,
+    context_views,
+    degrees_away,
     groups_of,
+    held_out_cameras,
     object_seed,
-    open_test_set,
     path_cameras,
     stratified,
 )
-from benchmarks.orbit import context_views
-from gen.data.sources import ObjectInfo
-from tests.shared_data import shared_path
 
 OBJECTS = [ObjectInfo(f"a{i}", tier="A") for i in range(42)]
 OBJECTS += [ObjectInfo(f"b{i}", tier="B") for i in range(13)] + [ObjectInfo(f"c{i}", tier="C") for i in range(5)]
@@ -56,7 +57,7 @@ def test_the_choice_of_objects_keeps_the_tiers_in_proportion_and_never_changes()
 
 @pytest.mark.parametrize("count", [0, 61])
 def test_an_impossible_number_of_objects_is_refused(count):
-    with pytest.raises(BenchmarkError, match="1 to 60"):
+    with pytest.raises(EvaluationError, match="1 to 60"):
         stratified(OBJECTS, count)
 
 
@@ -77,15 +78,23 @@ def test_contexts_contain_the_input_and_lie_evenly_around():
     assert context_views(4) == [0, 5, 10, 15]
 
 
-def test_no_test_object_is_open_to_training():
-    test_set = open_test_set(shared_path("objects"))
-    assert len(test_set.objects) == 60
-    assert not {o.id for o in test_set.objects} & set(test_set.training)
-    relatives = {o.group for o in test_set.objects}
-    training = set(test_set.training)
-    assert not [o.id for o in test_set.source.objects if o.id in training and o.group in relatives]
+def test_both_paths_together_show_no_view_twice():
+    places = torch.stack([camera.centre for camera in path_cameras("both", 64)])
+    assert len(places) == 2 * VIEWS - 1
+    assert float((torch.cdist(places, places) + torch.eye(len(places))).min()) > 1e-3
 
 
-def test_a_folder_without_the_objects_is_refused(tmp_path):
-    with pytest.raises(BenchmarkError, match="found no"):
-        open_test_set(tmp_path)
+def test_views_left_and_right_of_the_input_are_as_far_away():
+    away = [degrees_away(camera) for camera in path_cameras("level", 64)]
+    assert away[0] == pytest.approx(0, abs=1e-4)
+    assert away[1] == pytest.approx(away[20], abs=1e-3)
+    assert away[1] == pytest.approx(360 / 21, abs=1e-3)
+    assert max(away) < 180
+
+
+def test_held_out_views_are_in_no_path():
+    held_out = torch.stack([camera.centre for camera in held_out_cameras(64)])
+    places = torch.stack([camera.centre for camera in path_cameras("both", 64)])
+    nearest = torch.cdist(held_out, places).min(dim=1).values / places[0].norm()
+    assert len(held_out) == len(HELD_OUT)
+    assert float(nearest.min()) > math.radians(5)

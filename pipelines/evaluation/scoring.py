@@ -1,0 +1,132 @@
+"""From an answer and the truth to figures: one value a measure, or a list with one a view."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import torch
+from torch import Tensor
+
+from pipelines.evaluation.protocol import degrees_away, draw_views, held_out_cameras
+from pipelines.evaluation.subject import Answer, Method, Subject, Timer
+from recon.capture import Camera
+from recon.metrics.alignment import compare_aligned
+from recon.metrics.images import object_mask, over_white
+from recon.metrics.meshes import TrueShape, compare_meshes
+from recon.metrics.views import compare_views
+from recon.surface.baselines import bounding_sphere
+from recon.surface.mesh import Mesh
+
+Scores = dict[str, Any]
+APPEARANCE_SIZE = 256
+_ALIGNED = ("chamfer", "f_0.01", "f_0.02", "f_0.05", "f_0.1", "f_0.2", "f_0.5", "iou", "normal_consistency")
+_APPEARANCE = ("psnr", "masked_psnr", "masked_ssim", "flip")
+_UNSEEN = 90.0
+
+
+class PerceptualDistance(Protocol):
+    """LPIPS with the user's weights: pictures (V, H, W, 3) and their truths to (V,)."""
+
+    def __call__(self, predicted: Tensor, truth: Tensor) -> Tensor: ...
+
+
+@dataclass(frozen=True)
+class Truth:
+    """What answers about one object are compared with.
+
+    Attributes:
+        shape: its surface and filled shape, or None where only views are measured.
+        held_out: (8, S, S, 4) its views from the held-out cameras, or None likewise.
+    """
+
+    shape: TrueShape | None
+    held_out: Tensor | None
+
+    @classmethod
+    def of(cls, mesh: Mesh, *, seed: int) -> Truth:
+        return cls(TrueShape.of(mesh, seed=seed), draw_views(mesh, held_out_cameras(APPEARANCE_SIZE)))
+
+
+def score(
+    method: Method,
+    answer: Answer,
+    subject: Subject,
+    truth: Truth,
+    timer: Timer,
+    perceptual: PerceptualDistance | None = None,
+) -> Scores:
+    """All figures of one answer. A mesh that is missing or cannot be measured counts as failed and is scored as the
+    bounding sphere, views that are missing as empty pictures: leaving hard objects out would improve the mean.
+    """
+    scores: Scores = {}
+    if "views" in method.makes:
+        targets = [i for i in range(len(subject.cameras)) if i not in method.context]
+        views = torch.zeros_like(subject.views[targets]) if answer.views is None else answer.views
+        scores |= score_views(views, subject.views[targets], perceptual)
+        if answer.views is not None and answer.another is not None:
+            away = [degrees_away(subject.cameras[i]) for i in targets]
+            scores["seed_spread"] = _seed_spread(answer.views, answer.another, away)
+    if truth.shape is not None and truth.held_out is not None and "meshes" in method.makes:
+        scores |= _score_mesh(answer, truth.shape, truth.held_out, subject.seed, timer)
+    return scores
+
+
+def score_views(views: Tensor, truth: Tensor, perceptual: PerceptualDistance | None = None) -> Scores:
+    """Figures of views (V, S, S, 4), each a list with one value a view."""
+    compared = {name: values.tolist() for name, values in compare_views(views, truth).items()}
+    if perceptual is not None:
+        compared["lpips"] = perceptual(over_white(views), over_white(truth)).tolist()
+    return compared
+
+
+def _score_mesh(answer: Answer, shape: TrueShape, held_out: Tensor, seed: int, timer: Timer) -> Scores:
+    mesh, failed = answer.mesh, answer.mesh is None
+    if mesh is not None:
+        try:
+            return _compared(mesh, shape, seed) | _appearance(mesh, held_out, answer.lit) | {"failed": 0}
+        except ValueError as error:
+            timer.warnings.append(str(error))
+            failed = True
+    return _compared(bounding_sphere(), shape, seed) | {"failed": int(failed)}
+
+
+def _compared(mesh: Mesh, shape: TrueShape, seed: int) -> Scores:
+    given = compare_meshes(mesh, shape, seed=seed)
+    best = compare_aligned(mesh, shape, seed=seed, given=given)
+    aligned = {f"aligned_{name}": value for name, value in best.scores.as_dict().items() if name in _ALIGNED}
+    return given.as_dict() | aligned | {"aligned_turn": best.turn, "aligned_size": best.size}
+
+
+def _appearance(mesh: Mesh, truth: Tensor, lit: bool) -> Scores:
+    """The textured mesh from views that nobody was given; nothing for bare shapes, whose colour would be ours."""
+    if all(m.texture is None for m in mesh.materials) and mesh.colors is None and not lit:
+        return {}
+    drawn = draw_views(mesh, held_out_cameras(truth.shape[1]), lit=lit)
+    compared = dict(compare_views(drawn, truth).items())
+    return {f"look_{name}": float(compared[name].mean()) for name in _APPEARANCE if name in compared}
+
+
+def _seed_spread(views: Tensor, another: Tensor, away: Sequence[float]) -> float:
+    """Standard deviation between samples in grey levels of 255, inside the masks of views from behind the subject."""
+    behind = [i for i, degrees in enumerate(away) if degrees > _UNSEEN]
+    a, b = views[behind], another[behind]
+    inside = object_mask(a) | object_mask(b)
+    if not inside.any():
+        return 0.0
+    squared = (over_white(a) - over_white(b)).square().mean(dim=-1)[inside].mean()
+    # Two samples: the unbiased variance is half of the squared difference.
+    return 255 * math.sqrt(float(squared) / 2)
+
+
+def finite(scores: Scores) -> bool:
+    """Whether every figure is a number."""
+    values = [v for value in scores.values() for v in (value if isinstance(value, list) else [value])]
+    return bool(torch.isfinite(torch.tensor(values, dtype=torch.float64)).all())
+
+
+def azimuths(cameras: Sequence[Camera], context: Sequence[int]) -> list[float]:
+    """Degrees away from the input of the counted views."""
+    return [round(degrees_away(camera), 3) for i, camera in enumerate(cameras) if i not in context]

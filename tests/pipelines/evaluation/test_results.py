@@ -1,0 +1,130 @@
+"""Figures: means, groups, paired differences, tables, and the guard against drops."""
+
+from __future__ import annotations
+
+import copy
+import json
+
+import pytest
+
+from pipelines.evaluation.markdown import show, table
+from pipelines.evaluation.protocol import EvaluationError
+from pipelines.evaluation.regress import changes, changes_table, read_released
+from pipelines.evaluation.results import Results, Row
+from pipelines.evaluation.tables import loss_table, report, sector_table
+from recon.metrics.bootstrap import Interval
+
+OBJECTS = [f"o{i}" for i in range(6)]
+PROTOCOL = {"set": "toys", "objects": OBJECTS, "path": "level", "size": 32}
+GROUPS = {"tier A": OBJECTS[:2], "tier B": OBJECTS[2:]}
+
+
+def row(kind, psnr=None, chamfer=None):
+    """A row whose objects differ by a unit of the last digit."""
+    objects = {}
+    for i, name in enumerate(OBJECTS):
+        scores = {}
+        if psnr is not None:
+            scores |= {
+                "psnr": [psnr + i, psnr + i + 10],
+                "masked_psnr": [psnr + i, psnr + i + 10],
+                "mask_iou": [0.5, 0.7],
+            }
+        if chamfer is not None:
+            scores |= {"chamfer": chamfer + 0.001 * i, "watertight": True, "components": 1, "faces": 9, "failed": 0}
+        objects[name] = scores
+    return Row(kind, {}, (20.0, 100.0), objects, ("abc",), {})
+
+
+def filled() -> Results:
+    rows = {
+        "truth": row("ceiling", chamfer=0.01),
+        "true views": row("ceiling", chamfer=0.02),
+        "ours": row("generated", 15, 0.05),
+        "copy": row("trivial", 10),
+    }
+    return Results(PROTOCOL, GROUPS, rows)
+
+
+def test_an_objects_value_is_the_mean_over_its_views():
+    assert filled().values("ours", "psnr") == [20 + i for i in range(6)]
+    assert filled().values("ours", "psnr", "tier A") == [20, 21]
+
+
+def test_a_measure_that_was_not_taken_is_a_dash():
+    assert filled().interval("ours", "flip") is None
+    assert show(None, 2) == "–"
+
+
+def test_differences_are_paired_by_object():
+    assert filled().advantage("ours", "copy", "psnr") == Interval(5.0, 5.0, 5.0)
+
+
+def test_sectors_take_the_views_at_their_azimuths():
+    lines = sector_table(filled()).splitlines()
+    assert lines[2] == "| **ours** | 17.50 / 0.500 | – | 27.50 / 0.700 | – |"
+
+
+def test_losses_are_told_apart():
+    assert "| **ours** | 0.0125 [" in loss_table(filled())
+    assert "| 0.0100 [0.0100, 0.0100] | 0.0300 [0.0300, 0.0300] |" in loss_table(filled())
+
+
+def test_the_report_shows_every_kind_of_row():
+    text = report(filled())
+    for name in ("| truth |", "| **ours** |", "| copy |", "6 objects of `toys`"):
+        assert name in text
+    assert "-" in text[text.index("Object by object") :]
+
+
+def test_tables_are_markdown():
+    assert table(["a", "b"], [["x", "1"]]) == "| a | b |\n| --- | --: |\n| x | 1 |"
+    assert show(Interval(0.5, 0.25, 0.75), 2) == "0.50 [0.25, 0.75]"
+
+
+def released() -> dict:
+    return json.loads(json.dumps(filled().as_json()))
+
+
+def test_equal_figures_are_no_drop():
+    found = changes(filled(), released())
+    assert found
+    assert not any(change.drop for change in found)
+    assert changes_table(found).endswith("are the released ones.")
+
+
+@pytest.mark.parametrize(("shift", "drops"), [(-1.0, True), (-0.01, False), (1.0, False)])
+def test_a_small_loss_on_every_object_is_a_drop_unless_it_is_noise(shift, drops):
+    results = filled()
+    for scores in results.rows["ours"].objects.values():
+        scores["masked_psnr"] = [value + shift for value in scores["masked_psnr"]]
+    dropped = {(c.method, c.measure) for c in changes(results, released()) if c.drop}
+    assert dropped == ({("ours", "masked_psnr")} if drops else set())
+
+
+def test_a_large_loss_on_one_object_is_a_drop():
+    results = filled()
+    results.rows["ours"].objects["o3"]["chamfer"] += 0.2
+    assert [(c.method, c.measure) for c in changes(results, released()) if c.drop] == [("ours", "chamfer")]
+
+
+def test_one_mesh_that_is_no_longer_closed_is_a_drop():
+    results = filled()
+    results.rows["ours"].objects["o3"]["watertight"] = False
+    assert [c.measure for c in changes(results, released()) if c.drop] == ["watertight"]
+
+
+def test_only_objects_that_both_hold_are_compared():
+    before = released()
+    before["methods"]["ours"]["objects"]["o5"]["chamfer"] = 0.0
+    fewer = copy.deepcopy(filled())
+    for scores in fewer.rows.values():
+        del scores.objects["o5"]
+    assert not any(change.drop for change in changes(fewer, before))
+
+
+@pytest.mark.parametrize("text", ["", "[]", '{"methods": {}}', '{"methods": {"a": 1}, "protocol": {}}'])
+def test_a_file_that_is_no_report_is_refused(tmp_path, text):
+    (tmp_path / "released.json").write_text(text)
+    with pytest.raises(EvaluationError, match="something else"):
+        read_released(tmp_path / "released.json")
