@@ -2,7 +2,7 @@
 
     python examples/02_render_sample_objects.py [FOLDER]
 
-Shows how to build a `Mesh`, place a camera on an orbit and draw a picture with alpha.
+Shows how to build a `Mesh` from the modelling kit's pieces, place a camera on an orbit and draw a picture with alpha.
 """
 
 from __future__ import annotations
@@ -10,15 +10,15 @@ from __future__ import annotations
 import math
 import sys
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 
-import numpy as np
 import torch
 from PIL import Image
-from torch import Tensor
 
+from gen.data import modelling
 from recon.capture import orbit_camera
-from recon.surface.mesh import Mesh
+from recon.surface.mesh import Material, Mesh
 from recon.surface.render import Lights, render_mesh
 
 FOLDER = Path(__file__).resolve().parent.parent / "assets" / "photos"
@@ -28,63 +28,28 @@ ELEVATION = math.radians(10)  # both are what the program assumes of a photo tha
 Color = tuple[float, float, float]
 
 
-def revolve(profile: Sequence[tuple[float, float]], color: Color, segments: int = 96, smooth: int = 8) -> Mesh:
-    """A surface of revolution about +Y through (radius, height) points, rounded by Catmull-Rom interpolation."""
-    rings = catmull_rom(torch.tensor(profile, dtype=torch.float32), smooth)
-    angle = torch.arange(segments) * (2 * math.pi / segments)
-    radius, height = rings[:, :1].clamp_min(0), rings[:, 1:].expand(-1, segments)
-    return grid(torch.stack((radius * angle.sin(), height, radius * angle.cos()), -1), color)
+def material(color: Color) -> Material:
+    return Material(base_color=torch.tensor([*color, 1.0]))
 
 
-def tube(path: Sequence[tuple[float, float, float]], radii: Sequence[float], color: Color, smooth: int = 10) -> Mesh:
-    """A round tube of changing radius along a curve through the given points."""
-    points = torch.tensor([(*p, r) for p, r in zip(path, radii, strict=True)], dtype=torch.float32)
-    curve = catmull_rom(points, smooth)
-    centre, radius = curve[:, :3], curve[:, 3:]
-    tangent = torch.nn.functional.normalize(torch.gradient(centre, dim=0)[0], dim=1)
-    side = torch.nn.functional.normalize(torch.linalg.cross(tangent, torch.tensor([[0.3, 0.1, 1.0]])), dim=1)
-    other = torch.linalg.cross(tangent, side)
-    angle = (torch.arange(32) * (2 * math.pi / 32))[None, :, None]
-    rings = centre[:, None] + radius[:, None] * (angle.cos() * side[:, None] + angle.sin() * other[:, None])
-    return grid(rings, color)
+def revolve(profile: Sequence[tuple[float, float]], color: Color) -> Mesh:
+    return modelling.revolve(profile, material(color), segments=96, smooth=8)
 
 
-def ball(centre: tuple[float, float, float], radii: tuple[float, float, float], color: Color) -> Mesh:
-    """An axis-aligned ellipsoid."""
-    angle = torch.linspace(-math.pi / 2, math.pi / 2, 33)
-    mesh = revolve([(math.cos(a), math.sin(a)) for a in angle.tolist()], color, segments=64, smooth=1)
-    return Mesh(mesh.vertices * torch.tensor(radii) + torch.tensor(centre), mesh.faces, colors=mesh.colors)
+def tube(path: Sequence[modelling.Point], radii: Sequence[float], color: Color) -> Mesh:
+    return modelling.tube(path, radii, material(color), sides=32, smooth=10, capped=False)
 
 
-def catmull_rom(points: Tensor, steps: int) -> Tensor:
-    """(N, D) control points to a curve through them, `steps` samples between neighbours."""
-    before, after = 2 * points[:1] - points[1:2], 2 * points[-1:] - points[-2:-1]
-    p = torch.cat((before, points, after))
-    t = (torch.arange(steps) / steps)[None, :, None]
-    a, b, c, d = (p[i : len(p) - 3 + i, None] for i in range(4))
-    curve = b + 0.5 * t * (c - a + t * (2 * a - 5 * b + 4 * c - d + t * (3 * (b - c) + d - a)))
-    return torch.cat((curve.reshape(-1, points.shape[1]), points[-1:]))
-
-
-def grid(rings: Tensor, color: Color) -> Mesh:
-    """Rings of points (R, S, 3), closed around, joined by triangles."""
-    rows, columns = rings.shape[:2]
-    index = torch.arange(rows * columns).reshape(rows, columns)
-    a, b = index[:-1], index[1:]
-    c, d = b.roll(-1, 1), a.roll(-1, 1)
-    faces = torch.cat((torch.stack((a, d, c), -1).reshape(-1, 3), torch.stack((a, c, b), -1).reshape(-1, 3)))
-    vertices = rings.reshape(-1, 3)
-    return Mesh(vertices, faces, colors=torch.tensor(color).expand(len(vertices), 3).contiguous())
+def ball(centre: modelling.Point, radii: modelling.Point, color: Color) -> Mesh:
+    return modelling.ball(centre, radii, material(color), segments=64)
 
 
 def joined(parts: Sequence[Mesh]) -> Mesh:
-    """All parts in one mesh, centred and scaled into the unit-diameter sphere."""
-    starts = np.cumsum([0] + [len(part.vertices) for part in parts])
-    vertices = torch.cat([part.vertices for part in parts])
-    vertices = vertices - (vertices.amin(0) + vertices.amax(0)) / 2
-    vertices = vertices * (0.5 / vertices.norm(dim=1).max())
-    faces = torch.cat([part.faces + int(start) for part, start in zip(parts, starts[:-1], strict=True)])
-    return Mesh(vertices, faces, colors=torch.cat([part.colors for part in parts if part.colors is not None]))
+    """All parts in one mesh, centred and scaled into the unit-diameter sphere; the renderer finds the normals."""
+    mesh = modelling.joined(parts)
+    low, high = mesh.bounds()
+    centred = mesh.moved(translation=-(low + high) / 2)
+    return replace(centred.moved(0.5 / float(centred.vertices.norm(dim=1).max())), normals=None)
 
 
 def teapot() -> Mesh:
