@@ -11,6 +11,7 @@ COMMANDS = {
     "img2orbit": ("pipelines.img2orbit", "photos to orbits of pictures with cameras"),
     "render_dataset": ("pipelines.render_dataset", "3D models to training pictures"),
     "train": ("pipelines.train", "train the orbit generator"),
+    "fetch_objects": ("pipelines.fetch_objects", "the evaluation's objects from where their authors keep them"),
     "evaluate": ("pipelines.evaluate", "how good are views and meshes?"),
     "check": ("pipelines.check", "is everything here that the commands need?"),
 }

@@ -12,10 +12,8 @@ import tyro
 from pipelines._command import run_command
 from pipelines._options import PresetName
 
-ROOT = Path(__file__).resolve().parent.parent
-SHIPPED_SET = ROOT / "assets" / "eval"
-RELEASED = SHIPPED_SET / "released.json"
-"""The report that `--regress` compares with."""
+RELEASED = "released.json"
+"""The report that `--regress` compares with, beside the shipped objects."""
 _REGRESSION_OBJECTS = 6
 
 
@@ -27,9 +25,9 @@ class EvaluateOptions:
 
     output: Annotated[Path | None, tyro.conf.arg(aliases=["-o"])] = None
     """The run's folder; made if needed. Left out, out/evaluation, or out/regression with --regress."""
-    set: Path = SHIPPED_SET
+    set: Path | None = None
     """Folder of the objects: .glb or .obj files, or an object pack with its lists of test objects and of objects never
-    trained on. Left out, the dozen that ship with the repository."""
+    trained on. Left out, the dozen that ship with the program."""
     method: tuple[str, ...] = ("generator",)
     """What is measured: "generator", "generator-2" and "generator-4" (given 1, 2 and 4 true views), and NAME=FOLDER for
     anything else: <object>.glb, or <object>/001.png and so on, one picture for each camera of inputs/cameras.json."""
@@ -71,8 +69,9 @@ def evaluate(options: EvaluateOptions) -> bool:
     """
     from pipelines.evaluation.plan import plan_evaluation
     from pipelines.evaluation.run import run_evaluation
+    from pipelines.evaluation.sets import shipped
 
-    released = RELEASED if options.regress else None
+    released = shipped(RELEASED) if options.regress else None
     plan = plan_evaluation(options, released, _REGRESSION_OBJECTS)
     return run_evaluation(plan, resume=options.resume, overwrite=options.overwrite)
 

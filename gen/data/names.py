@@ -14,6 +14,11 @@ def without_suffix(name: str) -> str:
     return name[: -len(path.suffix)] if path.suffix.lower() in MESH_SUFFIXES else name
 
 
+def stem(object_id: str) -> str:
+    """The object's name in file names: its id without the suffix of a mesh file, folders joined by two underscores."""
+    return without_suffix(object_id).replace("/", "__")
+
+
 def find_excluded(object_ids: Iterable[str], listed: Iterable[str]) -> dict[str, frozenset[str]]:
     """Which objects a list of exclusions means: the id of each, with the entries that name it.
 

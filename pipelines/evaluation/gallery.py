@@ -7,11 +7,12 @@ from pathlib import Path
 
 from torch import Tensor
 
+from gen.data.names import stem
 from pipelines._pictures import without_texture, write_sheet
 from pipelines.evaluation.outside import MESH
 from pipelines.evaluation.protocol import PathName, draw_views, path_cameras
 from pipelines.evaluation.results import Results
-from pipelines.evaluation.sets import EvaluationSet, stem
+from pipelines.evaluation.sets import EvaluationSet
 from pipelines.evaluation.subject import picture_files
 from recon.capture.images import read_rgba
 from recon.surface.loading import load_mesh

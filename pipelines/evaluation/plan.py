@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from gen.data.names import stem
 from gen.weights import weights_digest, weights_folder
 from pipelines._options import PRESETS
 from pipelines.evaluation.methods import CEILING, GENERATORS, MAKES, OF_TRAINING, TRIVIAL, Chain, settings_of
@@ -15,7 +16,7 @@ from pipelines.evaluation.plots import require_matplotlib
 from pipelines.evaluation.protocol import EvaluationError, stratified
 from pipelines.evaluation.regress import read_released
 from pipelines.evaluation.results import code_version
-from pipelines.evaluation.sets import EvaluationSet, open_set, set_digest, stem
+from pipelines.evaluation.sets import EvaluationSet, open_set, set_digest, shipped
 from pipelines.evaluation.worker import Bench
 
 if TYPE_CHECKING:
@@ -71,10 +72,11 @@ def plan_evaluation(options: EvaluateOptions, released: Path | None, regression_
     for name, value, low in (("--size", options.size, 16), ("--workers", options.workers, 1)):
         if not low <= value <= 4096:
             raise EvaluationError(f"{name} must lie between {low} and 4096, found {value}")
-    objects = open_set(options.set)
+    folder = shipped() if options.set is None else options.set
+    objects = open_set(folder)
     chosen = objects.objects if options.count is None else stratified(objects.objects, options.count)
     _refuse_equal_stems(chosen)
-    training_folder = options.set if options.training is None else options.training
+    training_folder = folder if options.training is None else options.training
     training = objects if options.training is None else open_set(options.training)
     if options.training is not None and not training.training:
         raise EvaluationError(f"{options.training}: has no training objects; --training names a folder with a pack")
@@ -96,8 +98,8 @@ def plan_evaluation(options: EvaluateOptions, released: Path | None, regression_
         chosen=chosen,
         methods={name: {} if name in outside else settings_of(name, chain, weights, remembered) for name in names},
         protocol={
-            "set": options.set.resolve().name,
-            "set_digest": set_digest(options.set),
+            "set": folder.resolve().name,
+            "set_digest": set_digest(folder),
             "objects": _ids(chosen),
             "path": options.path,
             "size": options.size,
@@ -105,7 +107,7 @@ def plan_evaluation(options: EvaluateOptions, released: Path | None, regression_
             "lpips": None if options.lpips is None else _lpips(options.lpips),
         },
         bench=Bench(
-            folder=options.set,
+            folder=folder,
             training=training_folder,
             path=options.path,
             size=options.size,
@@ -128,8 +130,8 @@ def _as_released(options: EvaluateOptions, released: Mapping[str, Any], count: i
     if given:
         raise EvaluationError(f"--regress measures as the released table was measured; leave {', '.join(given)} out")
     protocol, methods = released["protocol"], released["methods"]
-    if set_digest(options.set) != protocol["set_digest"]:
-        raise EvaluationError(f"{options.set}: its objects are not those of the released table; release a new one")
+    if set_digest(shipped()) != protocol["set_digest"]:
+        raise EvaluationError(f"{shipped()}: its objects are not those of the released table; release a new one")
     settings: dict[str, Any] = next((row["settings"] for name, row in methods.items() if name in GENERATORS), {})
     return replace(
         options,

@@ -14,6 +14,7 @@ from typing import Literal
 import torch
 from torch import Tensor
 
+from gen.data.names import stem
 from gen.data.sources import ObjectInfo
 from recon.capture import Camera, orbit_camera
 from recon.capture.orbit import DEFAULT_FOV, orbit_cameras, wave_cameras
@@ -36,7 +37,8 @@ class EvaluationError(ValueError):
 
 
 def stratified(objects: Sequence[ObjectInfo], count: int) -> tuple[ObjectInfo, ...]:
-    """`count` of the objects, each tier with its share (largest remainders), drawn by the hash of their ids.
+    """`count` of the objects, each tier with its share (largest remainders), drawn by the hash of their names: an
+    object is the same one in a pack and as a file of its own.
 
     Raises:
         EvaluationError: if there are fewer objects.
@@ -111,4 +113,4 @@ def draw_views(mesh: Mesh, cameras: Sequence[Camera], *, lit: bool = True) -> Te
 
 
 def _digest(purpose: str, object_id: str) -> bytes:
-    return hashlib.sha256(f"{purpose}/{object_id}".encode()).digest()
+    return hashlib.sha256(f"{purpose}/{stem(object_id)}".encode()).digest()

@@ -11,6 +11,7 @@ from multiprocessing import get_context
 
 import torch
 
+from gen.data.names import stem
 from pipelines._report import versions
 from pipelines._run import STATE, RunFolder, open_run
 from pipelines.evaluation.methods import GENERATORS, OF_TRAINING, RETRIEVAL_SIZE, kind_of
@@ -19,7 +20,7 @@ from pipelines.evaluation.protocol import context_views, grouped, path_cameras
 from pipelines.evaluation.regress import changes, changes_table
 from pipelines.evaluation.results import Results, Row
 from pipelines.evaluation.scoring import azimuths
-from pipelines.evaluation.sets import open_set, stem
+from pipelines.evaluation.sets import open_set
 from pipelines.evaluation.stages import inputs_stage, report_stage, row_place, row_stage, text_stage, timings_stage
 from pipelines.evaluation.training_views import training_views
 from pipelines.evaluation.watching import Watching, watch

@@ -15,6 +15,20 @@ PACK = "objects_train.zip"
 TEST_LIST = "validation.txt"
 
 
+def shipped(name: str = "") -> Path:
+    """The folder of the dozen objects that ship with the program, or a file in it; in a checkout or in a wheel.
+
+    Raises:
+        EvaluationError: if it is in neither place.
+    """
+    package = Path(__file__).resolve().parents[1]
+    places = [folder / name for folder in (package.parent / "assets" / "eval", package / "_eval")]
+    for place in places:
+        if place.exists():
+            return place
+    raise EvaluationError(f"shipped with the program and missing: {places[0]} or {places[1]}; install turnabout again")
+
+
 @dataclass(frozen=True)
 class EvaluationSet:
     """Objects to report on, and those that baselines may look at.
@@ -71,10 +85,3 @@ def set_digest(folder: Path) -> str:
             name = file.relative_to(folder).as_posix()
             digest.update(f"{name}\0{hashlib.file_digest(stream, 'sha256').hexdigest()}\n".encode())
     return digest.hexdigest()
-
-
-def stem(object_id: str) -> str:
-    """The object's name in file names: its id without the suffix of a mesh file, folders joined by two underscores."""
-    suffix = Path(object_id).suffix
-    name = object_id[: -len(suffix)] if suffix.lower() in MESH_SUFFIXES else object_id
-    return name.replace("/", "__")

@@ -10,6 +10,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from gen.data.names import stem
 from pipelines._report import versions
 from pipelines._run import TIMINGS, RunFolder, Stage, StageLog, write_json
 from pipelines.evaluation.gallery import write_worst_meshes, write_worst_views
@@ -17,7 +18,6 @@ from pipelines.evaluation.plan import Plan
 from pipelines.evaluation.plots import write_meshes_plot, write_views_plot
 from pipelines.evaluation.protocol import draw_views, path_cameras
 from pipelines.evaluation.results import Results
-from pipelines.evaluation.sets import stem
 from pipelines.evaluation.tables import report, timings_report
 from pipelines.evaluation.worker import Found, slug
 from recon.capture import Camera

@@ -64,6 +64,7 @@ def test_an_impossible_number_of_objects_is_refused(count):
 def test_an_object_has_its_own_seed_for_ever():
     assert object_seed("chair") == object_seed("chair")
     assert object_seed("chair") != object_seed("table")
+    assert object_seed("chair") == object_seed("chair.glb")
     assert 0 <= object_seed("chair") < 2**31
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import json
+from typing import Any
 
 import pytest
 
@@ -23,7 +24,7 @@ def row(kind, psnr=None, chamfer=None):
     """A row whose objects differ by a unit of the last digit."""
     objects = {}
     for i, name in enumerate(OBJECTS):
-        scores = {}
+        scores: dict[str, Any] = {}
         if psnr is not None:
             scores |= {
                 "psnr": [psnr + i, psnr + i + 10],

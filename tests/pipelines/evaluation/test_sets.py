@@ -7,8 +7,9 @@ import shutil
 import pytest
 
 from gen.data.format import DatasetError
+from gen.data.names import stem
 from pipelines.evaluation.protocol import EvaluationError
-from pipelines.evaluation.sets import open_set, set_digest, stem
+from pipelines.evaluation.sets import open_set, set_digest
 from tests.pipelines.evaluation.sets import write_set
 from tests.shared_data import shared_path
 
