@@ -16,7 +16,7 @@ from pathlib import Path
 import torch
 from PIL import Image
 
-from gen.data import modelling
+from gen.data.modelled import kit
 from recon.capture import orbit_camera
 from recon.surface.mesh import Material, Mesh
 from recon.surface.render import Lights, render_mesh
@@ -33,20 +33,20 @@ def material(color: Color) -> Material:
 
 
 def revolve(profile: Sequence[tuple[float, float]], color: Color) -> Mesh:
-    return modelling.revolve(profile, material(color), segments=96, smooth=8)
+    return kit.revolve(profile, material(color), segments=96, smooth=8)
 
 
-def tube(path: Sequence[modelling.Point], radii: Sequence[float], color: Color) -> Mesh:
-    return modelling.tube(path, radii, material(color), sides=32, smooth=10, capped=False)
+def tube(path: Sequence[kit.Point], radii: Sequence[float], color: Color) -> Mesh:
+    return kit.tube(path, radii, material(color), sides=32, smooth=10, capped=False)
 
 
-def ball(centre: modelling.Point, radii: modelling.Point, color: Color) -> Mesh:
-    return modelling.ball(centre, radii, material(color), segments=64)
+def ball(centre: kit.Point, radii: kit.Point, color: Color) -> Mesh:
+    return kit.ball(centre, radii, material(color), segments=64)
 
 
 def joined(parts: Sequence[Mesh]) -> Mesh:
     """All parts in one mesh, centred and scaled into the unit-diameter sphere; the renderer finds the normals."""
-    mesh = modelling.joined(parts)
+    mesh = kit.joined(parts)
     low, high = mesh.bounds()
     centred = mesh.moved(translation=-(low + high) / 2)
     return replace(centred.moved(0.5 / float(centred.vertices.norm(dim=1).max())), normals=None)

@@ -16,7 +16,7 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from gen.data.modelled_objects import MODELLED, TIERS, make
+from gen.data.modelled.objects import MODELLED, TIERS, make
 from recon.asset.gltf import write_glb
 from recon.capture import orbit_camera
 from recon.surface.mesh import Mesh

@@ -65,6 +65,11 @@ def test_no_package_called_tests_is_installed(installed: Path, environment: dict
     assert printed.split()[1] == "None"
 
 
+def test_the_evaluation_objects_are_installed(installed: Path, environment: dict[str, str], tmp_path: Path):
+    code = "from pipelines.evaluation.sets import open_set, shipped; print(len(open_set(shipped()).objects))"
+    assert run(installed / "python", "-c", code, cwd=tmp_path, environment=environment, minutes=1).split()[-1] == "12"
+
+
 def test_the_installed_command_finds_its_weights_and_makes_the_glb(
     installed: Path, environment: dict[str, str], tmp_path: Path
 ):

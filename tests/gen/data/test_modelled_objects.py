@@ -10,8 +10,8 @@ import torch
 from scipy.sparse import coo_matrix
 from scipy.sparse.csgraph import connected_components
 
-from gen.data import modelling, patterns
-from gen.data.modelled_objects import MODELLED, TIERS, make
+from gen.data.modelled import kit, patterns
+from gen.data.modelled.objects import MODELLED, TIERS, make
 from gen.data.sources import FolderSource
 from recon.asset.gltf import decode_texture, encode_texture, read_glb
 from recon.capture import orbit_camera
@@ -24,16 +24,16 @@ FOLDER = ROOT / "assets" / "eval"
 PAINT = Material(texture=patterns.speckle(np.random.default_rng(0), 32, (0.2, 0.5, 0.3), (0.9, 0.9, 0.2), 6))
 SQUARE = [(-0.5, -0.5), (0.5, -0.5), (0.5, 0.5), (-0.5, 0.5)]
 PIECES = {
-    "revolve": modelling.revolve([(0, 0), (1, 0), (0.8, 1), (0, 1)], PAINT),
-    "hollow": modelling.revolve([(0, 0), (1, 0), (1, 1), (0.9, 1), (0.9, 0.1), (0, 0.1)], PAINT),
-    "tube": modelling.tube([(0, 0, 0), (1, 0, 0), (1, 1, 0)], [(0.1, 0.2), (0.1, 0.2), (0.3, 0.1)], PAINT),
-    "loop": modelling.tube([(1, 0, 0), (0, 1, 0), (-1, 0, 0), (0, -1, 0)], [0.1] * 4, PAINT, loop=True),
-    "ball": modelling.ball((1, 2, 3), (0.5, 1, 2), PAINT),
-    "lump": modelling.lumpy(modelling.ball((0, 0, 0), (1, 1, 1), PAINT), np.random.default_rng(0), 0.2, 1.0),
-    "box": modelling.box((1, 2, 3), PAINT),
-    "bevelled box": modelling.box((1, 2, 3), PAINT, bevel=0.1),
-    "turned": modelling.placed(modelling.box((1, 2, 3), PAINT), (1, 2, 3), turn=(20, 130, -70), size=(1, 2, 0.5)),
-    "decal": modelling.decal(modelling.box((1, 2, 3), PAINT), Material(name="other"), (0, 0, 1)),
+    "revolve": kit.revolve([(0, 0), (1, 0), (0.8, 1), (0, 1)], PAINT),
+    "hollow": kit.revolve([(0, 0), (1, 0), (1, 1), (0.9, 1), (0.9, 0.1), (0, 0.1)], PAINT),
+    "tube": kit.tube([(0, 0, 0), (1, 0, 0), (1, 1, 0)], [(0.1, 0.2), (0.1, 0.2), (0.3, 0.1)], PAINT),
+    "loop": kit.tube([(1, 0, 0), (0, 1, 0), (-1, 0, 0), (0, -1, 0)], [0.1] * 4, PAINT, loop=True),
+    "ball": kit.ball((1, 2, 3), (0.5, 1, 2), PAINT),
+    "lump": kit.lumpy(kit.ball((0, 0, 0), (1, 1, 1), PAINT), np.random.default_rng(0), 0.2, 1.0),
+    "box": kit.box((1, 2, 3), PAINT),
+    "bevelled box": kit.box((1, 2, 3), PAINT, bevel=0.1),
+    "turned": kit.placed(kit.box((1, 2, 3), PAINT), (1, 2, 3), turn=(20, 130, -70), size=(1, 2, 0.5)),
+    "decal": kit.decal(kit.box((1, 2, 3), PAINT), Material(name="other"), (0, 0, 1)),
 }
 
 
@@ -64,26 +64,26 @@ def test_pieces_are_closed_face_outward_and_show_their_picture_once(name):
 
 
 def test_pieces_have_the_size_that_was_asked_for():
-    box = modelling.box((1, 2, 3), PAINT, bevel=0.1)
+    box = kit.box((1, 2, 3), PAINT, bevel=0.1)
     torch.testing.assert_close(torch.stack(box.bounds()), torch.tensor([[-0.5, -1, -1.5], [0.5, 1, 1.5]]))
-    torch.testing.assert_close(volumes(modelling.box((1, 2, 3), PAINT)), np.array([6.0]))
-    cylinder = volumes(modelling.revolve([(0, 0), (1, 0), (1, 2), (0, 2)], PAINT, segments=400))
+    torch.testing.assert_close(volumes(kit.box((1, 2, 3), PAINT)), np.array([6.0]))
+    cylinder = volumes(kit.revolve([(0, 0), (1, 0), (1, 2), (0, 2)], PAINT, segments=400))
     assert abs(cylinder[0] - 2 * math.pi) < 1e-3
 
 
 def test_an_oval_tube_is_high_along_up():
-    straight = modelling.tube([(0, 0, 0), (1, 0, 0)], [(0.1, 0.3)] * 2, PAINT, sides=16, up=(0, 1, 0))
+    straight = kit.tube([(0, 0, 0), (1, 0, 0)], [(0.1, 0.3)] * 2, PAINT, sides=16, up=(0, 1, 0))
     torch.testing.assert_close(torch.stack(straight.bounds()), torch.tensor([[0, -0.3, -0.1], [1, 0.3, 0.1]]))
 
 
 def test_turning_goes_about_x_then_y_then_z():
-    box = modelling.placed(modelling.box((0.2, 0.2, 0.2), PAINT), (0, 0, 1))
-    turned = modelling.placed(box, turn=(-90, 0, 90))  # +Z goes up to +Y, then left to -X
+    box = kit.placed(kit.box((0.2, 0.2, 0.2), PAINT), (0, 0, 1))
+    turned = kit.placed(box, turn=(-90, 0, 90))  # +Z goes up to +Y, then left to -X
     torch.testing.assert_close(turned.vertices.mean(0), torch.tensor([-1.0, 0, 0]), atol=1e-6, rtol=0)
 
 
 def test_a_decal_is_upright_to_who_looks_at_it():
-    mesh = modelling.decal(modelling.box((1, 2, 3), PAINT), Material(name="other"), (-1, 0, 0))
+    mesh = kit.decal(kit.box((1, 2, 3), PAINT), Material(name="other"), (-1, 0, 0))
     seen = mesh.faces[mesh.face_material == 1].reshape(-1)
     position, uv = mesh.vertices[seen], mesh.uvs[seen]
     assert (position[:, 0] == -0.5).all()
@@ -91,7 +91,7 @@ def test_a_decal_is_upright_to_who_looks_at_it():
 
 
 def test_joined_pieces_share_materials_and_keep_their_creases():
-    mesh = modelling.joined([PIECES["box"], PIECES["decal"], PIECES["ball"]])
+    mesh = kit.joined([PIECES["box"], PIECES["decal"], PIECES["ball"]])
     assert [material.name for material in mesh.materials] == ["material", "other"]
     assert len(mesh.faces) == sum(len(PIECES[name].faces) for name in ("box", "decal", "ball"))
     flat = torch.nn.functional.normalize(face_normals(mesh.vertices, mesh.faces), dim=1)

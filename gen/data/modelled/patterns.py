@@ -1,4 +1,4 @@
-"""Textures painted by rules: wood, bark, bricks, cloth, rust ... for the objects of `gen.data.modelled_objects`.
+"""Textures coated by rules: wood, bark, bricks, cloth, rust ... for the objects of `gen.data.modelled.objects`.
 
 Every pattern takes a seeded generator and a side in pixels and returns an (H, W, 3) uint8 sRGB image. Patterns repeat
 seamlessly to the sides, so that they close around a turned piece. Colours are sRGB in [0, 1].
@@ -118,7 +118,7 @@ def speckle(rng: Rng, size: int, ground: Ground, spots: Color, cells: int = 24, 
 
 
 def metal(rng: Rng, size: int, color: Color, rust: Color, worn: float = 0.3) -> Tensor:
-    """Brushed or painted metal with scratches; `worn` is about the share that has rusted or lost its paint."""
+    """Brushed or coated metal with scratches; `worn` is about the share that has rusted or lost its paint."""
     brushed = noise(rng, size, (size // 2, 5), 2) - 0.5
     cloudy = noise(rng, size, (5, 5), 5)
     edge = np.quantile(cloudy, worn)

@@ -1,4 +1,4 @@
-"""A small modelling kit: closed textured pieces that are put together to objects (`gen.data.modelled_objects`).
+"""A small modelling kit: closed textured pieces that are put together to objects (`gen.data.modelled.objects`).
 
 Pieces are `Mesh`es of one material with texture coordinates in [0, 1]. Lengths are whatever the caller counts in;
 `recon.surface.loading.normalised` makes them ours at the end.

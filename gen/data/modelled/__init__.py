@@ -1,0 +1,1 @@
+"""Textured objects modelled in code: a kit of pieces and patterns, and the evaluation objects made of them."""
