@@ -75,7 +75,7 @@ def plan_evaluation(options: EvaluateOptions, released: Path | None, regression_
     folder = shipped() if options.set is None else options.set
     objects = open_set(folder)
     chosen = objects.objects if options.count is None else stratified(objects.objects, options.count)
-    _refuse_equal_stems(chosen)
+    _check_names(chosen)
     training_folder = folder if options.training is None else options.training
     training = objects if options.training is None else open_set(options.training)
     if options.training is not None and not training.training:
@@ -172,9 +172,12 @@ def _ids(objects: Sequence[ObjectInfo]) -> list[str]:
     return [item.id for item in objects]
 
 
-def _refuse_equal_stems(objects: Sequence[ObjectInfo]) -> None:
+def _check_names(objects: Sequence[ObjectInfo]) -> None:
+    """Objects give files their names: none may lead elsewhere, and no two may be the same."""
     seen: dict[str, str] = {}
     for item in objects:
+        if stem(item.id) in ("", ".", "..") or not stem(item.id).isprintable() or "\\" in item.id:
+            raise EvaluationError(f"{item.id!r} cannot be the name of a file; rename the object")
         other = seen.setdefault(stem(item.id), item.id)
         if other != item.id:
             raise EvaluationError(f"{other!r} and {item.id!r} would have one name in files; rename one of them")

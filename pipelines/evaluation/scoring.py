@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
@@ -14,9 +13,9 @@ from pipelines.evaluation.protocol import degrees_away, draw_views, held_out_cam
 from pipelines.evaluation.subject import Answer, Method, Subject, Timer
 from recon.capture import Camera
 from recon.metrics.alignment import compare_aligned
-from recon.metrics.images import object_mask, over_white
+from recon.metrics.images import over_white
 from recon.metrics.meshes import TrueShape, compare_meshes
-from recon.metrics.views import compare_views
+from recon.metrics.views import compare_views, sample_spread
 from recon.surface.baselines import bounding_sphere
 from recon.surface.mesh import Mesh
 
@@ -25,6 +24,7 @@ APPEARANCE_SIZE = 256
 _ALIGNED = ("chamfer", "f_0.01", "f_0.02", "f_0.05", "f_0.1", "f_0.2", "f_0.5", "iou", "normal_consistency")
 _APPEARANCE = ("psnr", "masked_psnr", "masked_ssim", "flip")
 _UNSEEN = 90.0
+"""Degrees away from the input from which on a view shows what the input does not."""
 
 
 class PerceptualDistance(Protocol):
@@ -67,8 +67,8 @@ def score(
         views = torch.zeros_like(subject.views[targets]) if answer.views is None else answer.views
         scores |= score_views(views, subject.views[targets], perceptual)
         if answer.views is not None and answer.another is not None:
-            away = [degrees_away(subject.cameras[i]) for i in targets]
-            scores["seed_spread"] = _seed_spread(answer.views, answer.another, away)
+            behind = [k for k, i in enumerate(targets) if degrees_away(subject.cameras[i]) > _UNSEEN]
+            scores["seed_spread"] = sample_spread(answer.views[behind], answer.another[behind])
     if truth.shape is not None and truth.held_out is not None and "meshes" in method.makes:
         scores |= _score_mesh(answer, truth.shape, truth.held_out, subject.seed, timer)
     return scores
@@ -107,18 +107,6 @@ def _appearance(mesh: Mesh, truth: Tensor, lit: bool) -> Scores:
     drawn = draw_views(mesh, held_out_cameras(truth.shape[1]), lit=lit)
     compared = dict(compare_views(drawn, truth).items())
     return {f"look_{name}": float(compared[name].mean()) for name in _APPEARANCE if name in compared}
-
-
-def _seed_spread(views: Tensor, another: Tensor, away: Sequence[float]) -> float:
-    """Standard deviation between samples in grey levels of 255, inside the masks of views from behind the subject."""
-    behind = [i for i, degrees in enumerate(away) if degrees > _UNSEEN]
-    a, b = views[behind], another[behind]
-    inside = object_mask(a) | object_mask(b)
-    if not inside.any():
-        return 0.0
-    squared = (over_white(a) - over_white(b)).square().mean(dim=-1)[inside].mean()
-    # Two samples: the unbiased variance is half of the squared difference.
-    return 255 * math.sqrt(float(squared) / 2)
 
 
 def finite(scores: Scores) -> bool:

@@ -7,6 +7,7 @@ from __future__ import annotations
 import importlib
 import importlib.util
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -62,7 +63,11 @@ def ssim(predicted: Tensor, truth: Tensor, mask: Tensor | None = None) -> Tensor
     Raises:
         MetricError: if the picture is smaller than the window.
     """
-    similarity = ssim_map(predicted, truth)
+    return mean_similarity(ssim_map(predicted, truth), mask)
+
+
+def mean_similarity(similarity: Tensor, mask: Tensor | None = None) -> Tensor:
+    """The mean (...) of a `ssim_map` (..., H, W), as `ssim` takes it."""
     if mask is not None:
         return _masked_mean(similarity, mask, empty=1.0)
     inner = slice(SSIM_RADIUS, -SSIM_RADIUS)
@@ -111,8 +116,6 @@ def flip(predicted: Tensor, truth: Tensor) -> Tensor:
         ImportError: if `flip-evaluator` is not installed; ask `flip_available` first.
     """
     _check_same_shape(predicted, truth)
-    import numpy as np
-
     evaluator = importlib.import_module("flip_evaluator")
 
     def one(test: np.ndarray, reference: np.ndarray) -> float:
@@ -126,17 +129,14 @@ def flip(predicted: Tensor, truth: Tensor) -> Tensor:
 
 
 def _window_mean(image: Tensor) -> Tensor:
-    """(..., H, W, C) averaged under the Gaussian window, in double precision."""
-    offsets = torch.arange(-SSIM_RADIUS, SSIM_RADIUS + 1, dtype=torch.float64)
-    kernel = torch.exp(-0.5 * (offsets / SSIM_SIGMA) ** 2)
+    """(..., H, W, C) averaged under the Gaussian window, in double precision; edges repeat outward."""
+    from scipy.ndimage import correlate1d  # torch's convolutions in double precision take twenty times as long
+
+    offsets = np.arange(-SSIM_RADIUS, SSIM_RADIUS + 1)
+    kernel = np.exp(-0.5 * (offsets / SSIM_SIGMA) ** 2)
     kernel = kernel / kernel.sum()
-    planes = image.double().movedim(-1, -3)
-    flat = planes.reshape(-1, 1, *planes.shape[-2:])
-    pad = (SSIM_RADIUS,) * 4
-    flat = torch.nn.functional.pad(flat, pad, mode="replicate")
-    flat = torch.nn.functional.conv2d(flat, kernel.view(1, 1, -1, 1))
-    flat = torch.nn.functional.conv2d(flat, kernel.view(1, 1, 1, -1))
-    return flat.reshape(planes.shape).movedim(-3, -1)
+    rows = correlate1d(image.double().numpy(), kernel, axis=-3, mode="nearest")
+    return torch.from_numpy(correlate1d(rows, kernel, axis=-2, mode="nearest"))
 
 
 def _masked_mean(values: Tensor, mask: Tensor, *, empty: float) -> Tensor:

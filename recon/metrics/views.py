@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, fields
 
 import torch
@@ -12,10 +13,11 @@ from recon.metrics.images import (
     flip_available,
     high_frequency_energy,
     mask_iou,
+    mean_similarity,
     object_mask,
     over_white,
     psnr,
-    ssim,
+    ssim_map,
 )
 
 
@@ -54,16 +56,29 @@ def compare_views(predicted: Tensor, truth: Tensor, *, with_flip: bool = True) -
     rgb, true_rgb = over_white(predicted), over_white(truth)
     mask, true_mask = object_mask(predicted), object_mask(truth)
     union = mask | true_mask
+    similarity = ssim_map(rgb, true_rgb)
     true_energy = high_frequency_energy(true_rgb).clamp_min(1e-9)
     return ViewScores(
         psnr=psnr(rgb, true_rgb),
-        ssim=ssim(rgb, true_rgb),
+        ssim=mean_similarity(similarity),
         masked_psnr=psnr(rgb, true_rgb, union),
-        masked_ssim=ssim(rgb, true_rgb, union),
+        masked_ssim=mean_similarity(similarity, union),
         mask_iou=mask_iou(mask, true_mask),
         sharpness=high_frequency_energy(rgb) / true_energy,
         flip=flip(rgb, true_rgb) if with_flip and flip_available() else None,
     )
+
+
+def sample_spread(first: Tensor, second: Tensor) -> float:
+    """Standard deviation between two samples of straight-alpha views (V, H, W, 4), in grey levels of 255, over the
+    pixels on which either sees the object; 0 where neither does.
+    """
+    inside = object_mask(first) | object_mask(second)
+    if not inside.any():
+        return 0.0
+    squared = (over_white(first) - over_white(second)).square().mean(dim=-1)[inside].mean()
+    # The unbiased variance of two samples is half of their squared difference.
+    return 255 * math.sqrt(float(squared) / 2)
 
 
 def resize_views(views: Tensor, size: int) -> Tensor:

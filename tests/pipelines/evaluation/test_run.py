@@ -8,9 +8,11 @@ from dataclasses import replace
 
 import pytest
 
+from gen.data.sources import ObjectInfo
 from pipelines import evaluate
 from pipelines._run import content_hash
 from pipelines.evaluate import EvaluateOptions
+from pipelines.evaluation.plan import _check_names
 from pipelines.evaluation.protocol import EvaluationError, draw_views, path_cameras
 from pipelines.evaluation.sets import open_set
 from recon.asset.gltf import write_glb
@@ -143,6 +145,17 @@ def test_an_interrupted_run_goes_on_with_what_is_missing(report, options, tmp_pa
     (copy / "report.json").unlink()
     assert evaluate.evaluate(replace(options, output=copy, resume=True))
     assert (copy / "report.json").read_bytes() == whole
+
+
+@pytest.mark.parametrize("name", ["..", "a\\b", "line\nbreak"])
+def test_objects_whose_names_are_no_file_names_are_refused(name):
+    with pytest.raises(EvaluationError, match="cannot be the name of a file"):
+        _check_names([ObjectInfo(name)])
+
+
+def test_objects_that_would_share_a_file_name_are_refused():
+    with pytest.raises(EvaluationError, match="one name in files"):
+        _check_names([ObjectInfo("a/b.glb"), ObjectInfo("a__b.obj")])
 
 
 def test_another_protocol_is_another_run(report, options):
