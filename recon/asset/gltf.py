@@ -28,6 +28,8 @@ from recon.surface.mesh import Material, Mesh, vertex_normals
 _MAGIC, _VERSION, _JSON, _BIN = 0x46546C67, 2, 0x4E4F534A, 0x004E4942
 _BYTE, _SHORT, _INT, _FLOAT = 5121, 5123, 5125, 5126
 _VERTICES, _INDICES = 34962, 34963
+_CLAMP, _REPEAT = 33071, 10497
+_UV_SLACK = 1e-4
 _MAX_BYTES = 1 << 30
 _MAX_PIXELS = 100_000_000
 
@@ -198,8 +200,10 @@ def _document(
         document["asset"]["extras"] = extras
         node["extras"] = extras
     if images:
-        # Linear, with mipmaps; clamped, because nothing of ours tiles.
-        document["samplers"] = [{"magFilter": 9729, "minFilter": 9987, "wrapS": 33071, "wrapT": 33071}]
+        # Linear, with mipmaps. Clamped, so that no border bleeds to the other side, unless the texture is tiled.
+        tiled = mesh.uvs is not None and bool(((mesh.uvs < -_UV_SLACK) | (mesh.uvs > 1 + _UV_SLACK)).any())
+        wrap = _REPEAT if tiled else _CLAMP
+        document["samplers"] = [{"magFilter": 9729, "minFilter": 9987, "wrapS": wrap, "wrapT": wrap}]
         document["images"], document["textures"] = images, textures
     if unlit:
         document["extensionsUsed"] = ["KHR_materials_unlit"]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import json
 import struct
 
@@ -136,6 +137,14 @@ def test_a_failed_write_leaves_the_old_file(tmp_path):
         write_glb(textured(), path, size=0)
     assert path.read_bytes() == before
     assert list(tmp_path.iterdir()) == [path]
+
+
+@pytest.mark.parametrize(("times", "wrap"), [(1.0, 33071), (3.0, 10497)])
+def test_only_tiled_textures_repeat(tmp_path, times, wrap):
+    mesh = textured()
+    write_glb(dataclasses.replace(mesh, uvs=mesh.uvs * times), tmp_path / "a.glb")
+    (sampler,) = document(tmp_path / "a.glb")["samplers"]
+    assert (sampler["wrapS"], sampler["wrapT"]) == (wrap, wrap)
 
 
 def test_a_texture_needs_coordinates(tmp_path):
