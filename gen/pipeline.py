@@ -17,7 +17,7 @@ from diffusers.utils.torch_utils import randn_tensor
 from torch import Tensor
 from torch.nn.functional import interpolate, normalize
 
-from gen.gauge import APPEARANCE, CHANNELS, Gauge, encode_appearance, make_gauge, stack_cameras
+from gen.gauge import APPEARANCE, CHANNELS, Gauge, encode, encode_appearance, make_gauge, stack_cameras
 from gen.model import OrbitConfig, OrbitTransformer
 from gen.predict import Belief, ask, believe
 from gen.splats import draw_frames
@@ -63,6 +63,8 @@ class OrbitPipeline(DiffusionPipeline):
         num_inference_steps: int = 1,
         guidance_scale: float = 1.0,
         generator: torch.Generator | list[torch.Generator] | None = None,
+        start: Sequence[Frame] | None = None,
+        strength: float = 0.5,
         callback_on_step_end: Callable[[OrbitPipeline, int, int, dict[str, Tensor]], dict[str, Tensor]] | None = None,
     ) -> Capture:
         """Completes a capture.
@@ -80,6 +82,9 @@ class OrbitPipeline(DiffusionPipeline):
                 last; so not at all where there is one step.
             generator: source of noise, for repeatable results; on the CPU or on the model's device, alone or as a list
                 of one, as there is one scene.
+            start: frames with depth and normals through the cameras of context and targets, in this order, to begin
+                from instead of noise: renders of the scene that was fitted to an earlier answer.
+            strength: noise level, in (0, 1], that `start` is brought to, or the nearest one that the sampler visits.
             callback_on_step_end: as in diffusers; may change `latents` (1, F, H, W, 8), the noised channels of context
                 and anchors. The scene of the last evaluation comes out, so the last change has no effect.
 
@@ -88,8 +93,8 @@ class OrbitPipeline(DiffusionPipeline):
             of `targets`. The names of the generated ones differ from all others.
 
         Raises:
-            ValueError: if context or targets are missing, context names are not unique, the size is none, or there is
-                more than one generator.
+            ValueError: if context or targets are missing, context names are not unique, the size is none, there is more
+                than one generator, or `start` does not fit.
         """
         if not context or not targets:
             raise ValueError("the orbit needs at least one context frame and one target camera")
@@ -102,33 +107,38 @@ class OrbitPipeline(DiffusionPipeline):
         device = self._execution_device
         known = len(context)
         asked = (*(f.camera for f in context), *targets)
-        told = (*asked[:known], *(targets[i] for i in spread(asked[:known], targets, max(3, TOLD_FRAMES - known))))
+        chosen = spread(asked[:known], targets, max(3, TOLD_FRAMES - known))
+        which = [*range(known), *(known + i for i in chosen)]
+        told = [asked[i] for i in which]
         seen = self._seen_size(height, width)
         gauge = _gauge(told, *seen, device)
         shape = (1, len(told), *seen, CHANNELS)
         noise = randn_tensor(shape, generator=generator, device=device, dtype=torch.float32)
+        steps, levels = self._schedule(num_inference_steps, 1.0 if start is None else strength, device)
         latents = noise.clone()
+        if start is not None:
+            if len(start) != len(asked):
+                raise ValueError(f"expected a frame to start from for each of {len(asked)} cameras, found {len(start)}")
+            latents = torch.lerp(_encode([start[i] for i in which], gauge, *seen, device), noise, levels[0])
         latents[:, :known, ..., APPEARANCE] = encode_appearance(_stack(context, *seen, device))
-        steps = self._timesteps(num_inference_steps, device)
         for i, timestep in enumerate(self.progress_bar(steps)):
-            level = float(self.scheduler.sigmas[i])
-            belief = self._believe(latents, level, gauge, known)
+            belief = self._believe(latents, levels[i], gauge, known)
             if i + 1 < len(steps):
                 predicted = belief.channels(gauge)
                 if guidance_scale != 1.0:
                     blind = latents.clone()
                     blind[:, :known, ..., APPEARANCE] = noise[:, :known, ..., APPEARANCE]
-                    without = self._believe(blind, level, gauge, 0).channels(gauge)
+                    without = self._believe(blind, levels[i], gauge, 0).channels(gauge)
                     predicted = without + guidance_scale * (predicted - without)
-                velocity = (latents - predicted) / level
+                velocity = (latents - predicted) / levels[i]
                 velocity[:, :known, ..., APPEARANCE] = 0
                 latents = self.scheduler.step(velocity, timestep, latents, return_dict=False)[0]
             if callback_on_step_end is not None:
                 latents = callback_on_step_end(self, i, int(timestep), {"latents": latents}).get("latents", latents)
 
         parts = []
-        for start in range(0, len(asked), _DRAWN_AT_ONCE):
-            some = asked[start : start + _DRAWN_AT_ONCE]
+        for first in range(0, len(asked), _DRAWN_AT_ONCE):
+            some = asked[first : first + _DRAWN_AT_ONCE]
             fine = _gauge((asked[0], *some), height, width, device, gauge.unit).only(slice(1, None))
             parts.append(draw_frames(belief.gaussians, belief.normals, fine, height, width))
         premultiplied, depth, normal = (torch.cat(x).cpu() for x in zip(*parts))
@@ -147,6 +157,16 @@ class OrbitPipeline(DiffusionPipeline):
             for i in range(known, len(cameras))
         ]
         return Capture((*observed, *generated))
+
+    def _schedule(self, count: int, strength: float, device: torch.device) -> tuple[Tensor, list[float]]:
+        """The scheduler's timesteps and noise levels: `count` steps from `strength` to nothing."""
+        if not 0 < strength <= 1:
+            raise ValueError(f"strength must lie in (0, 1], found {strength}")
+        steps, skipped = self._timesteps(max(count, round(count / strength)), device), 0
+        if strength < 1:  # as diffusers' image-to-image pipelines do: the last steps of a longer way
+            skipped = len(steps) - count
+            self.scheduler.set_begin_index(skipped)
+        return steps[skipped:], self.scheduler.sigmas[skipped:].tolist()
 
     def _timesteps(self, count: int, device: torch.device) -> Tensor:
         if not hasattr(self.scheduler, "sigmas"):
@@ -202,6 +222,20 @@ def _stack(frames: Sequence[Frame], height: int, width: int, device: torch.devic
     return torch.stack([_resize(frame.premultiplied(), height, width) for frame in frames])[None].to(device)
 
 
+def _encode(frames: Sequence[Frame], gauge: Gauge, height: int, width: int, device: torch.device) -> Tensor:
+    """(1, F, H, W, 8) frames with depth and normals as the network's channels."""
+    depths, normals = [], []
+    for frame in frames:
+        depth, normal = frame.depth(), frame.normal()
+        if depth is None or normal is None:
+            raise ValueError(f"frame {frame.name} has no depth or no normals to start from")
+        resized = _resize_geometry(depth, normal, height, width)
+        depths.append(resized[0])
+        normals.append(resized[1])
+    depth, normal = (torch.stack(values)[None].to(device) for values in (depths, normals))
+    return encode(_stack(frames, height, width, device), depth, normal, gauge)
+
+
 def _resize(picture: Tensor, height: int, width: int) -> Tensor:
     """(H, W, C) averaged or interpolated to another size."""
     channels_first = picture.permute(2, 0, 1)[None]
@@ -216,10 +250,14 @@ def _straight(premultiplied: Tensor) -> Tensor:
 
 def _with_geometry(frame: Frame, depth: Tensor, normal: Tensor) -> Frame:
     """The observed frame with what was drawn of its geometry, brought to its size; still 0 where unknown."""
-    height, width = frame.camera.height, frame.camera.width
+    big_depth, big_normal = _resize_geometry(depth, normal, frame.camera.height, frame.camera.width)
+    return replace(frame, load_depth=lambda: big_depth, load_normal=lambda: big_normal)
+
+
+def _resize_geometry(depth: Tensor, normal: Tensor, height: int, width: int) -> tuple[Tensor, Tensor]:
+    """Depth (H, W) and normals (H, W, 3) at another size; what is 0, unknown, lends nothing to its neighbours."""
     solid = (depth > 0).float()[..., None]
     both = _resize(torch.cat((depth[..., None], normal, solid), dim=-1), height, width)
     valid = both[..., 4] > 0.5
-    big_depth = torch.where(valid, both[..., 0] / both[..., 4].clamp_min(0.5), 0)
-    big_normal = torch.where(valid[..., None], normalize(both[..., 1:4], dim=-1), 0)
-    return replace(frame, load_depth=lambda: big_depth, load_normal=lambda: big_normal)
+    resized = torch.where(valid, both[..., 0] / both[..., 4].clamp_min(0.5), 0)
+    return resized, torch.where(valid[..., None], normalize(both[..., 1:4], dim=-1), 0)

@@ -73,6 +73,9 @@ class OrbitOptions:
     degrees and object diameters, relative to the first photo. Or a nerfstudio transforms.json, taken as it is: the
     object is the sphere of diameter 1 around the origin, +Y is up, and the first photo is at azimuth 0, on +Z (in
     nerfstudio's own world, where +Z is up: on -Y)."""
+    refine: int = 0
+    """Rounds in which splats are fitted to the orbit, rendered, noised and drawn anew. Views get sharper and agree
+    better with each other, though no nearer to the truth; each round takes as long as a fit."""
     samples: int = 1
     """Variants, of seeds --seed, --seed + 1 and so on, each in a folder of its own, shown together in samples.png."""
     model: str | None = None
@@ -118,6 +121,7 @@ class Settings:
     elevation: float | None
     fov: float | None
     azimuths: tuple[float, ...]
+    refine: int
     samples: int
     target_faces: int
     max_gaussians: int | None
@@ -141,6 +145,7 @@ def resolve(options: MeshOptions) -> Settings:
     """
     _check_inputs(options)
     _check_range("--samples", options.samples, 1, 64)
+    _check_range("--refine", options.refine, 0, 16)
     _check_range("--seed", options.seed, 0, 2**63 - 1)
     _check_range("--frames", options.frames, 2, 256)
     _check_range("--elevation", options.elevation, -89, 89)
@@ -162,6 +167,7 @@ def resolve(options: MeshOptions) -> Settings:
         elevation=options.elevation,
         fov=options.fov,
         azimuths=azimuths,
+        refine=options.refine,
         samples=options.samples,
         target_faces=preset.target_faces if options.target_faces is None else options.target_faces,
         max_gaussians=options.max_gaussians,
@@ -209,6 +215,7 @@ def _check_inputs(options: MeshOptions) -> None:
         "--model": options.model is not None,
         "--matting": options.matting is not None,
         "--samples": options.samples > 1,
+        "--refine": options.refine > 0,
     }
     given = [name for name, is_given in of_generation.items() if is_given]
     if given:

@@ -16,6 +16,7 @@ from recon.metrics.topology import component_count, is_watertight
 from recon.metrics.views import compare_views, resize_views
 from recon.splat.gaussians import Gaussians
 from recon.splat.rasterize import rasterize
+from recon.splat.rendered import straight
 from recon.surface.mesh import Mesh
 from recon.surface.render import prepare_mesh, render_prepared
 
@@ -44,8 +45,7 @@ def draw_splats(gaussians: Gaussians, camera: Camera) -> Tensor:
     """(H, W, 4) straight-alpha picture of a scene."""
     with torch.no_grad():
         drawing = rasterize(gaussians, [camera])
-    alpha = drawing.alpha[0, ..., None].clamp(0, 1)
-    return torch.cat(((drawing.rgb[0] / alpha.clamp_min(1e-6)).clamp(0, 1) * (alpha > 0), alpha), dim=-1)
+    return straight(drawing.rgb[0], drawing.alpha[0])
 
 
 def _against_frames(draw: Callable[[Camera], Tensor], capture: Capture) -> dict[str, Any]:

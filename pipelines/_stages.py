@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
     from recon.capture import Camera, Capture, Frame, Similarity
     from recon.capture.photo import Photo
+    from recon.splat.fit_options import FitOptions
 
 _MAX_CUT_OFF = 0.03
 _MAX_FILLED = 0.5
@@ -34,7 +35,8 @@ def capture_stages(sources: Sources, settings: Settings) -> list[Stage]:
         read = functools.partial(_capture, source=sources.capture.path)
         return [Stage("capture", (), ("capture",), sources.as_json(), read), video]
     prepared = ("elevation", "fov", "azimuths", "texture_size")
-    drawn = ("preset", "seed", "device", "frames", "num_inference_steps", "elevation", "azimuths")
+    of_fits = ("max_gaussians",) if settings.refine else ()
+    drawn = ("preset", "seed", "device", "frames", "num_inference_steps", "elevation", "azimuths", "refine", *of_fits)
     given = sources.as_json()
     return [
         Stage(
@@ -190,19 +192,32 @@ def _orbit(run: Path, out: Path, log: StageLog, *, sources: Sources, settings: S
         log.watcher.advanced(step + 1, steps)
         return latents
 
+    draw = functools.partial(pipe, context.frames, squares, num_inference_steps=steps, callback_on_step_end=show)
     with log.step("drawing"):
-        drawn = pipe(
-            context.frames,
-            squares,
-            num_inference_steps=steps,
-            generator=torch.Generator().manual_seed(settings.seed),
-            callback_on_step_end=show,
-        ).frames
-    observed, generated = drawn[: len(context)], drawn[len(context) :]
+        orbit = draw(generator=torch.Generator().manual_seed(settings.seed))
+    for turn in range(settings.refine):
+        with log.step(f"refining, round {turn + 1} of {settings.refine}"):
+            start = _rendered(orbit, settings, log)
+            orbit = draw(generator=torch.Generator().manual_seed(settings.seed + 1 + turn), start=start)
+    observed, generated = orbit.frames[: len(context)], orbit.frames[len(context) :]
     capture = Capture((*observed, *map(cut_back, generated, targets)))
     with log.step("writing"):
         write_transforms(capture, out / "capture")
     log.figures.update(_frame_counts(capture))
+
+
+def _rendered(orbit: Capture, settings: Settings, log: StageLog) -> tuple[Frame, ...]:
+    """The splats that are fitted to an orbit, seen through its cameras."""
+    from recon.splat.fit import fit_gaussians
+    from recon.splat.rendered import render_frames
+
+    gaussians = fit_gaussians(
+        orbit,
+        _fit_options(settings),
+        seed=settings.seed,
+        progress=lambda done, total, _: log.watcher.advanced(done, total),
+    )
+    return render_frames(gaussians, orbit.cameras)
 
 
 def _warn_of_unknown_cameras(log: StageLog, cameras: Sequence[Camera]) -> None:
@@ -287,25 +302,30 @@ def _splat(run: Path, out: Path, log: StageLog, *, settings: Settings) -> None:
     from pipelines._quality import splat_figures
     from recon.capture.io_nerfstudio import read_transforms
     from recon.splat.fit import fit_gaussians
-    from recon.splat.fit_options import FIT_PRESETS
     from recon.splat.ply import write_ply
     from recon.splat.warm_up import warm_up
 
-    capture, options = read_transforms(run / "capture"), FIT_PRESETS[settings.preset]
-    if settings.max_gaussians is not None:
-        options = options.limited(settings.max_gaussians)
+    capture = read_transforms(run / "capture")
     with log.step("compiling"):  # once on a machine; later runs find the kernels on disk
         warm_up(log.watcher.advanced)
     with log.step("fitting"):
         gaussians = fit_gaussians(
             capture,
-            options,
+            _fit_options(settings),
             seed=settings.seed,
             progress=lambda done, total, _: log.watcher.advanced(done, total),
         )
     write_ply(gaussians, out / "splat.ply")
     with log.step("measuring"):
         log.figures.update(splat_figures(gaussians, capture))
+
+
+def _fit_options(settings: Settings) -> FitOptions:
+    """The preset's, with at most as many Gaussians as were asked for."""
+    from recon.splat.fit_options import FIT_PRESETS
+
+    options = FIT_PRESETS[settings.preset]
+    return options if settings.max_gaussians is None else options.limited(settings.max_gaussians)
 
 
 def _mesh(run: Path, out: Path, log: StageLog, *, settings: Settings, name: str, extras: dict[str, Any]) -> None:

@@ -128,7 +128,11 @@ def read_ids(path: Path) -> frozenset[str]:
 def _read_manifests(folder: Path) -> dict[str, ObjectInfo]:
     known: dict[str, ObjectInfo] = {}
     for path in sorted(folder.glob("manifest*.jsonl")):
-        for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), start=1):
+        try:
+            lines = path.read_text(encoding="utf-8").splitlines()
+        except UnicodeDecodeError as error:
+            raise DatasetError(f"{path}: expected UTF-8 text, found other bytes ({error}); save it as UTF-8") from error
+        for number, line in enumerate(lines, start=1):
             try:
                 entry = json.loads(line)
                 fields: dict[str, Any] = {

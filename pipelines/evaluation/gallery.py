@@ -14,8 +14,9 @@ from pipelines.evaluation.protocol import PathName, draw_views, path_cameras
 from pipelines.evaluation.results import Results
 from pipelines.evaluation.sets import EvaluationSet
 from pipelines.evaluation.subject import picture_files
+from recon.capture import Camera
 from recon.capture.images import read_rgba
-from recon.surface.loading import load_mesh
+from recon.surface.loading import load_mesh, normalised
 
 WORST = 10
 _SHOWN = 4
@@ -48,21 +49,29 @@ def write_worst_views(
     write_sheet(rows, file)
 
 
-def write_worst_meshes(results: Results, method: str, objects: EvaluationSet, left: Path, file: Path) -> None:
+def write_worst_meshes(
+    results: Results, method: str, objects: EvaluationSet, left: Path, file: Path, *, boxed: bool
+) -> None:
     """The shapes of the true mesh and of a row's mesh of the objects on which its chamfer distance is highest.
 
     Args:
         left: folder of what the row left, one folder an object.
+        boxed: draw the row's meshes centred and scaled to the sphere, as of methods whose frame is another.
     """
     level = path_cameras("level", _SIZE)
     cameras = [level[i] for i in (0, 5, 10, 16)]
     rows: list[tuple[str, Sequence[Tensor]]] = []
     for object_id, value in worst(results, method, "chamfer", high_is_bad=True):
         mesh = left / stem(object_id) / MESH
-        made = list(draw_views(without_texture(load_mesh(mesh)), cameras)) if mesh.exists() else []
+        made = _drawn(mesh, cameras, boxed) if mesh.exists() else []
         truth = draw_views(without_texture(objects.mesh(object_id)), cameras)
         rows.append((f"{object_id}: chamfer {value:.4f}; truth, {method}", [*truth, *made]))
     write_sheet(rows, file)
+
+
+def _drawn(file: Path, cameras: Sequence[Camera], boxed: bool) -> list[Tensor]:
+    mesh = load_mesh(file)
+    return list(draw_views(without_texture(normalised(mesh) if boxed else mesh), cameras))
 
 
 def _spread(indices: Sequence[int]) -> list[int]:

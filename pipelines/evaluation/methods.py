@@ -63,12 +63,14 @@ class Rows:
         self,
         objects: EvaluationSet,
         training: EvaluationSet,
+        training_digest: str,
         path: PathName,
         size: int,
         chain: Chain,
         wanted: frozenset[str],
     ) -> None:
         self._objects, self._training, self._wanted = objects, training, wanted
+        self._training_digest = training_digest
         self._path, self._size, self._chain = path, size, chain
         self._pipe: OrbitPipeline | None = None
         self._remembered: TrainingViews | None = None
@@ -99,7 +101,7 @@ class Rows:
 
             self._pipe = load_pipeline(self._chain.model)
         if name in OF_TRAINING and self._remembered is None:
-            self._remembered = training_views(self._training, self._path, RETRIEVAL_SIZE)
+            self._remembered = training_views(self._training, self._training_digest, self._path, RETRIEVAL_SIZE)
 
     def _truth(self, subject: Subject, timer: Timer) -> Answer:
         return Answer(mesh=self._objects.mesh(subject.id), lit=True)
@@ -114,9 +116,11 @@ class Rows:
         mesh = self._reconstruct(capture, subject.seed, timer) if "meshes" in self._wanted else None
         if "views" not in self._wanted:
             return Answer(mesh=mesh)
-        another = self._orbit(subject, context, targets, subject.seed + 1)
-        views, other = (self._pictures(c, len(context)) for c in (capture, another))
-        return Answer(views, mesh, another=other)
+
+        def another() -> Tensor:
+            return self._pictures(self._orbit(subject, context, targets, subject.seed + 1), len(context))
+
+        return Answer(self._pictures(capture, len(context)), mesh, another=another)
 
     def _orbit(self, subject: Subject, context: Sequence[int], targets: Sequence[int], seed: int) -> Capture:
         assert self._pipe is not None

@@ -5,7 +5,6 @@ An evaluation's own `rows/NAME` is such a folder.
 
 from __future__ import annotations
 
-import hashlib
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -16,6 +15,7 @@ from torch import Tensor
 
 from gen.data.names import MESH_SUFFIXES, stem
 from pipelines.evaluation.protocol import EvaluationError
+from pipelines.evaluation.sets import files_digest
 from pipelines.evaluation.subject import Answer, Method, Subject, Timer, picture_files
 from recon.capture.images import read_rgba
 from recon.metrics.views import resize_views
@@ -47,20 +47,18 @@ class Outside:
 
     def method(self, wanted: frozenset[str]) -> Method:
         """As a row of the tables in which what is `wanted` is measured."""
-        return Method(self.name, "generated", self._answer, self.makes & wanted)
+        return Method(self.name, "generated", self._answer, self.makes & wanted, elsewhere=True)
 
     def digest(self, object_id: str) -> str:
-        """SHA-256 of the files about an object."""
-        digest = hashlib.sha256()
-        pictures = self.folder / stem(object_id)
-        files = [*self._meshes(object_id), *(sorted(picture_files(pictures).values()) if pictures.is_dir() else ())]
-        for file in files:
-            with file.open("rb") as stream:
-                digest.update(f"{file.name}\0{hashlib.file_digest(stream, 'sha256').hexdigest()}\n".encode())
-        return digest.hexdigest()
+        """SHA-256 of the files about an object; of all of the folder's where its mesh may need other files."""
+        meshes, pictures = self._meshes(object_id), self.folder / stem(object_id)
+        files = [*meshes, *(sorted(pictures.iterdir()) if pictures.is_dir() else ())]
+        if any(mesh.suffix.lower() != ".glb" for mesh in meshes):
+            files += sorted(self.folder.iterdir())
+        return files_digest(self.folder, [file for file in files if file.is_file()])
 
     def _answer(self, subject: Subject, timer: Timer) -> Answer:
-        views, notes = self._views(subject) if "views" in self.makes else (None, {})
+        views, notes = self._views(subject, timer) if "views" in self.makes else (None, {})
         mesh = self._mesh(subject.id, timer) if "meshes" in self.makes else None
         return Answer(views, mesh, notes=notes)
 
@@ -73,29 +71,39 @@ class Outside:
         if not files:
             timer.warnings.append(f"{self.folder}: found no mesh named {stem(object_id)}")
             return None
+        if len(files) > 1:
+            timer.warnings.append(f"{self.folder}: {' and '.join(f.name for f in files)} are one object's; keep one")
+            return None
         try:
             return load_mesh(files[0])
         except (ValueError, OSError) as error:
             timer.warnings.append(str(error))
             return None
 
-    def _views(self, subject: Subject) -> tuple[Tensor, dict[str, str]]:
-        """The views after the first; empty pictures where one is missing or cannot be read."""
+    def _views(self, subject: Subject, timer: Timer) -> tuple[Tensor, dict[str, str]]:
+        """The views after the first; empty pictures where one is missing or cannot be used."""
         size = subject.views.shape[1]
         folder = self.folder / stem(subject.id)
         files = picture_files(folder) if folder.is_dir() else {}
         views = torch.zeros(len(subject.cameras) - 1, size, size, 4)
-        opaque, missing = False, []
+        opaque, missing, unusable = False, [], []
         for index in range(1, len(subject.cameras)):
-            picture = _read(files.get(index))
-            if picture is None:
+            if index not in files:
                 missing.append(index)
+                continue
+            try:
+                picture = _read(files[index])
+            except (ValueError, OSError) as error:
+                unusable.append(str(error))
                 continue
             if bool((picture[..., 3] == 1).all()):
                 picture, opaque = _cut_from_white(picture), True
             views[index - 1] = resize_views(picture[None], size)[0]
-        notes = {"missing views": ", ".join(map(str, missing))} if missing else {}
-        return views, notes | ({"masks": "found against white"} if opaque else {})
+        if unusable:
+            timer.warnings.append(f"{len(unusable)} views cannot be used and count as empty, the first: {unusable[0]}")
+        notes = {"views missing": str(len(missing)), "views unusable": str(len(unusable))}
+        notes = {text: count for text, count in notes.items() if count != "0"}
+        return views, notes | ({"masks found against": "white"} if opaque else {})
 
 
 def open_outside(text: str, object_ids: Iterable[str]) -> Outside:
@@ -127,15 +135,17 @@ def open_outside(text: str, object_ids: Iterable[str]) -> Outside:
     return Outside(name, folder, frozenset(kind for kind, there in makes.items() if there))
 
 
-def _read(file: Path | None) -> Tensor | None:
-    """(S, S, 4) straight alpha, or None if there is no square picture."""
-    if file is None:
-        return None
-    try:
-        picture = read_rgba(file)
-    except (ValueError, OSError):
-        return None
-    return picture if picture.shape[0] == picture.shape[1] else None
+def _read(file: Path) -> Tensor:
+    """(S, S, 4) straight alpha.
+
+    Raises:
+        ValueError, OSError: if there is no square picture.
+    """
+    picture = read_rgba(file)
+    height, width = picture.shape[:2]
+    if height != width:
+        raise EvaluationError(f"{file}: expected a square picture, found {width}x{height}")
+    return picture
 
 
 def _cut_from_white(picture: Tensor) -> Tensor:

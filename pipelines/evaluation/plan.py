@@ -17,7 +17,8 @@ from pipelines.evaluation.protocol import EvaluationError, stratified
 from pipelines.evaluation.regress import read_released
 from pipelines.evaluation.results import code_version
 from pipelines.evaluation.sets import EvaluationSet, open_set, set_digest, shipped
-from pipelines.evaluation.worker import Bench
+from pipelines.evaluation.worker import Bench, slug
+from recon.metrics.images import flip_available
 
 if TYPE_CHECKING:
     from gen.data.sources import ObjectInfo
@@ -92,6 +93,8 @@ def plan_evaluation(options: EvaluateOptions, released: Path | None, regression_
     weights = "" if chain.model is None else weights_digest(chain.model)
     remembered = set_digest(training_folder) if training.training else ""
     notes = [] if training.training else ["no training objects: the rows mean and nearest are left out (--training)"]
+    if not flip_available():
+        notes.append("FLIP is left out (pip install 'turnabout[evaluate]')")
     return Plan(
         output=options.output or Path("out") / ("evaluation" if released is None else "regression"),
         objects=objects,
@@ -104,11 +107,13 @@ def plan_evaluation(options: EvaluateOptions, released: Path | None, regression_
             "path": options.path,
             "size": options.size,
             "measure": options.measure,
+            "flip": flip_available(),
             "lpips": None if options.lpips is None else _lpips(options.lpips),
         },
         bench=Bench(
             folder=folder,
             training=training_folder,
+            training_digest=remembered,
             path=options.path,
             size=options.size,
             chain=chain,
@@ -153,11 +158,24 @@ def _rows(
     for name, text in zip(named, asked):
         if name not in GENERATORS and name not in outside:
             raise EvaluationError(f"--method {text}: expected {', '.join(GENERATORS)}, or NAME=FOLDER")
-    if taken := sorted({n for n in named if named.count(n) > 1 or (n in outside and n in MAKES)}):
-        raise EvaluationError(f"--method {taken[0]}: the name stands for another row already; choose another")
+    _refuse_equal_names(named, outside)
     fixed = [name for name in (*CEILING, *TRIVIAL) if has_training or name not in OF_TRAINING]
     rows = [*(n for n in fixed if n in CEILING), *named, *(n for n in fixed if n in TRIVIAL)]
-    return [name for name in rows if wanted & (outside[name].makes if name in outside else MAKES[name])]
+    makes = {name: wanted & (outside[name].makes if name in outside else MAKES[name]) for name in rows}
+    if silent := [name for name in named if not makes[name]]:
+        raise EvaluationError(f"--method {silent[0]}: it makes no {' or '.join(wanted)}, which --measure asks for")
+    return [name for name in rows if makes[name]]
+
+
+def _refuse_equal_names(named: Sequence[str], outside: Mapping[str, Outside]) -> None:
+    """No two rows may have one name, nor names that are one in files, where case may not count either."""
+    builtin = {slug(name).lower(): name for name in MAKES}
+    seen: set[str] = set()
+    for name in named:
+        short = slug(name).lower()
+        if short in seen or (name in outside and short in builtin):
+            raise EvaluationError(f"--method {name}: the name stands for another row already; choose another")
+        seen.add(short)
 
 
 def _lpips(weights: Path) -> str:

@@ -44,9 +44,10 @@ def write_meshes_plot(results: Results, path: Path) -> None:
     means = [i.mean for i in intervals if i]
     spans = [[i.mean - i.low for i in intervals if i], [i.high - i.mean for i in intervals if i]]
     colors = ["C0" if results.rows[name].kind == "generated" else "0.6" for name in names]
-    axes[0].barh(names, means, xerr=spans, color=colors, error_kw={"linewidth": 1})
+    for name, mean, low, high, color in zip(names, means, *spans, colors):
+        axes[0].errorbar([mean], [name], xerr=[[low], [high]], fmt="o", color=color, capsize=3)
     axes[0].invert_yaxis()
-    axes[0].set(xlabel="chamfer, longest box side 1 (shorter is better)", xscale="log")
+    axes[0].set(xlabel="chamfer, longest box side 1 (left is better)", xscale="log")
     for name in names:
         values = [fmean(results.values(name, f"f_{threshold:g}") or [0]) for threshold in _THRESHOLDS]
         kind = results.rows[name].kind

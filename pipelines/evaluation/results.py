@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import subprocess
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -10,6 +11,8 @@ from statistics import fmean
 from typing import Any
 
 from recon.metrics.bootstrap import Interval, bootstrap_interval
+
+_ROOT = Path(__file__).resolve().parents[2]
 
 ObjectScores = dict[str, dict[str, Any]]
 """Object id -> measure -> value, or list of values with one a view."""
@@ -103,13 +106,25 @@ class Results:
 
 
 def code_version() -> str:
-    """The commit of this program, marked "-dirty" if its files have changed since, or "unknown" outside a checkout."""
+    """The commit of this program, marked "-dirty" if its files have changed since; outside of a checkout of its own the
+    begin of `code_digest`."""
+    if not (_ROOT / ".git").exists():  # an installed copy may lie inside somebody else's repository
+        return f"program {code_digest()[:8]}"
     command = ["git", "describe", "--always", "--dirty"]
     try:
-        run = subprocess.run(command, cwd=Path(__file__).parent, capture_output=True, text=True, check=True)
+        run = subprocess.run(command, cwd=_ROOT, capture_output=True, text=True, check=True)
     except (OSError, subprocess.CalledProcessError):
-        return "unknown"
+        return f"program {code_digest()[:8]}"
     return run.stdout.strip()
+
+
+def code_digest() -> str:
+    """SHA-256 of the program's sources: figures of other sources must not be taken for this one's."""
+    digest = hashlib.sha256()
+    for package in ("gen", "pipelines", "recon"):
+        for file in sorted((_ROOT / package).rglob("*.py")):
+            digest.update(file.relative_to(_ROOT).as_posix().encode() + b"\0" + file.read_bytes())
+    return digest.hexdigest()
 
 
 def _mean(value: float | Sequence[float]) -> float:

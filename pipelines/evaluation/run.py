@@ -18,7 +18,7 @@ from pipelines.evaluation.methods import GENERATORS, OF_TRAINING, RETRIEVAL_SIZE
 from pipelines.evaluation.plan import Plan
 from pipelines.evaluation.protocol import context_views, grouped, path_cameras
 from pipelines.evaluation.regress import changes, changes_table
-from pipelines.evaluation.results import Results, Row
+from pipelines.evaluation.results import Results, Row, code_digest
 from pipelines.evaluation.scoring import azimuths
 from pipelines.evaluation.sets import open_set
 from pipelines.evaluation.stages import inputs_stage, report_stage, row_place, row_stage, text_stage, timings_stage
@@ -33,7 +33,7 @@ def run_evaluation(plan: Plan, *, resume: bool, overwrite: bool) -> bool:
     Raises:
         ValueError, OSError: for what a user can mend.
     """
-    identity = {"protocol": plan.protocol, "versions": versions()}
+    identity = {"protocol": plan.protocol, "versions": versions(), "program": code_digest()}
     with open_run(plan.output, identity, resume=resume, overwrite=overwrite) as run, watch() as watcher:
         for note in plan.notes:
             watcher.warned(note)
@@ -61,7 +61,13 @@ def _measure(plan: Plan, run: RunFolder, watcher: Watching) -> None:
         if missing:
             jobs.append(Job(item.id, missing, scratch / stem(item.id)))
     if any(name in OF_TRAINING for job in jobs for name in job.methods):  # once, for all workers to find
-        training_views(open_set(plan.bench.training), plan.bench.path, RETRIEVAL_SIZE, track=watcher.track)
+        training_views(
+            open_set(plan.bench.training),
+            plan.bench.training_digest,
+            plan.bench.path,
+            RETRIEVAL_SIZE,
+            track=watcher.track,
+        )
     watcher.begin("objects", len(plan.chosen), len(plan.chosen) - len(jobs))
     for founds in _done(plan, jobs):
         for found in founds:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Protocol
 
 import torch
@@ -12,7 +12,7 @@ from torch import Tensor
 from pipelines.evaluation.protocol import degrees_away, draw_views, held_out_cameras
 from pipelines.evaluation.subject import Answer, Method, Subject, Timer
 from recon.capture import Camera
-from recon.metrics.alignment import compare_aligned
+from recon.metrics.alignment import Aligned, compare_aligned
 from recon.metrics.images import over_white
 from recon.metrics.meshes import TrueShape, compare_meshes
 from recon.metrics.views import compare_views, sample_spread
@@ -68,9 +68,9 @@ def score(
         scores |= score_views(views, subject.views[targets], perceptual)
         if answer.views is not None and answer.another is not None:
             behind = [k for k, i in enumerate(targets) if degrees_away(subject.cameras[i]) > _UNSEEN]
-            scores["seed_spread"] = sample_spread(answer.views[behind], answer.another[behind])
+            scores["seed_spread"] = sample_spread(answer.views[behind], answer.another()[behind])
     if truth.shape is not None and truth.held_out is not None and "meshes" in method.makes:
-        scores |= _score_mesh(answer, truth.shape, truth.held_out, subject.seed, timer)
+        scores |= _score_mesh(method, answer, truth.shape, truth.held_out, subject.seed, timer)
     return scores
 
 
@@ -82,22 +82,28 @@ def score_views(views: Tensor, truth: Tensor, perceptual: PerceptualDistance | N
     return compared
 
 
-def _score_mesh(answer: Answer, shape: TrueShape, held_out: Tensor, seed: int, timer: Timer) -> Scores:
+def _score_mesh(method: Method, answer: Answer, shape: TrueShape, held_out: Tensor, seed: int, timer: Timer) -> Scores:
     mesh, failed = answer.mesh, answer.mesh is None
     if mesh is not None:
         try:
-            return _compared(mesh, shape, seed) | _appearance(mesh, held_out, answer.lit) | {"failed": 0}
+            scores, aligned = _compared(mesh, shape, seed)
+            scores |= {f"look_{name}": value for name, value in _appearance(mesh, held_out, answer.lit).items()}
+            if method.elsewhere:  # its frame may be another, and pictures show nothing but that
+                placed = replace(mesh, vertices=shape.frame.back(aligned.vertices), normals=None)
+                looks = _appearance(placed, held_out, answer.lit)
+                scores |= {f"aligned_look_{name}": value for name, value in looks.items()}
+            return scores | {"failed": 0}
         except ValueError as error:
             timer.warnings.append(str(error))
             failed = True
-    return _compared(bounding_sphere(), shape, seed) | {"failed": int(failed)}
+    return _compared(bounding_sphere(), shape, seed)[0] | {"failed": int(failed)}
 
 
-def _compared(mesh: Mesh, shape: TrueShape, seed: int) -> Scores:
+def _compared(mesh: Mesh, shape: TrueShape, seed: int) -> tuple[Scores, Aligned]:
     given = compare_meshes(mesh, shape, seed=seed)
     best = compare_aligned(mesh, shape, seed=seed, given=given)
     aligned = {f"aligned_{name}": value for name, value in best.scores.as_dict().items() if name in _ALIGNED}
-    return given.as_dict() | aligned | {"aligned_turn": best.turn, "aligned_size": best.size}
+    return given.as_dict() | aligned | {"aligned_turn": best.turn, "aligned_size": best.size}, best
 
 
 def _appearance(mesh: Mesh, truth: Tensor, lit: bool) -> Scores:
@@ -106,7 +112,7 @@ def _appearance(mesh: Mesh, truth: Tensor, lit: bool) -> Scores:
         return {}
     drawn = draw_views(mesh, held_out_cameras(truth.shape[1]), lit=lit)
     compared = dict(compare_views(drawn, truth).items())
-    return {f"look_{name}": float(compared[name].mean()) for name in _APPEARANCE if name in compared}
+    return {name: float(compared[name].mean()) for name in _APPEARANCE if name in compared}
 
 
 def finite(scores: Scores) -> bool:

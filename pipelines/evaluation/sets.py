@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -13,6 +14,8 @@ from recon.surface.mesh import Mesh
 
 PACK = "objects_train.zip"
 TEST_LIST = "validation.txt"
+_PARTS = (*MESH_SUFFIXES, ".mtl", ".bin", ".png", ".jpg", ".jpeg", ".webp", ".bmp", ".tga")
+"""Suffixes of meshes and of the files that they may need."""
 
 
 def shipped(name: str = "") -> Path:
@@ -76,11 +79,17 @@ def open_set(folder: Path) -> EvaluationSet:
 
 def set_digest(folder: Path) -> str:
     """SHA-256 of the files that a set's objects and lists are read from; runs on equal sets have equal ones."""
-    files = [folder / name for name in (PACK, TEST_LIST, NEVER_TRAIN) if (folder / name).is_file()]
-    if not (folder / PACK).is_file():
-        files = [p for p in folder.rglob("*") if p.suffix.lower() in MESH_SUFFIXES or p.name.startswith("manifest")]
+    if (folder / PACK).is_file():
+        return files_digest(folder, [folder / name for name in (PACK, TEST_LIST, NEVER_TRAIN)])
+    return files_digest(
+        folder, [f for f in folder.rglob("*") if f.suffix.lower() in _PARTS or f.name.startswith("manifest")]
+    )
+
+
+def files_digest(folder: Path, files: Sequence[Path]) -> str:
+    """SHA-256 of files inside a folder: of their paths there and their contents, not of their order."""
     digest = hashlib.sha256()
-    for file in sorted(files):
+    for file in sorted(set(files)):
         with file.open("rb") as stream:
             name = file.relative_to(folder).as_posix()
             digest.update(f"{name}\0{hashlib.file_digest(stream, 'sha256').hexdigest()}\n".encode())

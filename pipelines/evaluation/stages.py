@@ -60,7 +60,7 @@ def row_stage(plan: Plan, name: str, object_id: str, found: Found | None = None)
     if name in plan.bench.outside:
         settings["files"] = plan.bench.outside[name].digest(object_id)
     place = row_place(name, object_id)
-    return Stage(f"{slug(name)}--{stem(object_id)}", (), (place,), settings, functools.partial(_take, found=found))
+    return Stage(f"{slug(name)}@{stem(object_id)}", (), (place,), settings, functools.partial(_take, found=found))
 
 
 def _take(run: Path, out: Path, log: StageLog, *, found: Found | None) -> None:
@@ -103,7 +103,7 @@ def _write_report(
         if views in outputs:
             write_worst_views(results, name, plan.objects, plan.bench.path, left, out / views)
         if meshes in outputs:
-            write_worst_meshes(results, name, plan.objects, left, out / meshes)
+            write_worst_meshes(results, name, plan.objects, left, out / meshes, boxed=name in plan.bench.outside)
 
 
 def timings_stage(plan: Plan, run: RunFolder, memory: Mapping[str, int | None]) -> Stage:

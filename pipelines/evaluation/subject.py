@@ -10,6 +10,7 @@ from pathlib import Path
 
 from torch import Tensor
 
+from pipelines.evaluation.protocol import EvaluationError
 from recon.capture import Camera, Frame, Source, frame_from_tensors
 from recon.surface.mesh import Mesh
 
@@ -61,14 +62,14 @@ class Answer:
         views: (V - C, S, S, 4) straight alpha, of all cameras but the context's, or None if it makes none.
         mesh: in the house's frame, or None if it makes none.
         lit: whether the mesh has to be lit to be compared with pictures (true materials), or its texture holds light.
-        another: a second sample of `views`, of another seed, where the method has any.
+        another: draws a second sample of `views`, of another seed, where the method has any; its time does not count.
         notes: what a reader of the scores should know of this answer.
     """
 
     views: Tensor | None = None
     mesh: Mesh | None = None
     lit: bool = False
-    another: Tensor | None = None
+    another: Callable[[], Tensor] | None = None
     notes: dict[str, str] = field(default_factory=dict)
 
 
@@ -82,6 +83,7 @@ class Method:
         answers: makes views, meshes or both of a subject.
         makes: which of "views" and "meshes" it makes; what is made and missing counts as failed.
         context: indices of the views that it sees, which are not counted.
+        elsewhere: whether its meshes come from elsewhere, so that their frame may be another.
     """
 
     name: str
@@ -89,13 +91,20 @@ class Method:
     answers: Callable[[Subject, Timer], Answer]
     makes: frozenset[str]
     context: tuple[int, ...] = (0,)
+    elsewhere: bool = False
 
 
 def picture_files(folder: Path) -> dict[int, Path]:
-    """Pictures of a folder by the number that their names begin with or end with: `007.png`, `view_007.png`."""
-    found = {}
+    """Pictures of a folder by the number that their names end with: `007.png`, `view_007.png`.
+
+    Raises:
+        EvaluationError: if two have the same number.
+    """
+    found: dict[int, Path] = {}
     for file in sorted(folder.iterdir()):
         digits = file.stem.rpartition("_")[2]
         if file.suffix.lower() in (".png", ".webp", ".jpg", ".jpeg") and digits.isascii() and digits.isdigit():
-            found[int(digits)] = file
+            other = found.setdefault(int(digits), file)
+            if other != file:
+                raise EvaluationError(f"{folder}: {other.name} and {file.name} have one number; leave one of them out")
     return found

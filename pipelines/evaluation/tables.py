@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from statistics import fmean
 
 from pipelines.evaluation.markdown import show, table
@@ -46,8 +47,11 @@ LOOKS = (
     Column("look_psnr", "PSNR", 2, "↑"), Column("look_masked_psnr", "masked PSNR", 2, "↑"),
     Column("look_masked_ssim", "masked SSIM", 3, "↑"), Column("look_flip", "FLIP", 3, "↓"),
 )  # fmt: skip
+ALIGNED_LOOKS = tuple(replace(column, measure=f"aligned_{column.measure}") for column in LOOKS)
 CLAIMED = ("masked_psnr", "mask_iou", "chamfer", "aligned_chamfer", "f_0.05", "look_masked_psnr")
 """Measures that methods are compared by object by object."""
+_NOTES = 5
+"""Notes of a row that are shown, the most frequent ones."""
 SECTORS = ((0, 45), (45, 90), (90, 135), (135, 180))
 """Degrees away from the input view, of the columns of the azimuth table."""
 
@@ -69,8 +73,12 @@ def report(results: Results) -> str:
         parts += ["## Meshes, aligned", main_table(results, ALIGNED)]
     if results.with_measure("look_psnr"):
         parts += ["## Textured meshes from views that nobody was given", main_table(results, LOOKS)]
+    if results.with_measure("aligned_look_psnr"):
+        parts += ["The same of meshes from elsewhere, aligned:", main_table(results, ALIGNED_LOOKS)]
     parts += [text for name in results.named("generated") if (text := claim_table(results, name))]
     parts += ["## Measured by", provenance_table(results)]
+    if any(results.rows[name].notes for name in results.named("generated")):
+        parts += ["## Notes", notes_table(results)]
     return "\n\n".join(part for part in parts if part) + "\n"
 
 
@@ -170,6 +178,17 @@ def provenance_table(results: Results) -> str:
         settings = ", ".join(f"{key} {_short(value)}" for key, value in row.settings.items())
         rows.append([_title(results, name), row.kind, settings or "–", ", ".join(row.commits)])
     return table(["method", "kind", "settings", "commit"], rows)
+
+
+def notes_table(results: Results) -> str:
+    """What a reader of the figures should know: what was missing, what was assumed, and of how many objects."""
+    rows = []
+    for name in results.named("generated"):
+        row = results.rows[name]
+        texts = Counter(f"{what} {value}" for notes in row.notes.values() for what, value in notes.items())
+        for text, count in texts.most_common(_NOTES):
+            rows.append([_title(results, name), text, f"{count} of {len(row.objects)}"])
+    return table(["method", "note", "objects"], rows)
 
 
 def _short(value: object) -> str:

@@ -29,6 +29,7 @@ class Bench:
     Attributes:
         folder: of the set.
         training: of the set whose training objects baselines remember.
+        training_digest: of that set.
         path, size: of the views.
         chain: of the generator and the reconstructor.
         wanted: which of "views" and "meshes" are measured.
@@ -39,6 +40,7 @@ class Bench:
 
     folder: Path
     training: Path
+    training_digest: str
     path: PathName
     size: int
     chain: Chain
@@ -77,7 +79,7 @@ class Worker:
         self._bench = bench
         self._set = open_set(bench.folder)
         training = self._set if bench.training == bench.folder else open_set(bench.training)
-        self._rows = Rows(self._set, training, bench.path, bench.size, bench.chain, bench.wanted)
+        self._rows = Rows(self._set, training, bench.training_digest, bench.path, bench.size, bench.chain, bench.wanted)
         self._cameras = path_cameras(bench.path, bench.size)
         self._lpips = None
         if bench.lpips is not None:

@@ -29,11 +29,13 @@ class Aligned:
 
     Attributes:
         scores: of the best placement.
+        vertices: (V, 3) the mesh's, so placed, in the truth's box frame.
         turn: degrees that it was turned by, 0 where the given placement is the best.
         size: factor by which it was scaled, 1 where the given size is the best.
     """
 
     scores: MeshScores
+    vertices: Tensor
     turn: float
     size: float
 
@@ -62,9 +64,9 @@ def compare_aligned(predicted: Mesh, truth: TrueShape, *, seed: int, given: Mesh
     as_given = compare_boxed(placed, truth, seed=seed) if given is None else given
     refined = compare_boxed(best[1], truth, seed=seed)
     if as_given.chamfer <= refined.chamfer:
-        return Aligned(as_given, 0.0, 1.0)
+        return Aligned(as_given, placed.vertices, 0.0, 1.0)
     cosine = (float(best[2].trace()) - 1) / 2
-    return Aligned(refined, math.degrees(math.acos(max(-1.0, min(1.0, cosine)))), best[3])
+    return Aligned(refined, best[1].vertices, math.degrees(math.acos(max(-1.0, min(1.0, cosine)))), best[3])
 
 
 def rotation_starts() -> Tensor:

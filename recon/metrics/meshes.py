@@ -48,6 +48,10 @@ class BoxFrame:
     def apply(self, mesh: Mesh) -> Mesh:
         return Mesh((mesh.vertices - self.centre) * self.scale, mesh.faces)
 
+    def back(self, vertices: Tensor) -> Tensor:
+        """Vertices (V, 3) of the box's frame where they were before."""
+        return vertices / self.scale + self.centre
+
 
 @dataclass(frozen=True)
 class TrueShape:

@@ -43,7 +43,7 @@ def fill(mesh: Mesh) -> Voxels:
     """Voxels filled by a mesh given in box-normalised coordinates (see `recon.metrics.meshes.BoxFrame`)."""
     from scipy.ndimage import label
 
-    low, high = (bound.numpy() for bound in mesh.bounds())
+    low, high = (bound.double().clamp(-10, 10).numpy() for bound in mesh.bounds())  # what is farther has no cell
     start = np.clip(np.floor((low + 0.5) * RESOLUTION).astype(int) - 2, -_REACH, RESOLUTION + _REACH - 1)
     stop = np.clip(np.ceil((high + 0.5) * RESOLUTION).astype(int) + 2, start + 1, RESOLUTION + _REACH)
     shell = _near_surface(Surface(mesh), start, stop - start)

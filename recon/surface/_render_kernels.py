@@ -147,7 +147,9 @@ def rasterize(
                     high = min(high, k2 * r2)
                 elif k2 < 0:
                     continue
-                first, last = int(np.ceil(low - 0.5)), int(np.floor(high - 0.5))
+                # Bounded before they become integers: far outside of the picture they would overflow.
+                first = max(left, int(np.ceil(min(low, right + 2.0) - 0.5)))
+                last = min(right, int(np.floor(max(high, left - 2.0) - 0.5)))
             else:
                 while first <= last:
                     x = first + 0.5

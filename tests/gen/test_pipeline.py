@@ -284,3 +284,38 @@ def test_guidance_changes_what_is_drawn_in_several_steps_and_nothing_in_one():
 
     assert not torch.allclose(drawn(1.0, 3), drawn(3.0, 3), atol=1e-3)
     assert torch.equal(drawn(1.0, 1), drawn(3.0, 1))
+
+
+def test_a_start_is_kept_as_far_as_it_is_not_noised(monkeypatch):
+    pipeline = tiny_pipeline()
+    first = draw(pipeline)
+    seen = []
+
+    def see(pipe, step, timestep, tensors):
+        seen.append(tensors["latents"])
+        return {}
+
+    def latents(**options):
+        seen.clear()
+        generator = torch.Generator().manual_seed(0)
+        pipeline(context(), CAMERAS[1:], generator=generator, callback_on_step_end=see, **options)
+        return seen[0]
+
+    noise, half, slight = latents(), latents(start=first, strength=0.5), latents(start=first, strength=0.1)
+    targets = slice(1, None)
+    # One step does not move the latents, so what is seen is what the network was asked about.
+    clean = (half - 0.5 * noise)[:, targets] / 0.5
+    torch.testing.assert_close(slight[:, targets], 0.9 * clean + 0.1 * noise[:, targets], atol=1e-4, rtol=0)
+    picture = torch.stack([frame.premultiplied() for frame in first.frames[1:]]) * 2 - 1
+    torch.testing.assert_close(clean[0, ..., :4], picture, atol=1e-4, rtol=0)
+
+
+def test_a_start_needs_a_frame_with_geometry_for_every_camera():
+    pipeline = tiny_pipeline()
+    first = draw(pipeline).frames
+    with pytest.raises(ValueError, match="for each of 4 cameras, found 2"):
+        draw(pipeline, start=first[:2])
+    with pytest.raises(ValueError, match="has no depth"):
+        draw(pipeline, start=[*context(), *first[1:]])
+    with pytest.raises(ValueError, match="strength"):
+        draw(pipeline, start=first, strength=0.0)

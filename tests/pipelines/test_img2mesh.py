@@ -166,6 +166,15 @@ def test_a_variant_is_the_run_of_its_own_seed(generator, photo, tmp_path):
     assert content(tmp_path / "two" / "seed_4")["orbit.mp4"] != content(tmp_path / "one")["orbit.mp4"]
 
 
+def test_refined_views_are_others_and_the_same_ones_every_time(whole, generator, photo, tmp_path):
+    command = [str(photo), "--model", str(generator), *SMALL, "--refine", "1", "--stop-after", "orbit"]
+    for name in ("one", "two"):
+        assert img2mesh.main([*command, "-o", str(tmp_path / name)]) == 0
+    assert content(tmp_path / "one" / "capture") == content(tmp_path / "two" / "capture")
+    assert content(tmp_path / "one" / "photo") == content(whole / "photo")
+    assert content(tmp_path / "one" / "capture") != content(whole / "capture")
+
+
 def test_several_photos_keep_their_stated_azimuths(generator, photo, tmp_path):
     from pipelines._pictures import azimuth
     from recon.capture.io_nerfstudio import read_transforms

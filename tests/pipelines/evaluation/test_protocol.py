@@ -93,9 +93,11 @@ def test_views_left_and_right_of_the_input_are_as_far_away():
     assert max(away) < 180
 
 
-def test_held_out_views_are_in_no_path():
-    held_out = torch.stack([camera.centre for camera in held_out_cameras(64)])
-    places = torch.stack([camera.centre for camera in path_cameras("both", 64)])
-    nearest = torch.cdist(held_out, places).min(dim=1).values / places[0].norm()
+@pytest.mark.parametrize(("path", "degrees"), [("level", 15), ("wave", 7)])
+def test_held_out_views_keep_away_from_the_paths(path, degrees):
+    held_out, places = (
+        torch.nn.functional.normalize(torch.stack([camera.centre for camera in cameras]), dim=1).double()
+        for cameras in (held_out_cameras(64), path_cameras(path, 64))
+    )
     assert len(held_out) == len(HELD_OUT)
-    assert float(nearest.min()) > math.radians(5)
+    assert float((held_out @ places.T).clamp(-1, 1).acos().min()) >= math.radians(degrees)

@@ -168,6 +168,7 @@ def test_another_protocol_is_another_run(report, options):
     [
         ({"method": ("nonsense",)}, "NAME=FOLDER"),
         ({"method": ("generator", "generator")}, "stands for another row"),
+        ({"method": ("visual_hull=.",)}, "found neither"),
         ({"count": 9}, "1 to 2"),
         ({"size": 8}, "--size"),
         ({"resume": True, "overwrite": True}, "give one of them"),

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 import torch
 
@@ -29,9 +31,9 @@ def truth() -> Truth:
     return Truth.of(MESH, seed=3)
 
 
-def scored(answer, subject, truth, makes=frozenset({"views", "meshes"})):
+def scored(answer, subject, truth, makes=frozenset({"views", "meshes"}), elsewhere=False):
     timer = Timer()
-    method = Method("tested", "generated", lambda s, t: answer, makes)
+    method = Method("tested", "generated", lambda s, t: answer, makes, elsewhere=elsewhere)
     return score(method, answer, subject, truth, timer), timer
 
 
@@ -65,6 +67,17 @@ def test_a_mesh_from_elsewhere_is_laid_on_the_truth_and_what_that_took_is_said(s
     assert scores["aligned_size"] == pytest.approx(0.25, rel=0.01)
 
 
+@pytest.mark.parametrize("size", [0.01, 4.0, 1000.0, 1e25])
+def test_textured_meshes_of_any_size_are_measured_where_they_are_laid(size, subject, truth):
+    other = replace(MESH, vertices=size * MESH.vertices)
+    scores, _ = scored(Answer(mesh=other, lit=True), subject, truth, frozenset({"meshes"}), elsewhere=True)
+    assert finite(scores)
+    assert scores["failed"] == 0
+    assert scores["look_masked_psnr"] < 20
+    if size < 1e6:  # beyond, the float32 box itself is too coarse
+        assert scores["aligned_look_masked_psnr"] > 20
+
+
 @pytest.mark.parametrize(
     "mesh",
     [None, Mesh(torch.zeros(3, 3), torch.tensor([[0, 1, 2]])), Mesh(torch.zeros(0, 3), torch.zeros(0, 3).long())],
@@ -91,8 +104,8 @@ def test_the_spread_of_samples_is_their_standard_deviation_behind_the_subject(su
     other = views.clone()
     other[..., :3] += 0.1
     method = frozenset({"views"})
-    answer = Answer(views, another=other)
+    answer = Answer(views, another=lambda: other)
     scores, _ = scored(answer, subject, Truth(None, None), method)
     assert scores["seed_spread"] == pytest.approx(255 * 0.1 / 2**0.5, rel=1e-3)
-    same, _ = scored(Answer(views, another=views.clone()), subject, Truth(None, None), method)
+    same, _ = scored(Answer(views, another=views.clone), subject, Truth(None, None), method)
     assert same["seed_spread"] == 0

@@ -7,8 +7,10 @@ import pytest
 import torch
 
 from recon.capture import Camera, intrinsics_from_fov, look_at, orbit_camera
+from recon.capture.orbit import orbit_cameras
 from recon.surface.mesh import Material, Mesh
 from recon.surface.render import Lights, render_mesh
+from tests.recon.metrics.shapes import chair
 
 FOV = math.radians(40)
 UVS = torch.tensor([[0.0, 0.0], [0.0, 1.0], [1.0, 1.0], [1.0, 0.0]])
@@ -278,6 +280,14 @@ def test_distorted_cameras_are_refused():
     camera = replace(orbit_camera(0, 0, FOV, 8, 8), distortion=torch.tensor([0.1, 0.0, 0.0, 0.0]))
     with pytest.raises(ValueError, match="undistort"):
         render_mesh(cube(), camera)
+
+
+@pytest.mark.parametrize("size", [4.0, 1000.0, 1e25])
+def test_meshes_that_the_camera_is_inside_of_are_drawn(size):
+    mesh = Mesh(chair().vertices * size, chair().faces)
+    for camera in orbit_cameras(8, 0.3, size=96):
+        drawn = render_mesh(mesh, camera, supersample=3).rgba
+        assert torch.isfinite(drawn).all()
 
 
 def test_degenerate_meshes_draw_nothing_and_do_not_fail():
