@@ -74,6 +74,7 @@ class Rows:
         self._path, self._size, self._chain = path, size, chain
         self._pipe: OrbitPipeline | None = None
         self._remembered: TrainingViews | None = None
+        self._warm = False
 
     def method(self, name: str) -> Method:
         """The built-in row `name`, one of `CEILING`, `TRIVIAL` and `GENERATORS`, made ready."""
@@ -100,6 +101,11 @@ class Rows:
             from gen.weights import load_pipeline
 
             self._pipe = load_pipeline(self._chain.model)
+        if name in (*GENERATORS, "true views") and "meshes" in self._wanted and not self._warm:
+            from recon.splat.warm_up import warm_up
+
+            warm_up()
+            self._warm = True
         if name in OF_TRAINING and self._remembered is None:
             self._remembered = training_views(self._training, self._training_digest, self._path, RETRIEVAL_SIZE)
 
