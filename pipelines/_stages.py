@@ -195,6 +195,8 @@ def _orbit(run: Path, out: Path, log: StageLog, *, sources: Sources, settings: S
     draw = functools.partial(pipe, context.frames, squares, num_inference_steps=steps, callback_on_step_end=show)
     with log.step("drawing"):
         orbit = draw(generator=torch.Generator().manual_seed(settings.seed))
+    if settings.refine:
+        _compile(log)
     for turn in range(settings.refine):
         with log.step(f"refining, round {turn + 1} of {settings.refine}"):
             start = _rendered(orbit, settings, log)
@@ -303,11 +305,9 @@ def _splat(run: Path, out: Path, log: StageLog, *, settings: Settings) -> None:
     from recon.capture.io_nerfstudio import read_transforms
     from recon.splat.fit import fit_gaussians
     from recon.splat.ply import write_ply
-    from recon.splat.warm_up import warm_up
 
     capture = read_transforms(run / "capture")
-    with log.step("compiling"):  # once on a machine; later runs find the kernels on disk
-        warm_up(log.watcher.advanced)
+    _compile(log)
     with log.step("fitting"):
         gaussians = fit_gaussians(
             capture,
@@ -318,6 +318,14 @@ def _splat(run: Path, out: Path, log: StageLog, *, settings: Settings) -> None:
     write_ply(gaussians, out / "splat.ply")
     with log.step("measuring"):
         log.figures.update(splat_figures(gaussians, capture))
+
+
+def _compile(log: StageLog) -> None:
+    """Once on a machine; later runs find the kernels on disk."""
+    from recon.splat.warm_up import warm_up
+
+    with log.step("compiling"):
+        warm_up(log.watcher.advanced)
 
 
 def _fit_options(settings: Settings) -> FitOptions:

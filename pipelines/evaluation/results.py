@@ -25,7 +25,8 @@ class Row:
     Attributes:
         kind: "ceiling", "generated" or "trivial".
         settings: what they depend on besides the protocol.
-        azimuths: degrees away from the input of each counted view.
+        views: indices in the path of the counted views.
+        azimuths: degrees away from the input of each of them.
         objects: the figures.
         commits: versions of this program that measured them.
         notes: object id -> what a reader should know.
@@ -33,6 +34,7 @@ class Row:
 
     kind: str
     settings: dict[str, Any]
+    views: tuple[int, ...]
     azimuths: tuple[float, ...]
     objects: ObjectScores
     commits: tuple[str, ...]
@@ -66,10 +68,21 @@ class Results:
 
     def advantage(self, method: str, other: str, measure: str) -> Interval | None:
         """Mean paired difference (method - other) over the objects, with its interval."""
-        ours, theirs = self.values(method, measure), self.values(other, measure)
-        if ours is None or theirs is None:
+        pairs = self.pairs(method, other, measure)
+        return None if pairs is None else bootstrap_interval([a - b for a, b in pairs])
+
+    def pairs(self, method: str, other: str, measure: str) -> list[tuple[float, float]] | None:
+        """An object's values of two methods, in the order of the ids; measures of views over those that both count."""
+        if self.values(method, measure) is None or self.values(other, measure) is None:
             return None
-        return bootstrap_interval([a - b for a, b in zip(ours, theirs, strict=True)])
+        ours, theirs = self.rows[method], self.rows[other]
+        common = set(ours.views) & set(theirs.views)
+
+        def value(row: Row, key: str) -> float:
+            found = row.objects[key][measure]
+            return _mean([v for i, v in zip(row.views, found) if i in common] if isinstance(found, list) else found)
+
+        return [(value(ours, key), value(theirs, key)) for key in sorted(ours.objects)]
 
     def with_measure(self, measure: str) -> list[str]:
         """The methods that were measured so."""

@@ -127,6 +127,7 @@ def _results(plan: Plan, run: RunFolder) -> tuple[Results, dict[str, int | None]
         rows[name] = Row(
             kind=kind_of(name),
             settings=dict(settings),
+            views=tuple(i for i in range(len(cameras)) if i not in context),
             azimuths=tuple(azimuths(cameras, context)),
             objects={key: record["scores"] for key, record in records.items()},
             commits=tuple(sorted({record["commit"] for record in records.values()})),

@@ -22,7 +22,7 @@ from recon.surface.mesh import Mesh
 Scores = dict[str, Any]
 APPEARANCE_SIZE = 256
 _ALIGNED = ("chamfer", "f_0.01", "f_0.02", "f_0.05", "f_0.1", "f_0.2", "f_0.5", "iou", "normal_consistency")
-_APPEARANCE = ("psnr", "masked_psnr", "masked_ssim", "flip")
+_LOOKS = ("psnr", "masked_psnr", "masked_ssim", "flip")
 _UNSEEN = 90.0
 """Degrees away from the input from which on a view shows what the input does not."""
 
@@ -87,16 +87,20 @@ def _score_mesh(method: Method, answer: Answer, shape: TrueShape, held_out: Tens
     if mesh is not None:
         try:
             scores, aligned = _compared(mesh, shape, seed)
-            scores |= {f"look_{name}": value for name, value in _appearance(mesh, held_out, answer.lit).items()}
+            scores |= _looks("look_", mesh, held_out, answer.lit) if _has_looks(method, answer, mesh) else {}
             if method.elsewhere:  # its frame may be another, and pictures show nothing but that
                 placed = replace(mesh, vertices=shape.frame.back(aligned.vertices), normals=None)
-                looks = _appearance(placed, held_out, answer.lit)
-                scores |= {f"aligned_look_{name}": value for name, value in looks.items()}
+                scores |= _looks("aligned_look_", placed, held_out, answer.lit)
             return scores | {"failed": 0}
         except ValueError as error:
             timer.warnings.append(str(error))
             failed = True
-    return _compared(bounding_sphere(), shape, seed)[0] | {"failed": int(failed)}
+    scores = _compared(bounding_sphere(), shape, seed)[0] | {"failed": int(failed)}
+    if method.kind != "trivial":
+        scores |= _compare_looks("look_", torch.zeros_like(held_out), held_out)
+    if method.elsewhere:
+        scores |= _compare_looks("aligned_look_", torch.zeros_like(held_out), held_out)
+    return scores
 
 
 def _compared(mesh: Mesh, shape: TrueShape, seed: int) -> tuple[Scores, Aligned]:
@@ -106,13 +110,21 @@ def _compared(mesh: Mesh, shape: TrueShape, seed: int) -> tuple[Scores, Aligned]
     return given.as_dict() | aligned | {"aligned_turn": best.turn, "aligned_size": best.size}, best
 
 
-def _appearance(mesh: Mesh, truth: Tensor, lit: bool) -> Scores:
-    """The textured mesh from views that nobody was given; nothing for bare shapes, whose colour would be ours."""
-    if all(m.texture is None for m in mesh.materials) and mesh.colors is None and not lit:
-        return {}
-    drawn = draw_views(mesh, held_out_cameras(truth.shape[1]), lit=lit)
+def _has_looks(method: Method, answer: Answer, mesh: Mesh) -> bool:
+    """Bare shapes of our own have none: their colour would be our choice. Those from elsewhere count as they are."""
+    return (
+        method.elsewhere or answer.lit or mesh.colors is not None or any(m.texture is not None for m in mesh.materials)
+    )
+
+
+def _looks(prefix: str, mesh: Mesh, truth: Tensor, lit: bool) -> Scores:
+    """The textured mesh from views that nobody was given."""
+    return _compare_looks(prefix, draw_views(mesh, held_out_cameras(truth.shape[1]), lit=lit), truth)
+
+
+def _compare_looks(prefix: str, drawn: Tensor, truth: Tensor) -> Scores:
     compared = dict(compare_views(drawn, truth).items())
-    return {name: float(compared[name].mean()) for name in _APPEARANCE if name in compared}
+    return {f"{prefix}{name}": float(compared[name].mean()) for name in _LOOKS if name in compared}
 
 
 def finite(scores: Scores) -> bool:

@@ -48,7 +48,7 @@ LOOKS = (
     Column("look_masked_ssim", "masked SSIM", 3, "↑"), Column("look_flip", "FLIP", 3, "↓"),
 )  # fmt: skip
 ALIGNED_LOOKS = tuple(replace(column, measure=f"aligned_{column.measure}") for column in LOOKS)
-CLAIMED = ("masked_psnr", "mask_iou", "chamfer", "aligned_chamfer", "f_0.05", "look_masked_psnr")
+CLAIMED = ("masked_psnr", "masked_ssim", "mask_iou", "flip", "chamfer", "aligned_chamfer", "f_0.05", "look_masked_psnr")
 """Measures that methods are compared by object by object."""
 _NOTES = 5
 """Notes of a row that are shown, the most frequent ones."""
@@ -163,12 +163,12 @@ def claim_table(results: Results, name: str) -> str:
 
 
 def _claim(results: Results, name: str, other: str, column: Column) -> str:
-    ours, theirs = results.values(name, column.measure), results.values(other, column.measure)
-    if ours is None or theirs is None:
+    pairs = results.pairs(name, other, column.measure)
+    if pairs is None:
         return "–"
     sign = 1 if column.better == "↑" else -1
-    won = sum(sign * (a - b) > 0 for a, b in zip(ours, theirs, strict=True))
-    return f"{show(results.advantage(name, other, column.measure), column.digits)}; {won} of {len(ours)}"
+    won = sum(sign * (a - b) > 0 for a, b in pairs)
+    return f"{show(results.advantage(name, other, column.measure), column.digits)}; {won} of {len(pairs)}"
 
 
 def provenance_table(results: Results) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -33,7 +34,7 @@ def row(kind, psnr=None, chamfer=None):
         if chamfer is not None:
             scores |= {"chamfer": chamfer + 0.001 * i, "watertight": True, "components": 1, "faces": 9, "failed": 0}
         objects[name] = scores
-    return Row(kind, {}, (20.0, 100.0), objects, ("abc",), {})
+    return Row(kind, {}, (1, 2), (20.0, 100.0), objects, ("abc",), {})
 
 
 def filled() -> Results:
@@ -58,6 +59,13 @@ def test_a_measure_that_was_not_taken_is_a_dash():
 
 def test_differences_are_paired_by_object():
     assert filled().advantage("ours", "copy", "psnr") == Interval(5.0, 5.0, 5.0)
+
+
+def test_only_views_that_both_methods_count_are_paired():
+    results = filled()
+    given = results.rows["copy"]
+    results.rows["copy"] = replace(given, views=(2, 3))  # its first value is of the other's second view
+    assert results.advantage("ours", "copy", "masked_psnr") == Interval(15.0, 15.0, 15.0)
 
 
 def test_sectors_take_the_views_at_their_azimuths():

@@ -83,9 +83,10 @@ def test_textured_meshes_of_any_size_are_measured_where_they_are_laid(size, subj
     [None, Mesh(torch.zeros(3, 3), torch.tensor([[0, 1, 2]])), Mesh(torch.zeros(0, 3), torch.zeros(0, 3).long())],
 )
 def test_no_mesh_counts_as_failed_and_as_the_bounding_sphere(mesh, subject, truth):
-    scores, _ = scored(Answer(mesh=mesh), subject, truth, frozenset({"meshes"}))
+    scores, _ = scored(Answer(mesh=mesh), subject, truth, frozenset({"meshes"}), elsewhere=True)
     assert scores["failed"] == 1
     assert scores["chamfer"] > 0.1
+    assert scores["look_masked_psnr"] == scores["aligned_look_masked_psnr"] < 20
 
 
 def test_no_views_count_as_empty_pictures(subject, truth):
@@ -95,8 +96,11 @@ def test_no_views_count_as_empty_pictures(subject, truth):
 
 
 def test_bare_shapes_have_no_looks(subject, truth):
-    scores, _ = scored(Answer(mesh=Mesh(MESH.vertices, MESH.faces)), subject, truth, frozenset({"meshes"}))
+    bare = Answer(mesh=Mesh(MESH.vertices, MESH.faces))
+    scores, _ = scored(bare, subject, truth, frozenset({"meshes"}))
     assert not any(name.startswith("look_") for name in scores)
+    scores, _ = scored(bare, subject, truth, frozenset({"meshes"}), elsewhere=True)
+    assert scores["look_masked_psnr"] < 20
 
 
 def test_the_spread_of_samples_is_their_standard_deviation_behind_the_subject(subject):
