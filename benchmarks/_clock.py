@@ -18,6 +18,7 @@ from types import TracebackType
 from typing import Any
 
 from benchmarks._errors import BenchmarkError
+from pipelines._run import kilobytes
 
 _QUICK = 0.1
 """Seconds; quicker calls are made twice before the one that is timed."""
@@ -108,11 +109,6 @@ def _peak_memory(once: Any) -> int | None:
     reset.write_text("5")  # the high-water mark starts again from what is resident now
     once()
     return 1024 * (kilobytes(status, "VmHWM") - idle)
-
-
-def kilobytes(status: Path, name: str) -> int:
-    """A figure of `/proc/self/status`."""
-    return next(int(line.split()[1]) for line in status.read_text().splitlines() if line.startswith(name + ":"))
 
 
 def _text(path: Path | None) -> str | None:

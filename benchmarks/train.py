@@ -22,10 +22,11 @@ from typing import Annotated, Any
 
 import tyro
 
-from benchmarks._clock import ROOT, kilobytes, thread_variables
+from benchmarks._clock import ROOT, thread_variables
 from benchmarks._errors import BenchmarkError
 from benchmarks._results import environment, write_json
 from pipelines._command import run_command
+from pipelines._run import kilobytes
 from pipelines.evaluation.markdown import table
 
 CONTESTANTS = {

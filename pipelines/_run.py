@@ -259,6 +259,11 @@ def peak_memory_mib() -> int | None:
     return round(peak / (1024 * 1024 if sys.platform == "darwin" else 1024))
 
 
+def kilobytes(status: Path, name: str) -> int:
+    """A figure of `/proc/self/status`."""
+    return next(int(line.split()[1]) for line in status.read_text().splitlines() if line.startswith(name + ":"))
+
+
 def _content_hash_or_none(path: Path) -> str | None:
     return content_hash(path) if path.exists() else None
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -53,7 +54,7 @@ class EvaluateOptions:
     regress: bool = False
     """Measure six objects of the shipped set as the released table was measured, compare, and end with 1 if a figure
     is worse beyond its interval."""
-    workers: int = field(default_factory=lambda: _processors())
+    workers: int = field(default_factory=lambda: os.cpu_count() or 1)
     """Processes. The figures do not depend on it; the times do."""
     resume: bool = False
     """Go on with an interrupted run, or add methods to a finished one."""
@@ -74,12 +75,6 @@ def evaluate(options: EvaluateOptions) -> bool:
     released = shipped(RELEASED) if options.regress else None
     plan = plan_evaluation(options, released, _REGRESSION_OBJECTS)
     return run_evaluation(plan, resume=options.resume, overwrite=options.overwrite)
-
-
-def _processors() -> int:
-    import os
-
-    return os.cpu_count() or 1
 
 
 def main(args: list[str] | None = None) -> int:

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from gen.baselines import TrainingViews, copy_input
 from pipelines._options import PRESETS, PresetName
-from pipelines.evaluation.protocol import PathName, context_views, draw_views
+from pipelines.evaluation.protocol import PathName, context_views, counted_views, draw_views
 from pipelines.evaluation.sets import EvaluationSet
 from pipelines.evaluation.subject import Answer, Method, Subject, Timer
 from pipelines.evaluation.training_views import training_views
@@ -116,7 +116,7 @@ class Rows:
         return Answer(mesh=self._reconstruct(Capture(subject.frames()), subject.seed, timer))
 
     def _generated(self, subject: Subject, timer: Timer, context: Sequence[int]) -> Answer:
-        targets = [i for i in range(len(subject.cameras)) if i not in context]
+        targets = counted_views(len(subject.cameras), context)
         with timer.step("generate"):
             capture = self._orbit(subject, context, targets, subject.seed)
         mesh = self._reconstruct(capture, subject.seed, timer) if "meshes" in self._wanted else None

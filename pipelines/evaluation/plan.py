@@ -91,7 +91,8 @@ def plan_evaluation(options: EvaluateOptions, released: Path | None, regression_
         else options.num_inference_steps,
     )
     weights = "" if chain.model is None else weights_digest(chain.model)
-    remembered = set_digest(training_folder) if training.training else ""
+    digest = set_digest(folder)
+    remembered = digest if training is objects else set_digest(training_folder)
     notes = [] if training.training else ["no training objects: the rows mean and nearest are left out (--training)"]
     if not flip_available():
         notes.append("FLIP is left out (pip install 'turnabout[evaluate]')")
@@ -102,7 +103,7 @@ def plan_evaluation(options: EvaluateOptions, released: Path | None, regression_
         methods={name: {} if name in outside else settings_of(name, chain, weights, remembered) for name in names},
         protocol={
             "set": folder.resolve().name,
-            "set_digest": set_digest(folder),
+            "set_digest": digest,
             "objects": _ids(chosen),
             "path": options.path,
             "size": options.size,
@@ -169,7 +170,7 @@ def _rows(
 
 def _refuse_equal_names(named: Sequence[str], outside: Mapping[str, Outside]) -> None:
     """No two rows may have one name, nor names that are one in files, where case may not count either."""
-    builtin = {slug(name).lower(): name for name in MAKES}
+    builtin = {slug(name).lower() for name in MAKES}
     seen: set[str] = set()
     for name in named:
         short = slug(name).lower()

@@ -96,6 +96,11 @@ def context_views(count: int) -> list[int]:
     return [i * VIEWS // count for i in range(count)]
 
 
+def counted_views(count: int, context: Sequence[int]) -> list[int]:
+    """Indices of a path's `count` views without those that a method sees."""
+    return [i for i in range(count) if i not in context]
+
+
 def degrees_away(camera: Camera) -> float:
     """Azimuth between a camera and the input view's, 0 to 180 degrees."""
     x, _, z = camera.centre.tolist()

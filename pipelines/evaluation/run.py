@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import shutil
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from multiprocessing import get_context
 
@@ -13,10 +13,10 @@ import torch
 
 from gen.data.names import stem
 from pipelines._report import versions
-from pipelines._run import STATE, RunFolder, open_run
+from pipelines._run import STATE, Done, RunFolder, open_run
 from pipelines.evaluation.methods import GENERATORS, OF_TRAINING, RETRIEVAL_SIZE, kind_of
 from pipelines.evaluation.plan import Plan
-from pipelines.evaluation.protocol import context_views, grouped, path_cameras
+from pipelines.evaluation.protocol import context_views, counted_views, grouped, path_cameras
 from pipelines.evaluation.regress import changes, changes_table
 from pipelines.evaluation.results import Results, Row, code_digest
 from pipelines.evaluation.scoring import azimuths
@@ -38,8 +38,8 @@ def run_evaluation(plan: Plan, *, resume: bool, overwrite: bool) -> bool:
         for note in plan.notes:
             watcher.warned(note)
         run.run(inputs_stage(plan), watcher)
-        _measure(plan, run, watcher)
-        results, memory = _results(plan, run)
+        done = _measure(plan, run, watcher)
+        results, memory = _results(plan, run, done)
         run.run(report_stage(plan, results), watcher)
         run.run(timings_stage(plan, run, memory), watcher)
         watcher.said(str(plan.output / "report.md"))
@@ -52,12 +52,17 @@ def run_evaluation(plan: Plan, *, resume: bool, overwrite: bool) -> bool:
         return not any(change.drop for change in found)
 
 
-def _measure(plan: Plan, run: RunFolder, watcher: Watching) -> None:
-    """Every row of every object that is not finished yet."""
+def _measure(plan: Plan, run: RunFolder, watcher: Watching) -> dict[tuple[str, str], Done]:
+    """Every row of every object that is not finished yet; the markers of all, by method and object."""
     scratch = run.path / STATE / "work-rows"
     jobs = []
+    done: dict[tuple[str, str], Done] = {}
     for item in plan.chosen:
-        missing = tuple(n for n in plan.methods if run.marker(row_stage(plan, n, item.id)) is None)
+        for name in plan.methods:
+            marker = run.marker(row_stage(plan, name, item.id))
+            if marker is not None:
+                done[name, item.id] = marker
+        missing = tuple(name for name in plan.methods if (name, item.id) not in done)
         if missing:
             jobs.append(Job(item.id, missing, scratch / stem(item.id)))
     if any(name in OF_TRAINING for job in jobs for name in job.methods):  # once, for all workers to find
@@ -71,9 +76,11 @@ def _measure(plan: Plan, run: RunFolder, watcher: Watching) -> None:
     watcher.begin("objects", len(plan.chosen), len(plan.chosen) - len(jobs))
     for founds in _done(plan, jobs):
         for found in founds:
-            run.run(row_stage(plan, found.method, found.object_id, found), watcher)
+            stage = row_stage(plan, found.method, found.object_id, found)
+            done[found.method, found.object_id] = run.run(stage, watcher)
         watcher.advance()
     shutil.rmtree(scratch, ignore_errors=True)
+    return done
 
 
 def _done(plan: Plan, jobs: Sequence[Job]) -> Iterator[list[Found]]:
@@ -114,20 +121,19 @@ def one_thread_each() -> Iterator[None]:
                 os.environ[name] = value
 
 
-def _results(plan: Plan, run: RunFolder) -> tuple[Results, dict[str, int | None]]:
+def _results(plan: Plan, run: RunFolder, done: Mapping[tuple[str, str], Done]) -> tuple[Results, dict[str, int | None]]:
     """All figures, and the memory that each row took at most."""
     cameras = path_cameras(plan.bench.path, plan.bench.size)
     rows, memory = {}, {}
     for name, settings in plan.methods.items():
         records = {item.id: read_scores(run.path / row_place(name, item.id)) for item in plan.chosen}
-        markers = [run.marker(row_stage(plan, name, item.id)) for item in plan.chosen]
-        peaks = [m.figures["peak_memory_mib"] for m in markers if m and m.figures["peak_memory_mib"] is not None]
-        memory[name] = max(peaks, default=None)
+        peaks = [done[name, item.id].figures["peak_memory_mib"] for item in plan.chosen]
+        memory[name] = max((peak for peak in peaks if peak is not None), default=None)
         context = context_views(GENERATORS.get(name, 1))
         rows[name] = Row(
             kind=kind_of(name),
             settings=dict(settings),
-            views=tuple(i for i in range(len(cameras)) if i not in context),
+            views=tuple(counted_views(len(cameras), context)),
             azimuths=tuple(azimuths(cameras, context)),
             objects={key: record["scores"] for key, record in records.items()},
             commits=tuple(sorted({record["commit"] for record in records.values()})),

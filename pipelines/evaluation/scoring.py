@@ -9,7 +9,7 @@ from typing import Any, Protocol
 import torch
 from torch import Tensor
 
-from pipelines.evaluation.protocol import degrees_away, draw_views, held_out_cameras
+from pipelines.evaluation.protocol import counted_views, degrees_away, draw_views, held_out_cameras
 from pipelines.evaluation.subject import Answer, Method, Subject, Timer
 from recon.capture import Camera
 from recon.metrics.alignment import Aligned, compare_aligned
@@ -63,7 +63,7 @@ def score(
     """
     scores: Scores = {}
     if "views" in method.makes:
-        targets = [i for i in range(len(subject.cameras)) if i not in method.context]
+        targets = counted_views(len(subject.cameras), method.context)
         views = torch.zeros_like(subject.views[targets]) if answer.views is None else answer.views
         scores |= score_views(views, subject.views[targets], perceptual)
         if answer.views is not None and answer.another is not None:
@@ -83,7 +83,7 @@ def score_views(views: Tensor, truth: Tensor, perceptual: PerceptualDistance | N
 
 
 def _score_mesh(method: Method, answer: Answer, shape: TrueShape, held_out: Tensor, seed: int, timer: Timer) -> Scores:
-    mesh, failed = answer.mesh, answer.mesh is None
+    mesh = answer.mesh
     if mesh is not None:
         try:
             scores, aligned = _compared(mesh, shape, seed)
@@ -94,8 +94,7 @@ def _score_mesh(method: Method, answer: Answer, shape: TrueShape, held_out: Tens
             return scores | {"failed": 0}
         except ValueError as error:
             timer.warnings.append(str(error))
-            failed = True
-    scores = _compared(bounding_sphere(), shape, seed)[0] | {"failed": int(failed)}
+    scores = _compared(bounding_sphere(), shape, seed)[0] | {"failed": 1}
     if method.kind != "trivial":
         scores |= _compare_looks("look_", torch.zeros_like(held_out), held_out)
     if method.elsewhere:
@@ -135,4 +134,4 @@ def finite(scores: Scores) -> bool:
 
 def azimuths(cameras: Sequence[Camera], context: Sequence[int]) -> list[float]:
     """Degrees away from the input of the counted views."""
-    return [round(degrees_away(camera), 3) for i, camera in enumerate(cameras) if i not in context]
+    return [round(degrees_away(cameras[i]), 3) for i in counted_views(len(cameras), context)]

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from gen.data.names import MESH_SUFFIXES
 from gen.data.sources import NEVER_TRAIN, FolderSource, ObjectInfo, ObjectSource, PackSource, read_ids
+from pipelines._run import content_hash
 from pipelines.evaluation.protocol import EvaluationError
 from recon.surface.mesh import Mesh
 
@@ -90,7 +91,5 @@ def files_digest(folder: Path, files: Sequence[Path]) -> str:
     """SHA-256 of files inside a folder: of their paths there and their contents, not of their order."""
     digest = hashlib.sha256()
     for file in sorted(set(files)):
-        with file.open("rb") as stream:
-            name = file.relative_to(folder).as_posix()
-            digest.update(f"{name}\0{hashlib.file_digest(stream, 'sha256').hexdigest()}\n".encode())
+        digest.update(f"{file.relative_to(folder).as_posix()}\0{content_hash(file)}\n".encode())
     return digest.hexdigest()

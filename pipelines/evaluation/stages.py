@@ -60,7 +60,11 @@ def row_stage(plan: Plan, name: str, object_id: str, found: Found | None = None)
     if name in plan.bench.outside:
         settings["files"] = plan.bench.outside[name].digest(object_id)
     place = row_place(name, object_id)
-    return Stage(f"{slug(name)}@{stem(object_id)}", (), (place,), settings, functools.partial(_take, found=found))
+    return Stage(_stage_name(name, object_id), (), (place,), settings, functools.partial(_take, found=found))
+
+
+def _stage_name(name: str, object_id: str) -> str:
+    return f"{slug(name)}@{stem(object_id)}"
 
 
 def _take(run: Path, out: Path, log: StageLog, *, found: Found | None) -> None:
@@ -112,7 +116,7 @@ def timings_stage(plan: Plan, run: RunFolder, memory: Mapping[str, int | None]) 
     seconds: dict[str, dict[str, list[float]]] = {}
     for name in plan.methods:
         for item in plan.chosen:
-            for step, value in stages.get(row_stage(plan, name, item.id).name, {"steps": {}})["steps"].items():
+            for step, value in stages.get(_stage_name(name, item.id), {"steps": {}})["steps"].items():
                 seconds.setdefault(name, {}).setdefault(step, []).append(value)
     return text_stage("timings", timings_report(seconds, memory))
 

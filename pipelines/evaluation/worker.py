@@ -10,10 +10,17 @@ from typing import Any
 
 import torch
 
-from pipelines._run import peak_memory_mib, to_json
+from pipelines._run import kilobytes, peak_memory_mib, to_json
 from pipelines.evaluation.methods import Chain, Rows
 from pipelines.evaluation.outside import MESH, Outside
-from pipelines.evaluation.protocol import EvaluationError, PathName, draw_views, object_seed, path_cameras
+from pipelines.evaluation.protocol import (
+    EvaluationError,
+    PathName,
+    counted_views,
+    draw_views,
+    object_seed,
+    path_cameras,
+)
 from pipelines.evaluation.scoring import Scores, Truth, finite, score
 from pipelines.evaluation.sets import open_set
 from pipelines.evaluation.subject import Answer, Method, Subject, Timer
@@ -127,8 +134,7 @@ class Worker:
         if method.kind != "generated":
             return
         if answer.views is not None and "views" in method.makes:
-            targets = [i for i in range(len(self._cameras)) if i not in method.context]
-            for index, view in zip(targets, answer.views):
+            for index, view in zip(counted_views(len(self._cameras), method.context), answer.views):
                 write_rgba(folder / f"{index:03d}.png", view)
         if answer.mesh is not None and "meshes" in method.makes:
             write_glb(answer.mesh, folder / MESH, size=None, origin="keep", name=method.name)
@@ -166,8 +172,7 @@ def _peak() -> int | None:
     status = Path("/proc/self/status")
     if not status.exists():
         return peak_memory_mib()
-    lines = status.read_text().splitlines()
-    return round(next((int(line.split()[1]) for line in lines if line.startswith("VmHWM:")), 0) / 1024)
+    return round(kilobytes(status, "VmHWM") / 1024)
 
 
 def _rounded(value: Any) -> Any:
