@@ -20,10 +20,10 @@ from recon.capture.orbit import orbit_cameras
 from recon.capture.photo import frame_subject, read_photo
 from recon.splat.fit import fit_gaussians
 from recon.splat.fit_options import FIT_PRESETS
-from recon.surface.decimate import decimate
-from recon.surface.fusion import FUSION_PRESETS, fuse_depth
-from recon.surface.texture import BakeOptions, bake_texture
-from recon.surface.uv import unwrap
+from recon.splat.rendered import render_frames
+from recon.surface.finishing import FinishOptions, finish
+from recon.surface.fusion import FUSION_PRESETS, fuse_depth, unseen_cameras
+from recon.surface.texture import BakeOptions
 
 PHOTO = Path(__file__).resolve().parent.parent / "assets" / "photos" / "toadstool.png"
 ELEVATION = math.radians(10)  # what the program assumes of a photo
@@ -31,8 +31,8 @@ FRAMES = 12
 STEPS = 1
 FIT = FIT_PRESETS["fast"]
 FUSION = FUSION_PRESETS["fast"]
-TARGET_FACES = 6000
 TEXTURE_SIZE = 1024
+FINISH = FinishOptions(target_faces=6000, bake=BakeOptions(TEXTURE_SIZE))
 
 
 def main(photo_path: Path, glb_path: Path) -> None:
@@ -48,8 +48,9 @@ def main(photo_path: Path, glb_path: Path) -> None:
     )
 
     gaussians = fit_gaussians(orbit, FIT, seed=0)
-    mesh = decimate(fuse_depth(gaussians, orbit.cameras, FUSION, observed=orbit.frames), TARGET_FACES)
-    mesh = bake_texture(unwrap(mesh, TEXTURE_SIZE), orbit.frames, BakeOptions(TEXTURE_SIZE))
+    surface = fuse_depth(gaussians, orbit.cameras, FUSION, observed=orbit.frames)
+    unseen = render_frames(gaussians, unseen_cameras(orbit.cameras, FUSION, orbit.frames))
+    mesh = finish(surface, (*orbit.frames, *unseen), FINISH).mesh
     write_glb(mesh, glb_path, name=photo_path.stem)
     print(f"{glb_path}: {len(mesh.faces)} triangles")
 

@@ -14,6 +14,9 @@ from typing import Annotated, Any, Literal
 import tyro
 
 PresetName = Literal["fast", "balanced", "quality"]
+OriginName = Literal["centre", "base"]
+ImageFormat = Literal["png", "jpeg", "webp"]
+MeshFormat = Literal["obj", "ply", "stl"]
 StopAfter = Literal["orbit", "splat", "mesh"]
 
 DEFAULT_ELEVATION = 10.0
@@ -89,20 +92,61 @@ class OrbitOptions:
 
 
 @dataclass(frozen=True)
-class MeshOptions(OrbitOptions):
-    """Photos of one object in, a textured mesh.glb out."""
+class AssetOptions:
+    """What the mesh and its files are to be like."""
 
     target_faces: int | None = None
-    """Triangles of the mesh."""
-    max_gaussians: int | None = None
-    """Gaussians of the scene in between, at most; the memory and the time of its fit grow with them."""
+    """Triangles of the mesh, within 5 %."""
     texture_size: int | None = None
     """Side of the texture in texels."""
+    keep_open: bool = False
+    """Leave out what nothing shows, instead of closing it. Left as it is, the mesh is watertight."""
+    size: float = 1.0
+    """Length of the longest side in metres."""
+    origin: OriginName = "centre"
+    """Where the file's origin lies: in the middle of the bounding box, or of its base, so that the object stands on
+    the ground."""
+    image_format: ImageFormat = "png"
+    """Of the texture. JPEG and WebP are several times smaller; WebP is not read everywhere (Godot 3 does not)."""
+    also: tuple[MeshFormat, ...] = ()
+    """Further files of the same mesh: .obj with its texture, .ply with a colour at every vertex, .stl."""
+
+
+@dataclass(frozen=True)
+class MeshOptions(AssetOptions, OrbitOptions):
+    """Photos of one object in, a textured mesh.glb out."""
+
+    max_gaussians: int | None = None
+    """Gaussians of the scene in between, at most; the memory and the time of its fit grow with them."""
+    refine_texture: bool = False
+    """Solve for the texture whose renders are nearest to the pictures: sharper where they agree, a minute longer."""
     capture: Path | None = None
     """Pictures with cameras (nerfstudio, NeRF-synthetic or Middlebury) to reconstruct; nothing is generated. Pictures
     without transparency are cut out first."""
     stop_after: StopAfter | None = None
     """Leave the later stages out; --resume goes on from there."""
+
+
+@dataclass(frozen=True)
+class AssetSettings:
+    """What changes a mesh's bytes besides what it is made from, preset applied."""
+
+    target_faces: int
+    texture_size: int
+    keep_open: bool
+    size: float
+    origin: OriginName
+    image_format: ImageFormat
+    also: tuple[MeshFormat, ...]
+
+    def as_json(self) -> dict[str, Any]:
+        """JSON values by name."""
+        return {**asdict(self), "also": list(self.also)}
+
+    def files(self) -> tuple[str, ...]:
+        """What is written, `mesh.glb` first."""
+        beside = {"obj": ("mesh.obj", "mesh.mtl", "mesh.png"), "ply": ("mesh.ply",), "stl": ("mesh.stl",)}
+        return ("mesh.glb", *(name for kind in self.also for name in beside[kind]))
 
 
 @dataclass(frozen=True)
@@ -123,18 +167,41 @@ class Settings:
     azimuths: tuple[float, ...]
     refine: int
     samples: int
-    target_faces: int
     max_gaussians: int | None
-    texture_size: int
+    refine_texture: bool
+    asset: AssetSettings
 
     def as_json(self) -> dict[str, Any]:
         """JSON values by name."""
-        return {**asdict(self), "azimuths": list(self.azimuths)}
+        return {**asdict(self), "azimuths": list(self.azimuths), "asset": self.asset.as_json()}
 
 
 def as_mesh_options(options: OrbitOptions) -> MeshOptions:
     """The `img2mesh` run of which `options` is the first part."""
     return MeshOptions(**{f.name: getattr(options, f.name) for f in fields(OrbitOptions)}, stop_after="orbit")
+
+
+def resolve_asset(options: AssetOptions, preset: Preset) -> AssetSettings:
+    """Applies the preset and checks the ranges.
+
+    Raises:
+        OptionsError: if a value is out of range.
+    """
+    _check_range("--target-faces", options.target_faces, 20, 2_000_000)
+    _check_range("--texture-size", options.texture_size, *TEXTURE_SIZES)
+    if not 0 < options.size < math.inf:
+        raise OptionsError(f"--size must be a positive length in metres, found {options.size:g}")
+    if len(set(options.also)) < len(options.also):
+        raise OptionsError(f"--also names a format twice: {' '.join(options.also)}")
+    return AssetSettings(
+        target_faces=preset.target_faces if options.target_faces is None else options.target_faces,
+        texture_size=preset.texture_size if options.texture_size is None else options.texture_size,
+        keep_open=options.keep_open,
+        size=options.size,
+        origin=options.origin,
+        image_format=options.image_format,
+        also=options.also,
+    )
 
 
 def resolve(options: MeshOptions) -> Settings:
@@ -150,9 +217,7 @@ def resolve(options: MeshOptions) -> Settings:
     _check_range("--frames", options.frames, 2, 256)
     _check_range("--elevation", options.elevation, -89, 89)
     _check_range("--fov", options.fov, 1, 150)
-    _check_range("--target-faces", options.target_faces, 20, 2_000_000)
     _check_range("--max-gaussians", options.max_gaussians, 500, 10_000_000)
-    _check_range("--texture-size", options.texture_size, *TEXTURE_SIZES)
     if options.resume and options.overwrite:
         raise OptionsError("--resume keeps what is there and --overwrite removes it; give one of them")
     preset = PRESETS[options.preset]
@@ -169,9 +234,9 @@ def resolve(options: MeshOptions) -> Settings:
         azimuths=azimuths,
         refine=options.refine,
         samples=options.samples,
-        target_faces=preset.target_faces if options.target_faces is None else options.target_faces,
         max_gaussians=options.max_gaussians,
-        texture_size=preset.texture_size if options.texture_size is None else options.texture_size,
+        refine_texture=options.refine_texture,
+        asset=resolve_asset(options, preset),
     )
 
 

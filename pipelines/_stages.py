@@ -5,25 +5,27 @@ Heavy imports stay inside the functions, so that a stage that is kept costs noth
 
 from __future__ import annotations
 
+import dataclasses
 import functools
 import math
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from pipelines._asset import finish_asset
 from pipelines._options import DEFAULT_ELEVATION, Settings, views_to_draw
+from pipelines._report import versions
 from pipelines._run import Stage, StageLog
 from pipelines._sources import Sources
 
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from recon.capture import Camera, Capture, Frame, Similarity
+    from recon.capture import Camera, Capture, Frame
     from recon.capture.photo import Photo
     from recon.splat.fit_options import FitOptions
 
 _MAX_CUT_OFF = 0.03
-_MAX_FILLED = 0.5
 
 
 def capture_stages(sources: Sources, settings: Settings) -> list[Stage]:
@@ -34,7 +36,7 @@ def capture_stages(sources: Sources, settings: Settings) -> list[Stage]:
     if sources.capture is not None:
         read = functools.partial(_capture, source=sources.capture.path)
         return [Stage("capture", (), ("capture",), sources.as_json(), read), video]
-    prepared = ("elevation", "fov", "azimuths", "texture_size")
+    prepared = ("elevation", "fov", "azimuths")
     of_fits = ("max_gaussians",) if settings.refine else ()
     drawn = ("preset", "seed", "device", "frames", "num_inference_steps", "elevation", "azimuths", "refine", *of_fits)
     given = sources.as_json()
@@ -43,7 +45,9 @@ def capture_stages(sources: Sources, settings: Settings) -> list[Stage]:
             "photo",
             (),
             ("photo",),
-            _only(settings, prepared) | {"photos": given["photos"], "matting": given.get("matting")},
+            _only(settings, prepared)
+            | {"texture_size": settings.asset.texture_size}
+            | {"photos": given["photos"], "matting": given.get("matting")},
             functools.partial(_photo, sources=sources, settings=settings),
         ),
         Stage(
@@ -64,11 +68,12 @@ def splat_stage(settings: Settings) -> Stage:
 
 
 def mesh_stage(sources: Sources, settings: Settings, name: str) -> Stage:
-    """`splat.ply` and `capture/` to `mesh.glb`."""
-    used = _only(settings, ("preset", "seed", "target_faces", "texture_size"))
-    extras = {"seed": settings.seed, "preset": settings.preset, "inputs": sources.as_json()}
+    """`splat.ply` and `capture/` to `mesh.glb` and the other files that are asked for."""
+    used = _only(settings, ("preset", "seed", "refine_texture", "asset"))
+    extras = {"seed": settings.seed, "preset": settings.preset, "inputs": sources.as_json(), "versions": versions()}
     work = functools.partial(_mesh, settings=settings, name=name, extras=extras)
-    return Stage("mesh", ("capture", "splat.ply"), ("mesh.glb",), used | {"name": name, "extras": extras}, work)
+    used |= {"name": name, "extras": extras}
+    return Stage("mesh", ("capture", "splat.ply"), settings.asset.files(), used, work)
 
 
 def _only(settings: Settings, names: tuple[str, ...]) -> dict[str, Any]:
@@ -149,14 +154,13 @@ def _warn_of_matte(log: StageLog, name: str, photo: Photo, alpha: Tensor) -> Non
 def _framed(photo: Photo, alpha: Tensor, side: int, settings: Settings, azimuth: float, name: str) -> Frame:
     """The photo's square of `side` pixels around its subject at its own resolution, or the texture's where that is
     less, at its azimuth."""
-    import dataclasses
-
     from recon.capture.photo import frame_subject
 
     elevation, fov = _elevation(settings), None if settings.fov is None else math.radians(settings.fov)
     frame = frame_subject(photo, alpha, size=None, elevation=elevation, fov=fov, side=side)
-    if frame.camera.width > settings.texture_size:
-        frame = frame_subject(photo, alpha, size=settings.texture_size, elevation=elevation, fov=fov, side=side)
+    if frame.camera.width > settings.asset.texture_size:
+        size = settings.asset.texture_size
+        frame = frame_subject(photo, alpha, size=size, elevation=elevation, fov=fov, side=side)
     return dataclasses.replace(frame, name=name, camera=_turned(frame.camera, math.radians(azimuth)))
 
 
@@ -337,45 +341,16 @@ def _fit_options(settings: Settings) -> FitOptions:
 
 
 def _mesh(run: Path, out: Path, log: StageLog, *, settings: Settings, name: str, extras: dict[str, Any]) -> None:
-    from pipelines._quality import mesh_figures
-    from recon.asset.gltf import write_glb
-    from recon.asset.placing import placement
     from recon.capture.io_nerfstudio import read_transforms
     from recon.splat.ply import read_ply
-    from recon.surface.decimate import decimate
-    from recon.surface.fusion import FUSION_PRESETS, fuse_depth
-    from recon.surface.texture import BakeOptions, bake
-    from recon.surface.uv import unwrap
+    from recon.splat.rendered import render_frames
+    from recon.surface.fusion import FUSION_PRESETS, fuse_depth, unseen_cameras
 
     capture, gaussians = read_transforms(run / "capture"), read_ply(run / "splat.ply")
+    fusion = dataclasses.replace(FUSION_PRESETS[settings.preset], keep_open=settings.asset.keep_open)
     with log.step("fusing"):
-        mesh = fuse_depth(gaussians, capture.cameras, FUSION_PRESETS[settings.preset], observed=capture.frames)
-    with log.step("decimating"):
-        mesh = decimate(mesh, settings.target_faces)
-    if len(mesh.faces) > settings.target_faces:
-        log.warn(
-            f"the surface has too many holes and handles for {settings.target_faces} triangles; "
-            f"the mesh has {len(mesh.faces)}"
-        )
-    with log.step("unwrapping"):
-        mesh = unwrap(mesh, settings.texture_size)
-    with log.step("texturing"):
-        baked = bake(mesh, capture.frames, BakeOptions(texture_size=settings.texture_size))
-        mesh = baked.mesh
-    to_capture = _similarity_json(placement(mesh).inverse())
-    with log.step("writing"):
-        write_glb(mesh, out / "mesh.glb", name=name, extras=extras | {"to_capture": to_capture})
-    with log.step("measuring"):
-        log.figures.update(mesh_figures(mesh, capture))
-    shares = {"observed": baked.observed, "generated": baked.generated, "filled": baked.filled}
-    log.figures["texels_from"] = {source: round(share, 4) for source, share in shares.items()}
-    log.figures["to_capture"] = to_capture
-    if baked.filled > _MAX_FILLED:
-        log.warn(
-            f"{baked.filled:.0%} of the texture is in no picture and was filled in from its surroundings; more "
-            "pictures from other sides would show it"
-        )
-
-
-def _similarity_json(similarity: Similarity) -> dict[str, Any]:
-    return {"scale": float(similarity.scale), "translation": [float(x) for x in similarity.translation]}
+        mesh = fuse_depth(gaussians, capture.cameras, fusion, observed=capture.frames)
+    with log.step("drawing"):
+        rest = render_frames(gaussians, unseen_cameras(capture.cameras, fusion, capture.frames))
+    frames, refine = (*capture.frames, *rest), settings.refine_texture
+    finish_asset(mesh, capture, frames, out, log, settings.asset, name, extras, refine)

@@ -157,23 +157,21 @@ class Rows:
         """Capture -> Gaussians -> closed, decimated, textured mesh, as the commands make it."""
         from recon.splat.fit import fit_gaussians
         from recon.splat.fit_options import FIT_PRESETS
-        from recon.surface.decimate import decimate
-        from recon.surface.fusion import FUSION_PRESETS, fuse_depth
-        from recon.surface.texture import BakeOptions, bake
-        from recon.surface.uv import unwrap
+        from recon.splat.rendered import render_frames
+        from recon.surface.finishing import FinishOptions, finish
+        from recon.surface.fusion import FUSION_PRESETS, fuse_depth, unseen_cameras
+        from recon.surface.texture import BakeOptions
 
         preset = self._chain.preset
-        size = PRESETS[preset].texture_size
+        fusion = FUSION_PRESETS[preset]
         with timer.step("fit"):
             gaussians = fit_gaussians(capture, FIT_PRESETS[preset], seed=seed)
         with timer.step("fuse"):
-            mesh = fuse_depth(gaussians, capture.cameras, FUSION_PRESETS[preset], observed=capture.frames)
-        with timer.step("decimate"):
-            mesh = decimate(mesh, _TARGET_FACES)
-        with timer.step("unwrap"):
-            mesh = unwrap(mesh, size)
-        with timer.step("texture"):
-            return bake(mesh, capture.frames, BakeOptions(texture_size=size)).mesh
+            surface = fuse_depth(gaussians, capture.cameras, fusion, observed=capture.frames)
+        with timer.step("draw"):
+            rest = render_frames(gaussians, unseen_cameras(capture.cameras, fusion, capture.frames))
+        options = FinishOptions(_TARGET_FACES, bake=BakeOptions(PRESETS[preset].texture_size))
+        return finish(surface, (*capture.frames, *rest), options, timer.step).mesh
 
 
 def kind_of(name: str) -> str:

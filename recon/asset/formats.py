@@ -1,5 +1,5 @@
-"""`Mesh` to the plain formats: .obj (with material and texture beside it), .stl and .ply (shape only, or with vertex
-colours). All of them are written in metres, +Y up, like the .glb."""
+"""`Mesh` to the plain formats: .obj (with material and texture beside it), .ply (with a colour at every vertex) and
+.stl (shape only). All of them are written in metres, +Y up, like the .glb."""
 
 from __future__ import annotations
 
@@ -78,9 +78,10 @@ def _ply(mesh: Mesh) -> bytes:
     import numpy as np
 
     fields = [("position", "<f4", 3), ("normal", "<f4", 3)]
+    colors = _vertex_colors(mesh)
     header = ["ply", "format binary_little_endian 1.0", f"element vertex {len(mesh.vertices)}"]
     header += [f"property float {axis}" for axis in ("x", "y", "z", "nx", "ny", "nz")]
-    if mesh.colors is not None:
+    if colors is not None:
         fields.append(("color", "u1", 3))
         header += [f"property uchar {channel}" for channel in ("red", "green", "blue")]
     header += [f"element face {len(mesh.faces)}", "property list uchar int vertex_indices", "end_header"]
@@ -88,12 +89,23 @@ def _ply(mesh: Mesh) -> bytes:
     vertices["position"] = mesh.vertices.numpy()
     normals = vertex_normals(mesh.vertices, mesh.faces) if mesh.normals is None else mesh.normals
     vertices["normal"] = normals.numpy()
-    if mesh.colors is not None:
-        vertices["color"] = (mesh.colors.clamp(0, 1) * 255).round().byte().numpy()
+    if colors is not None:
+        vertices["color"] = (colors.clamp(0, 1) * 255).round().byte().numpy()
     faces = np.zeros(len(mesh.faces), [("count", "u1"), ("indices", "<i4", 3)])
     faces["count"] = 3
     faces["indices"] = mesh.faces.numpy()
     return "\n".join(header).encode() + b"\n" + vertices.tobytes() + faces.tobytes()
+
+
+def _vertex_colors(mesh: Mesh) -> torch.Tensor | None:
+    """(V, 3) the vertices' own colours, or what their one texture shows there."""
+    texture = mesh.materials[0].texture
+    if mesh.colors is not None or texture is None or mesh.uvs is None or len(mesh.materials) > 1:
+        return mesh.colors
+    picture = texture[..., :3].permute(2, 0, 1)[None].float() / 255
+    place = (mesh.uvs * 2 - 1)[None, None]
+    sampled = torch.nn.functional.grid_sample(picture, place, padding_mode="border", align_corners=False)
+    return sampled[0, :, 0].T * mesh.materials[0].base_color[:3]
 
 
 def _token(name: str) -> str:

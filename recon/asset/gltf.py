@@ -30,10 +30,11 @@ _BYTE, _SHORT, _INT, _FLOAT = 5121, 5123, 5125, 5126
 _VERTICES, _INDICES = 34962, 34963
 _CLAMP, _REPEAT = 33071, 10497
 _UV_SLACK = 1e-4
+_WEBP = "EXT_texture_webp"
 _MAX_BYTES = 1 << 30
 _MAX_PIXELS = 100_000_000
 
-ImageFormat = Literal["png", "jpeg"]
+ImageFormat = Literal["png", "jpeg", "webp"]
 
 
 class GlbError(ValueError):
@@ -70,7 +71,8 @@ def write_glb(
         extras: provenance (input hash, seed, versions ...), anything JSON holds; kept in `asset.extras`, and on the
             node, where editors show it.
         double_sided: for surfaces that are open.
-        image_format: textures with holes are always PNG.
+        image_format: "png" keeps every texel; "jpeg" and "webp" are some times smaller and lose a little. WebP needs a
+            program that knows EXT_texture_webp (Blender, three.js; not Godot 3). Textures with holes are never JPEG.
 
     Raises:
         AssetError: if the mesh cannot be placed, lacks texture coordinates for its texture, or `extras` is not JSON.
@@ -180,7 +182,8 @@ def _document(
             images.append(
                 {"bufferView": buffer.add_bytes(data), "mimeType": mime, "name": f"{material.name}_base_color"}
             )
-            textures.append({"sampler": 0, "source": len(images) - 1})
+            source = {"source": len(images) - 1}
+            textures.append({"sampler": 0} | ({"extensions": {_WEBP: source}} if mime == "image/webp" else source))
             description["pbrMetallicRoughness"]["baseColorTexture"] = {"index": len(textures) - 1}
         materials.append(description)
 
@@ -205,8 +208,11 @@ def _document(
         wrap = _REPEAT if tiled else _CLAMP
         document["samplers"] = [{"magFilter": 9729, "minFilter": 9987, "wrapS": wrap, "wrapT": wrap}]
         document["images"], document["textures"] = images, textures
-    if unlit:
-        document["extensionsUsed"] = ["KHR_materials_unlit"]
+    webp = any("extensions" in texture for texture in textures)
+    if unlit or webp:
+        document["extensionsUsed"] = ["KHR_materials_unlit"] * unlit + [_WEBP] * webp
+    if webp:
+        document["extensionsRequired"] = [_WEBP]  # there is no other picture to fall back to
     return document, bytes(buffer.data)
 
 
@@ -231,7 +237,7 @@ def _material(material: Material, unlit: bool, double_sided: bool) -> dict[str, 
 
 
 def encode_texture(texture: Tensor, image_format: ImageFormat = "png") -> tuple[bytes, str]:
-    """An (H, W, 3|4) uint8 sRGB image as file bytes and their MIME type; RGBA is always PNG."""
+    """An (H, W, 3|4) uint8 sRGB image as file bytes and their MIME type; RGBA is never JPEG."""
     from PIL import Image
 
     pixels = Image.fromarray(np.ascontiguousarray(texture.cpu().numpy(), dtype=np.uint8))
@@ -239,25 +245,28 @@ def encode_texture(texture: Tensor, image_format: ImageFormat = "png") -> tuple[
     if image_format == "jpeg" and texture.shape[-1] == 3:
         pixels.save(stream, "JPEG", quality=95, subsampling=0, optimize=True)
         return stream.getvalue(), "image/jpeg"
+    if image_format == "webp":
+        pixels.save(stream, "WEBP", quality=92, method=4)
+        return stream.getvalue(), "image/webp"
     pixels.save(stream, "PNG", compress_level=6)
     return stream.getvalue(), "image/png"
 
 
 def decode_texture(data: bytes) -> Tensor:
-    """(H, W, 3|4) uint8 from PNG or JPEG bytes.
+    """(H, W, 3|4) uint8 from PNG, JPEG or WebP bytes.
 
     Raises:
-        GlbError: if the bytes are neither, or the picture has more than 100 megapixels.
+        GlbError: if the bytes are none of them, or the picture has more than 100 megapixels.
     """
     from PIL import Image, UnidentifiedImageError
 
     try:
-        with Image.open(io.BytesIO(data), formats=("PNG", "JPEG")) as image:
+        with Image.open(io.BytesIO(data), formats=("PNG", "JPEG", "WEBP")) as image:
             if image.width * image.height > _MAX_PIXELS:
                 raise GlbError(f"texture of {image.width} x {image.height} px is larger than {_MAX_PIXELS} pixels")
             return torch.from_numpy(np.array(image.convert("RGBA" if "A" in image.getbands() else "RGB")))
     except (UnidentifiedImageError, OSError, SyntaxError) as error:
-        raise GlbError(f"texture is neither PNG nor JPEG ({error})") from error
+        raise GlbError(f"texture is neither PNG nor JPEG nor WebP ({error})") from error
 
 
 def srgb_to_linear(value: Tensor) -> Tensor:
@@ -345,7 +354,8 @@ def _read_material(document: dict[str, Any], binary: bytes, description: dict[st
     factor = torch.tensor(surface.get("baseColorFactor", [1.0, 1.0, 1.0, 1.0]), dtype=torch.float32)
     texture = None
     if "baseColorTexture" in surface:
-        source = document["textures"][surface["baseColorTexture"]["index"]]["source"]
+        described = document["textures"][surface["baseColorTexture"]["index"]]
+        source = described.get("extensions", {}).get(_WEBP, described)["source"]
         texture = decode_texture(_view(document, binary, document["images"][source]["bufferView"]))
     return Material(
         base_color=torch.cat((linear_to_srgb(factor[:3]), factor[3:])),

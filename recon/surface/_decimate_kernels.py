@@ -1,4 +1,4 @@
-"""Numba kernel of `recon.surface.decimate`: quadric edge collapse that never breaks a manifold.
+"""Numba kernel of `recon.surface.decimate`: quadric edge collapse that never breaks a manifold, closed or with borders.
 
 Every vertex keeps a singly linked list of its triangle corners (corner 3 f + k is place k of face f). Collapsing an
 edge joins two lists. The queue is lazy: an entry is stale once one of its ends has changed.
@@ -19,23 +19,38 @@ _MIN_COSINE = 0.2
 
 
 @_kernel
-def collapse(vertices: NDArray[np.float64], faces: NDArray[np.int64], target: int, anchor: float) -> int:
+def collapse(
+    vertices: NDArray[np.float64],
+    faces: NDArray[np.int64],
+    border: NDArray[np.bool_],
+    target: int,
+    anchor: float,
+    border_weight: float,
+) -> int:
     """Collapses edges, cheapest first, until `target` faces remain or none can go; returns the count of faces left.
 
-    Changes both arrays in place; deleted faces are marked by -1.
+    Changes the arrays in place; deleted faces are marked by -1.
 
     Args:
         vertices: (V, 3).
-        faces: (F, 3) of a closed, oriented manifold.
+        faces: (F, 3) of an oriented manifold.
+        border: (F, 3), whether the edge from corner k to the next has no other face.
         target: wanted number of faces.
         anchor: weight of a vertex's distance to where it was, against its distance to the planes around it.
+        border_weight: weight of the distance to border edges, against the same.
     """
     count = len(faces)
     head = np.full(len(vertices), -1, np.int64)
     tail = np.full(len(vertices), -1, np.int64)
     following = np.full(3 * count, -1, np.int64)
     quadrics = np.zeros((len(vertices), 10))
+    on_border = np.zeros(len(vertices), np.bool_)
     for f in range(count):
+        for k in range(3):
+            if border[f, k]:
+                _add_border_quadric(vertices, faces, f, k, border_weight, quadrics)
+                on_border[faces[f, k]] = True
+                on_border[faces[f, (k + 1) % 3]] = True
         quadric = _plane_quadric(vertices, faces, f, anchor)
         for k in range(3):
             v = faces[f, k]
@@ -53,7 +68,7 @@ def collapse(vertices: NDArray[np.float64], faces: NDArray[np.int64], target: in
     for f in range(count):
         for k in range(3):
             a, b = faces[f, k], faces[f, (k + 1) % 3]
-            if a < b:
+            if a < b or border[f, k]:
                 queue.append((_best_place(vertices, quadrics, a, b, place), a, b, np.int64(0), np.int64(0)))
     heapify(queue)
     while count > target and len(queue) > 0:
@@ -61,7 +76,7 @@ def collapse(vertices: NDArray[np.float64], faces: NDArray[np.int64], target: in
         if stamp[a] != stamp_a or stamp[b] != stamp_b:
             continue
         turn += 2
-        if not _keeps_manifold(faces, head, following, mark, turn, a, b):
+        if not _keeps_manifold(faces, head, following, on_border, mark, turn, a, b):
             continue
         _best_place(vertices, quadrics, a, b, place)
         if _flips(vertices, faces, head, following, a, b, place) or _flips(
@@ -70,6 +85,7 @@ def collapse(vertices: NDArray[np.float64], faces: NDArray[np.int64], target: in
             continue
         vertices[a] = place
         quadrics[a] += quadrics[b]
+        on_border[a] |= on_border[b]
         stamp[a] += 1
         stamp[b] = -1
         count -= _merge(faces, head, tail, following, a, b)
@@ -112,6 +128,35 @@ def _plane_quadric(
 
 
 @_kernel
+def _add_border_quadric(
+    vertices: NDArray[np.float64],
+    faces: NDArray[np.int64],
+    f: int,
+    k: int,
+    weight: float,
+    quadrics: NDArray[np.float64],
+) -> None:
+    """Adds to both ends of a border edge the squared distance to the plane through it, upright on its face."""
+    start, end = faces[f, k], faces[f, (k + 1) % 3]
+    a, b, c = vertices[start], vertices[end], vertices[faces[f, (k + 2) % 3]]
+    edge = b - a
+    upright = np.cross(edge, np.cross(edge, c - a))
+    n = upright / max(np.sqrt(np.sum(upright**2)), 1e-300)
+    d = -np.sum(n * a)
+    out = np.empty(10)
+    place = 0
+    for i in range(3):
+        for j in range(i, 3):
+            out[place] = n[i] * n[j]
+            place += 1
+        out[6 + i] = n[i] * d
+    out[9] = d * d
+    out *= weight * np.sum(edge**2)
+    quadrics[start] += out
+    quadrics[end] += out
+
+
+@_kernel
 def _best_place(
     vertices: NDArray[np.float64], quadrics: NDArray[np.float64], a: int, b: int, place: NDArray[np.float64]
 ) -> float:
@@ -145,17 +190,21 @@ def _keeps_manifold(
     faces: NDArray[np.int64],
     head: NDArray[np.int64],
     following: NDArray[np.int64],
+    on_border: NDArray[np.bool_],
     mark: NDArray[np.int64],
     turn: int,
     a: int,
     b: int,
 ) -> bool:
-    """The link condition (Dey et al. 1999): the ends share exactly two neighbours, and more than a tetrahedron's."""
-    corner, valence = head[a], 0
+    """The link condition (Dey et al. 1999): the ends share no neighbours but those across the edge, an inner edge does
+    not join two borders, and more than a tetrahedron or a last triangle stays."""
+    corner, valence, across = head[a], 0, 0
     while corner >= 0:
         f = corner // 3
         for k in range(3):
             mark[faces[f, k]] = turn
+            if faces[f, k] == b:
+                across += 1
         valence += 1
         corner = following[corner]
     corner, shared, other = head[b], 0, 0
@@ -168,7 +217,9 @@ def _keeps_manifold(
                 shared += 1
         other += 1
         corner = following[corner]
-    return shared == 2 and valence + other > 7
+    if across == 1:
+        return shared == 1 and valence + other > 2
+    return shared == 2 and valence + other > 7 - (on_border[a] or on_border[b]) and not (on_border[a] and on_border[b])
 
 
 @_kernel

@@ -19,6 +19,8 @@ _STAGES = ((0.06, 40), (0.04, 40), (0.025, 40))
 """Smoothing, as a part of the grid's side, and steps."""
 _BAND = 0.08
 """Distance from an outline, as a part of the grid's side, within which it pulls."""
+_SAME = 0.985
+"""Overlap (intersection over union) of masks between which nothing is left to bend but the grid's own rounding."""
 _LIMIT = 0.12
 """Longest displacement, as a part of the grid's side: beyond it the shapes are not the same, and bending would lie."""
 
@@ -30,7 +32,7 @@ def outline_flow(picture: NDArray[np.bool_], mesh: NDArray[np.bool_]) -> Image |
         picture, mesh: (H, W) masks of the subject and of the mesh in the same view.
 
     Returns:
-        None where bending cannot help: a mask is empty or full, or the outlines do not come closer.
+        None where bending cannot help: a mask is empty or full, the outlines are the same, or do not come closer.
     """
     import cv2
 
@@ -44,8 +46,10 @@ def outline_flow(picture: NDArray[np.bool_], mesh: NDArray[np.bool_]) -> Image |
     )
     if source.all() or not source.any() or target.all() or not target.any():
         return None
-    field = _register(_signed_distance(source), _signed_distance(target))
     before = _overlap(source, target)
+    if before > _SAME:
+        return None
+    field = _register(_signed_distance(source), _signed_distance(target))
     after = _overlap(_read(source.astype(np.float32), field) > 0.5, target)
     if after <= before + 0.002:
         return None

@@ -1,4 +1,4 @@
-"""Closed solids: what a fused volume needs before its surface is extracted, and the way to close any other mesh."""
+"""Closed solids: what a fused volume needs before its surface is extracted, and where to look at a scene from."""
 
 from __future__ import annotations
 
@@ -10,10 +10,9 @@ import torch
 from torch import Tensor
 
 from recon.capture.camera import OBJECT_RADIUS, Camera, intrinsics_from_fov, look_at, orbit_distance
-from recon.splat.volume import DepthView, SignedVolume, fuse_depth_views, visual_hull
-from recon.surface.extract import NEIGHBOURS, extract_surface
+from recon.splat.volume import SignedVolume
+from recon.surface.extract import NEIGHBOURS
 from recon.surface.mesh import Mesh
-from recon.surface.render import render_mesh
 
 CLOSING_FOV = math.radians(30)
 _CRUMB = 8
@@ -87,23 +86,3 @@ def is_watertight(mesh: Mesh) -> bool:
     count = len(mesh.vertices)
     forward, backward = np.sort(start * count + end), np.sort(end * count + start)
     return bool((forward[1:] != forward[:-1]).all() and (forward == backward).all())
-
-
-def close_mesh(mesh: Mesh, resolution: int = 128, views: int = 64) -> Mesh:
-    """A closed mesh that looks like this one from everywhere around it: seen surfaces stay, what is hidden is solid.
-
-    Open, self-intersecting and multi-part meshes are allowed. Materials and texture coordinates are dropped.
-
-    Args:
-        mesh: any mesh around the world's origin, in the unit-diameter sphere.
-        resolution: grid points a side.
-        views: directions that it is looked at from.
-
-    Raises:
-        ValueError: if the mesh cannot be seen at all.
-    """
-    cameras = surrounding_cameras(views, round(1.5 * resolution))
-    depths = [render_mesh(mesh, camera, supersample=1).depth for camera in cameras]
-    hull = visual_hull(cameras, [(depth > 0).float() for depth in depths], resolution)
-    volume = fuse_depth_views([DepthView(camera, depth) for camera, depth in zip(cameras, depths)], hull)
-    return extract_surface(keep_main_solids(volume))

@@ -1,4 +1,5 @@
-"""Gaussians -> closed mesh: median depth from all around, fused into a signed volume, cleaned, extracted.
+"""Gaussians or a density field -> closed mesh: median depth from all around, fused into a signed volume, cleaned,
+extracted.
 
 Why not a sparse TSDF such as Open3D's: there, pixels that show nothing say nothing, so whatever a view leaves out ends
 as a hole or a floating shell. Here empty pixels carve and hidden space is solid, so the surface is closed by
@@ -10,24 +11,31 @@ from __future__ import annotations
 import itertools
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from recon.capture import Camera, Frame, Source
+from recon.capture import Camera, Frame, Source, frame_from_tensors
 from recon.splat.gaussians import Gaussians
 from recon.splat.initialise import within_observed
 from recon.splat.rasterize import rasterize
-from recon.splat.volume import DepthView, SignedVolume, fuse_depth_views, visual_hull
+from recon.splat.volume import HALF_EXTENT, DepthView, SignedVolume, fuse_depth_views, visual_hull
 from recon.surface.close import keep_main_solids, surrounding_cameras
+from recon.surface.density import Density, draw_density
 from recon.surface.extract import extract_surface
 from recon.surface.mesh import Mesh
+from recon.surface.render import prepare_mesh, render_prepared
+from recon.surface.seen import seen_part
 from recon.surface.silhouettes import restore_observed, shown_alone
 from recon.surface.smooth import taubin_smooth
 
 _BATCH = 8
+_FILL_VIEWS = 32
+"""Directions on the sphere of which those near a given camera are asked for colours that no frame shows."""
+_OPEN_TOLERANCE = 2.0
+"""Grid spacings behind what a pixel shows that still count as seen."""
 
 
 @dataclass(frozen=True)
@@ -56,6 +64,8 @@ class FusionOptions:
     """Standard deviation of the filter over the volume, in grid spacings; 0 = none."""
     polish: int = 10
     """Rounds of Taubin smoothing of the extracted mesh; 0 = none."""
+    keep_open: bool = False
+    """Leave out what none of the given cameras sees, instead of closing it."""
 
 
 FUSION_PRESETS: dict[str, FusionOptions] = {
@@ -85,16 +95,87 @@ def fuse_depth(
     Raises:
         ValueError: if the Gaussians show no solid from these cameras.
     """
-    genuine = len(observed) > 0 and all(frame.source is not Source.GENERATED for frame in observed)
-    cameras = viewpoints(cameras, options, options.observed_reach if genuine else options.reach)
-    depths, alphas = _draw(gaussians.detach(), cameras)
+    views = viewpoints(cameras, options, _reach(observed, options))
+    return _fused(views, *_draw(gaussians.detach(), views), cameras, options, observed)
+
+
+def fuse_density(
+    density: Density,
+    cameras: Sequence[Camera] | None = None,
+    options: FusionOptions = FUSION_PRESETS["fast"],
+    *,
+    observed: Sequence[Frame] = (),
+) -> Mesh:
+    """The same of a radiance field's density, in the unit-diameter sphere around the world's origin.
+
+    Raises:
+        ValueError: if the density shows no solid from these cameras.
+    """
+    views = viewpoints(cameras, options, _reach(observed, options))
+    drawn = [draw_density(density, view, step=HALF_EXTENT / options.resolution) for view in views]
+    depths, alphas = [depth for depth, _ in drawn], [alpha for _, alpha in drawn]
+    return _fused(views, depths, alphas, cameras, options, observed)
+
+
+def close_mesh(mesh: Mesh, options: FusionOptions = FUSION_PRESETS["fast"]) -> Mesh:
+    """A closed mesh that looks like this one from everywhere around it: seen surfaces stay, what is hidden is solid.
+
+    Open, self-intersecting and multi-part meshes are allowed. Sheets become as thick as the grid needs. Materials and
+    texture coordinates are dropped.
+
+    Args:
+        mesh: any mesh around the world's origin, in the unit-diameter sphere.
+        options: resolution and smoothness; the surface is not moved outward.
+
+    Raises:
+        ValueError: if the mesh cannot be seen at all.
+    """
+    cameras = surrounding_cameras(options.views, max(options.size, 2 * options.resolution))
+    prepared = prepare_mesh(mesh)
+    drawn = [render_prepared(prepared, camera, supersample=1) for camera in cameras]
+    frames = [
+        frame_from_tensors(camera, picture.rgba, source=Source.RENDERED, depth=picture.depth)
+        for camera, picture in zip(cameras, drawn)
+    ]
+
+    depths = [picture.depth for picture in drawn]
+    covered = [(depth > 0).float() for depth in depths]
+    return _fused(cameras, depths, covered, None, replace(options, swelling=0.0), frames)
+
+
+def _fused(
+    cameras: Sequence[Camera],
+    depths: Sequence[Tensor],
+    alphas: Sequence[Tensor],
+    given: Sequence[Camera] | None,
+    options: FusionOptions,
+    observed: Sequence[Frame],
+) -> Mesh:
+    """The surface that cameras see as median depths (H, W) and alphas (H, W); the first of them are those `given`."""
     hull = visual_hull(cameras, alphas, options.resolution)
     views = [DepthView(camera, depth) for camera, depth in zip(cameras, depths, strict=True)]
     volume = fuse_depth_views(views, hull, truncation=options.truncation, occluded_weight=options.occluded_weight)
     solid = restore_observed(within_observed(_swollen(volume, options.swelling), observed), observed)
     solid = keep_main_solids(solid, options.least_part, shown_alone(observed, options.resolution))
     solid = smooth(solid, options.smoothing)
-    return taubin_smooth(extract_surface(solid), options.polish)
+    mesh = taubin_smooth(extract_surface(solid), options.polish)
+    if not options.keep_open:
+        return mesh
+    own = cameras if given is None else cameras[: len(given)]
+    return seen_part(mesh, own, _OPEN_TOLERANCE * solid.spacing)
+
+
+def unseen_cameras(
+    seen: Sequence[Camera], options: FusionOptions, observed: Sequence[Frame] = ()
+) -> tuple[Camera, ...]:
+    """Where no frame was taken from, and yet so near to one that the splats can be believed: where to look for colours
+    that no frame shows. Arguments as of `fuse_depth`."""
+    return viewpoints(seen, replace(options, views=_FILL_VIEWS), _reach(observed, options))[len(seen) :]
+
+
+def _reach(observed: Sequence[Frame], options: FusionOptions) -> float:
+    genuine = len(observed) > 0 and all(frame.source is not Source.GENERATED for frame in observed)
+    return options.observed_reach if genuine else options.reach
 
 
 def viewpoints(seen: Sequence[Camera] | None, options: FusionOptions, reach: float) -> tuple[Camera, ...]:

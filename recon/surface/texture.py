@@ -4,13 +4,17 @@ Every texel asks every frame: is it inside, unoccluded (depth of the ray-cast su
 camera, how finely resolved, how trusted? The answers multiply to one smooth weight, so there is no hard seam to hide.
 Pictures are blended in two bands (Burt & Adelson 1983): slow colour over wide borders, detail over narrow ones.
 Observed frames outweigh generated ones; where both see the surface, the generated ones are fitted to the observed ones'
-colours, first by one affine map, then by a membrane over the surface. What nothing saw is filled from around it.
+colours, first by one affine map, then by a membrane over the surface. What neither saw is taken from frames that a
+fitted scene was rendered to, and what nothing saw is filled from around it.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import os
+from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -20,11 +24,13 @@ from numpy.typing import NDArray
 from recon.capture import Frame, Source
 from recon.surface.diffuse import diffuse
 from recon.surface.mesh import Material, Mesh, vertex_normals
-from recon.surface.views import prepare_view, raycasting_scene
+from recon.surface.views import View, prepare_view, raycasting_scene
 
 Floats = NDArray[np.float64]
 Colors = NDArray[np.floating[Any]]
 
+_MAX_WORKERS = 8
+_ORDER = (Source.OBSERVED, Source.GENERATED, Source.RENDERED)
 _FILL_WEIGHT = 0.004
 """Weight of the fill against pictures (squared, as theirs are): it shows only where they fade out."""
 _MEMBRANE_REACH = 0.25
@@ -44,7 +50,7 @@ class BakeOptions:
     observed_trust: float = 1.0
     """Weight of photographs."""
     generated_trust: float = 0.12
-    """Weight of generated and rendered frames."""
+    """Weight of generated frames."""
     observed_edge: float = 0.03
     """Width, as a part of the object's size, over which a photograph's weight rises from its outline inward."""
     generated_edge: float = 0.02
@@ -69,12 +75,13 @@ class Baked:
 
     Attributes:
         mesh: with one material.
-        observed, generated, filled: parts of the surface's texels; they add up to 1.
+        observed, generated, rendered, filled: parts of the surface's texels; they add up to 1.
     """
 
     mesh: Mesh
     observed: float
     generated: float
+    rendered: float
     filled: float
 
 
@@ -104,11 +111,11 @@ def bake(mesh: Mesh, frames: Sequence[Frame], options: BakeOptions | None = None
             raise BakeError(f"frame {frame.name!r} has lens distortion; undistort the capture first")
 
     texels = _texels(mesh, options.texture_size)
-    observed, generated = _Layer.empty(texels), _Layer.empty(texels)
-    seen = _collect(mesh, frames, texels, observed, generated, options)
+    layers = {source: _Layer.empty(texels) for source in Source}
+    seen = _collect(mesh, frames, texels, layers, options)
     if not seen:
         raise BakeError(f"none of the {len(frames)} frames sees the mesh; are they in the same world?")
-    color, shares = _blend(texels, observed, generated, options)
+    color, shares = _blend(texels, layers, options)
     material = Material(texture=_image(texels, color), name=mesh.materials[0].name)
     textured = replace(mesh, materials=(material,), face_material=None, colors=None)
     return Baked(textured, *shares)
@@ -197,52 +204,61 @@ def _facing_normals(smooth: Colors, flat: Colors) -> NDArray[np.float32]:
 
 
 def _collect(
-    mesh: Mesh, frames: Sequence[Frame], texels: _Texels, observed: _Layer, generated: _Layer, options: BakeOptions
+    mesh: Mesh, frames: Sequence[Frame], texels: _Texels, layers: Mapping[Source, _Layer], options: BakeOptions
 ) -> int:
-    """Adds every frame to its layer; how many saw anything."""
+    """Adds every frame to its source's layer; how many saw anything."""
     from recon.surface._texel_kernels import accumulate_view
 
     scene = raycasting_scene(mesh)
-    sharpest = {kind: max((_sharpness(f) for f in frames if _is_observed(f) == kind), default=1.0) for kind in (0, 1)}
-    seen = 0
-    for frame in frames:
-        kind = _is_observed(frame)
-        view = prepare_view(
+    trusts = {Source.OBSERVED: options.observed_trust, Source.GENERATED: options.generated_trust, Source.RENDERED: 1.0}
+    sharpest = {kind: max((_sharpness(f) for f in frames if f.source == kind), default=1.0) for kind in Source}
+
+    def prepare(frame: Frame) -> View | None:
+        observed = frame.source == Source.OBSERVED
+        return prepare_view(
             frame,
             scene,
             extent=texels.extent,
             density=texels.density,
-            edge=options.observed_edge if kind else options.generated_edge,
-            fit_outline=options.fit_outline and kind,
+            edge=options.observed_edge if observed else options.generated_edge,
+            fit_outline=options.fit_outline and observed,
         )
-        if view is None or not view.trust.any():
-            continue
-        seen += 1
-        camera = view.camera
+
+    def accumulate(slab: slice, frame: Frame, view: View) -> None:
+        camera, layer = view.camera, layers[frame.source]
         intrinsics = camera.intrinsics.double().numpy()
-        distance = float(camera.centre.norm())
-        layer = observed if kind else generated
         accumulate_view(
-            texels.points,
-            texels.normals,
+            texels.points[slab],
+            texels.normals[slab],
             camera.w2c[:3].double().numpy(),
             np.array([intrinsics[0, 0], intrinsics[1, 1], intrinsics[0, 2], intrinsics[1, 2]]),
             camera.centre.double().numpy(),
             view.image,
             view.low,
-            view.trust * np.float32(options.observed_trust if kind else options.generated_trust),
+            view.trust * np.float32(trusts[frame.source]),
             view.depth,
             options.depth_tolerance * texels.extent,
-            distance * _sharpness(frame) / sharpest[kind],
+            float(camera.centre.norm()) * _sharpness(frame) / sharpest[frame.source],
             np.array(options.grazing),
-            layer.soft,
-            layer.sharp,
+            layer.soft[slab],
+            layer.sharp[slab],
         )
+
+    workers = min(os.cpu_count() or 1, _MAX_WORKERS)
+    edges = np.linspace(0, len(texels.index), workers + 1).astype(int)
+    slabs = [slice(a, b) for a, b in pairwise(edges.tolist())]
+    seen = 0
+    # Frames are made ready side by side but summed in order, so that the sums do not depend on the workers.
+    with ThreadPoolExecutor(workers) as pool:
+        for start in range(0, len(frames), workers):
+            group = frames[start : start + workers]
+            for frame, view in zip(group, pool.map(prepare, group), strict=True):
+                if view is None or not view.trust.any():
+                    continue
+                seen += 1
+                for job in [pool.submit(accumulate, slab, frame, view) for slab in slabs]:
+                    job.result()
     return seen
-
-
-def _is_observed(frame: Frame) -> bool:
-    return frame.source == Source.OBSERVED
 
 
 def _sharpness(frame: Frame) -> float:
@@ -251,26 +267,45 @@ def _sharpness(frame: Frame) -> float:
 
 
 def _blend(
-    texels: _Texels, observed: _Layer, generated: _Layer, options: BakeOptions
-) -> tuple[Colors, tuple[float, float, float]]:
-    """(T, 3) colours, and the parts of the texels that came from observed frames, others, and the fill."""
-    ours, theirs = observed.soft[:, 3:], generated.soft[:, 3:]
-    photo: Colors = observed.soft[:, :3] / np.maximum(ours, 1e-20)
-    imagined: Colors = generated.soft[:, :3] / np.maximum(theirs, 1e-20)
-    detail: Colors = observed.sharp[:, :3] + generated.sharp[:, :3]
+    texels: _Texels, layers: Mapping[Source, _Layer], options: BakeOptions
+) -> tuple[Colors, tuple[float, float, float, float]]:
+    """(T, 3) colours, and the parts of the texels that came from observed, generated and rendered frames and the
+    fill."""
+    photos, inventions, renders = (layers[source] for source in _ORDER)
+    photo, ours = _slow(photos)
+    imagined, theirs = _slow(inventions)
     if options.match_colors and (ours > 0).any() and (theirs > 0).any():
         imagined = _match_colors(texels, photo, ours, imagined, theirs)
-
     known = ours + theirs
     slow: Colors = (ours * photo + theirs * imagined) / np.maximum(known, 1e-20)
-    fill = _fill(texels, slow, known)
-    fill_weight = np.float32(_FILL_WEIGHT**2)
-    visible = known / (known + fill_weight)
-    detail /= np.maximum(observed.sharp[:, 3:] + generated.sharp[:, 3:], 1e-20)
-    color: Colors = visible * (slow + detail) + (1 - visible) * fill
+    visible = _visible(known)
+
+    drawn, in_drawn = _slow(renders)
+    redrawn = (1 - visible) * _visible(in_drawn)
+    rest = (1 - visible) * (1 - _visible(in_drawn))
+    seen = np.maximum(visible + redrawn, 1e-20)
+    fill = _fill(texels, (visible * slow + redrawn * drawn) / seen, known + redrawn * in_drawn)
+    detail: Colors = visible * _detail(photos, inventions) + redrawn * _detail(renders)
     part = ours / np.maximum(known, 1e-20)
-    shares = (float((visible * part).mean()), float((visible * (1 - part)).mean()), float((1 - visible).mean()))
-    return color, shares
+    shares = [float(share.mean()) for share in (visible * part, visible * (1 - part), redrawn, rest)]
+    return visible * slow + redrawn * drawn + rest * fill + detail, (shares[0], shares[1], shares[2], shares[3])
+
+
+def _slow(layer: _Layer) -> tuple[Colors, Colors]:
+    """(T, 3) colours of the slow band and (T, 1) their weights."""
+    weight = layer.soft[:, 3:]
+    return layer.soft[:, :3] / np.maximum(weight, 1e-20), weight
+
+
+def _detail(*layers: _Layer) -> Colors:
+    """(T, 3) the rest of the colours."""
+    total: Colors = sum((layer.sharp for layer in layers[1:]), start=layers[0].sharp)
+    return total[:, :3] / np.maximum(total[:, 3:], 1e-20)
+
+
+def _visible(weight: Colors) -> Colors:
+    """(T, 1) how much a source of `weight` shows, against what lies below it."""
+    return np.asarray(weight / (weight + np.float32(_FILL_WEIGHT**2)))
 
 
 def _match_colors(

@@ -14,6 +14,8 @@ from recon.surface.mesh import Mesh, vertex_normals
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
 
+_CHART_FACES = 1000.0
+"""Faces of mean area in an island, at most: the time that xatlas takes grows with its largest ones."""
 _SHRINK = 0.97
 _SHRINKINGS = 60
 """Below a sixth of the size that was expected to fit, faces would be left with no texel of their own."""
@@ -98,6 +100,7 @@ def _charts(points: Floats, faces: Ints, side: int, margin: int) -> tuple[Floats
     atlas.add_mesh(((points - points.mean(0)) / np.sqrt(area)).astype(np.float32), faces.astype(np.uint32))
     options = xatlas.ChartOptions()
     options.fix_winding = True
+    options.max_chart_area = _CHART_FACES
     atlas.generate(options, _pack_options(side, margin))
     _, corner, uvs = atlas.get_mesh(0)
     page = np.array([atlas.width, atlas.height])

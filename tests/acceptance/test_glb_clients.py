@@ -1,7 +1,7 @@
-"""Our .glb in the programs that people open it with: Khronos' validator, Blender, and three.js in Chromium.
+"""Our .glb in the programs that people open it with: Khronos' validator, Blender, three.js in Chromium, and Godot.
 
-`tests/acceptance/tools/install.sh` installs them. Each draws the same view as our own renderer, and the pictures
-have to agree: position, scale, axes, texture orientation and colour encoding are all in there.
+`tests/acceptance/tools/install.sh` installs them. Blender and three.js draw the same view as our own renderer, and the
+pictures have to agree: position, scale, axes, texture orientation and colour encoding are all in there.
 """
 
 from __future__ import annotations
@@ -10,7 +10,9 @@ import functools
 import json
 import math
 import os
+import shutil
 import subprocess
+import time
 from pathlib import Path
 from typing import Any
 
@@ -31,6 +33,7 @@ from tests.shared_data import ROOT
 TOOLS = ROOT / "tests" / "acceptance" / "tools"
 INSTALLED = ROOT / ".tools"
 SECONDS = 600
+GODOT_SECONDS = 120
 PICTURE = 256
 EXTRAS = {"input_sha256": "0" * 64, "seed": 3, "versions": {"turnabout": "0.1.0"}}
 
@@ -113,6 +116,34 @@ def three(glb: Path, camera: Camera, folder: Path) -> tuple[dict[str, Any], np.n
     return json.loads(output), read_picture(picture)
 
 
+def godot(glb: Path, folder: Path) -> dict[str, Any]:
+    """What Godot's editor made of a file that lies in a project of its own; there is no screen."""
+    program = shutil.which("godot3-server")
+    if program is None:
+        pytest.skip("godot3-server is not here: run tests/acceptance/tools/install.sh")
+    project = folder / "project"
+    project.mkdir()
+    (project / "project.godot").write_text('config_version=4\n[application]\nconfig/name="check"\n')
+    shutil.copy(glb, project / "asset.glb")
+    # This version imports, then waits for ever on its way out: it is done when the imported scene is noted.
+    with subprocess.Popen(
+        [program, "--path", project, "--editor", "--quit"], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+    ) as editor:
+        try:
+            end = time.monotonic() + GODOT_SECONDS
+            while not list((project / ".import").glob("asset.glb-*.md5")) and editor.poll() is None:
+                assert time.monotonic() < end, "Godot did not import the file"
+                time.sleep(0.2)
+        finally:
+            editor.kill()
+    result = subprocess.run(
+        [program, "--path", project, "-s", TOOLS / "godot_client.gd"], capture_output=True, text=True, timeout=SECONDS
+    )
+    lines = [line for line in result.stdout.splitlines() if line.startswith("GODOT ")]
+    assert len(lines) == 1, result.stdout + result.stderr
+    return json.loads(lines[0].removeprefix("GODOT "))
+
+
 def read_picture(path: Path) -> np.ndarray:
     """(H, W, 4) in [0, 1]."""
     return np.asarray(Image.open(path).convert("RGBA"), np.float32) / 255
@@ -134,6 +165,7 @@ CASES: dict[str, dict[str, Any]] = {
     "unlit": {},
     "lit": {"unlit": False},
     "jpeg": {"image_format": "jpeg"},
+    "webp": {"image_format": "webp"},
     "open": {"double_sided": True},
     "plain": {"extras": None},
 }
@@ -186,6 +218,29 @@ def test_three_shows_what_we_show(chair_file, tmp_path):
     assert found["triangles"] == len(baked_chair().faces)
     assert found["materials"] == [{"name": "material", "type": "MeshBasicMaterial", "texture": [512, 512]}]
     assert agreement(picture, chair_file, view()) >= 30
+
+
+@pytest.mark.parametrize("image_format", ["png", "jpeg"])
+def test_godot_imports_the_mesh_where_it_is_with_its_texture(tmp_path, image_format):
+    path = tmp_path / "chair.glb"
+    write_glb(baked_chair(), path, size=0.8, origin="base", name="chair", extras=EXTRAS, image_format=image_format)
+    (found,) = godot(path, tmp_path)["meshes"]
+    low, high = read_glb(path).mesh.bounds()
+    assert found["name"] == "chair"
+    assert found["low"] == pytest.approx(low.tolist(), abs=1e-4)
+    assert found["high"] == pytest.approx(high.tolist(), abs=1e-4)
+    (surface,) = found["surfaces"]
+    # Godot 3.2 does not know KHR_materials_unlit and takes the rough material that stands in for it.
+    assert surface == {"indices": 3 * len(baked_chair().faces), "texture": [512, 512]}
+
+
+@pytest.mark.parametrize("client", [blender, three], ids=["blender", "three"])
+def test_a_webp_texture_shows_like_any_other(client, tmp_path):
+    path = tmp_path / "chair.glb"
+    write_glb(baked_chair(), path, size=0.8, name="chair", image_format="webp")
+    found, picture = client(path, view(), tmp_path)
+    assert found["triangles"] == len(baked_chair().faces)
+    assert agreement(picture, path, view()) >= 30
 
 
 @pytest.mark.parametrize("client", [blender, three], ids=["blender", "three"])

@@ -60,7 +60,7 @@ def test_a_photo_becomes_a_run_folder(whole):
 def test_the_report_says_what_made_the_files_and_the_times_are_apart(whole):
     report = json.loads((whole / "report.json").read_text())
     assert report["options"]["frames"] == 4
-    assert report["options"]["target_faces"] == 300
+    assert report["options"]["asset"]["target_faces"] == 300
     assert report["quality"]["splat"]["gaussians"] <= report["options"]["max_gaussians"] == 600
     assert len(report["inputs"]["photos"][0]["sha256"]) == 64
     for stage in ("photo", "orbit", "splat", "mesh"):

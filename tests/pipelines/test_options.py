@@ -40,7 +40,7 @@ def refusal(**changes) -> str:
 def test_a_preset_decides_what_is_not_given(name):
     resolved, preset = settings(preset=name), PRESETS[name]
     assert (resolved.frames, resolved.num_inference_steps) == (preset.frames, preset.num_inference_steps)
-    assert (resolved.target_faces, resolved.texture_size) == (preset.target_faces, preset.texture_size)
+    assert (resolved.asset.target_faces, resolved.asset.texture_size) == (preset.target_faces, preset.texture_size)
 
 
 def test_presets_grow_from_fast_to_quality():
@@ -53,7 +53,7 @@ def test_presets_grow_from_fast_to_quality():
 
 def test_a_given_option_wins_over_the_preset():
     resolved = settings(preset="quality", frames=5, target_faces=321, texture_size=100)
-    assert (resolved.frames, resolved.target_faces, resolved.texture_size) == (5, 321, 100)
+    assert (resolved.frames, resolved.asset.target_faces, resolved.asset.texture_size) == (5, 321, 100)
     assert resolved.num_inference_steps == PRESETS["quality"].num_inference_steps
 
 
@@ -129,7 +129,8 @@ def test_the_first_photo_is_at_azimuth_0():
 )
 def test_numbers_lie_in_their_ranges(option, low, high, below, above):
     for value in (low, high):
-        assert getattr(settings(**{option: value}), option) == value
+        resolved = settings(**{option: value})
+        assert getattr(resolved if hasattr(resolved, option) else resolved.asset, option) == value
     for value in (below, above):
         message = refusal(**{option: value})
         assert message.startswith(f"--{option.replace('_', '-')} must lie between")
@@ -168,7 +169,7 @@ def test_a_capture_excludes_what_it_brings_itself(name, changes, tmp_path):
 
 def test_a_capture_alone_is_enough(tmp_path):
     resolved = settings(photos=(), capture=tmp_path, target_faces=500)
-    assert (resolved.azimuths, resolved.target_faces) == ((), 500)
+    assert (resolved.azimuths, resolved.asset.target_faces) == ((), 500)
 
 
 @pytest.mark.parametrize("inside", [".", "run", "a/b"])

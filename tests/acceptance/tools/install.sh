@@ -1,7 +1,7 @@
 #!/bin/sh
 # Installs the real clients that tests/acceptance opens our files with: Khronos' glTF validator and three.js (npm),
-# Blender as a Python module (a wheel in an environment of its own) and Chromium (Debian, the one thing from apt).
-# Everything but Chromium goes into the git-ignored .tools/ of the repository. Safe to run again: what is there stays.
+# Blender as a Python module (a wheel in an environment of its own), Chromium and Godot (both from Debian).
+# Everything but these two goes into the git-ignored .tools/ of the repository. Safe to run again: what is there stays.
 #
 # usage: tests/acceptance/tools/install.sh [PYTHON3.11]
 set -eu
@@ -27,9 +27,10 @@ apt_install() {
     as_root env DEBIAN_FRONTEND=noninteractive apt-get install -qy --no-install-recommends "$@"
 }
 
-# --- apt: a browser, node, and the X/GL libraries that Blender's module is linked against
+# --- apt: a browser, a game engine, node, and the X/GL libraries that Blender's module is linked against
 wanted=""
 command -v chromium >/dev/null || command -v chromium-browser >/dev/null || wanted="$wanted chromium"
+command -v godot3-server >/dev/null || wanted="$wanted godot3-server"
 command -v npm >/dev/null || wanted="$wanted nodejs npm"
 libraries="$(ldconfig -p 2>/dev/null || /sbin/ldconfig -p)"
 for pair in libXrender.so.1:libxrender1 libXi.so.6:libxi6 libXxf86vm.so.1:libxxf86vm1 libXfixes.so.3:libxfixes3 \

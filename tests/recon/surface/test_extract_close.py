@@ -2,8 +2,9 @@ import pytest
 import torch
 
 from recon.splat.volume import SignedVolume
-from recon.surface.close import close_mesh, is_watertight, keep_main_solids
+from recon.surface.close import is_watertight, keep_main_solids
 from recon.surface.extract import extract_surface
+from recon.surface.fusion import FusionOptions, close_mesh
 from recon.surface.mesh import Mesh, face_normals
 
 
@@ -72,7 +73,7 @@ def test_an_open_mesh_is_not_watertight_and_becomes_so_when_closed():
     whole = extract_surface(volume(ball([0.0, 0, 0], 0.4), 24))
     opened = Mesh(whole.vertices, whole.faces[20:])
     assert not is_watertight(opened)
-    closed = close_mesh(opened, resolution=48, views=16)
+    closed = close_mesh(opened, FusionOptions(resolution=48, views=16, size=72))
     assert is_watertight(closed)
     assert (closed.vertices.norm(dim=-1) - 0.4).abs().mean() < 0.02
 

@@ -4,13 +4,16 @@ import numpy as np
 import pytest
 import torch
 
+from recon.capture import orbit_camera
 from recon.splat.gaussians import Gaussians
 from recon.splat.initialise import initial_gaussians, initial_volume
 from recon.splat.volume import DepthView, fuse_depth_views, visual_hull
 from recon.surface.close import is_watertight
+from recon.surface.density import draw_density
 from recon.surface.extract import extract_surface
-from recon.surface.fusion import FusionOptions, fuse_depth, viewpoints
+from recon.surface.fusion import FusionOptions, fuse_density, fuse_depth, viewpoints
 from tests.recon.splat.balls import ball_capture, distance_to_ball
+from tests.recon.surface.test_decimate import distance_to_torus
 
 QUICK = FusionOptions(resolution=64, views=24, size=96)
 
@@ -89,3 +92,35 @@ def test_surface_agrees_with_open3d_to_a_small_part_of_a_voxel():
     theirs = torch.from_numpy(np.asarray(volume.extract_triangle_mesh().vertices)).float()
     assert distance_to_ball(ours.vertices).abs().mean() < 0.1 * hull.spacing
     assert (distance_to_ball(ours.vertices).mean() - distance_to_ball(theirs).mean()).abs() < 0.2 * hull.spacing
+
+
+def soft_torus(points):
+    return 300 * torch.sigmoid(-distance_to_torus(points) * 500)
+
+
+def test_a_density_field_fuses_to_its_closed_surface():
+    mesh = fuse_density(soft_torus, options=QUICK)
+    assert is_watertight(mesh)
+    assert distance_to_torus(mesh.vertices).abs().mean() < 0.01
+    assert len(mesh.vertices) - len(mesh.faces) // 2 == 0  # one handle
+
+
+def test_median_depth_of_a_density_lies_where_half_the_light_is_gone():
+    camera = orbit_camera(0.3, 0.2, 0.6, 32, 32)
+    slab = 4.0  # density of a ball of radius 0.4
+    depth, alpha = draw_density(lambda p: slab * (p.norm(dim=-1) < 0.4), camera, 0.002)
+    distance = float(camera.centre.norm())
+    middle = depth[16, 16], alpha[16, 16]
+    assert middle[0] == pytest.approx(distance - 0.4 + np.log(2) / slab, abs=0.01)
+    assert middle[1] == pytest.approx(1 - np.exp(-0.8 * slab), abs=0.01)
+    assert depth[0, 0] == alpha[0, 0] == 0
+
+
+def test_left_open_the_surface_ends_where_no_camera_sees_it():
+    cameras = ball_capture(12, 48).cameras[:3]
+    open_ball = fuse_depth(ball_of_gaussians(), cameras, dataclasses.replace(QUICK, keep_open=True))
+    closed = fuse_depth(ball_of_gaussians(), cameras, QUICK)
+    assert is_watertight(closed)
+    assert not is_watertight(open_ball)
+    assert len(open_ball.faces) < 0.9 * len(closed.faces)
+    assert distance_to_ball(open_ball.vertices).abs().max() < 0.05

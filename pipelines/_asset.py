@@ -1,0 +1,91 @@
+"""The end of every chain that makes a mesh: a raw surface and pictures of it become the files of an asset."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from pipelines._options import AssetSettings
+from pipelines._run import StageLog
+
+if TYPE_CHECKING:
+    from recon.capture import Capture, Frame, Similarity
+    from recon.surface.mesh import Mesh
+
+_MAX_FILLED = 0.5
+_MAX_EXCESS = 1.05
+
+
+def finish_asset(
+    surface: Mesh,
+    capture: Capture,
+    frames: Sequence[Frame],
+    out: Path,
+    log: StageLog,
+    settings: AssetSettings,
+    name: str,
+    extras: Mapping[str, Any],
+    refine: bool = False,
+) -> None:
+    """Finishes a surface and writes `mesh.glb` and the files beside it into `out`; figures and warnings go to the log.
+
+    Args:
+        surface: an oriented manifold in the capture's world.
+        capture: the pictures that the result is compared with.
+        frames: those that the texture is made from, the capture's and others.
+        extras: provenance; where the mesh lies in the capture's world is added.
+
+    Raises:
+        ValueError: if the surface is not watertight though it was to be, or cannot be finished.
+    """
+    from pipelines._quality import mesh_figures
+    from recon.asset.formats import write_mesh
+    from recon.asset.gltf import write_glb
+    from recon.asset.placing import placement
+    from recon.metrics.texels import texel_density
+    from recon.surface.finishing import FinishOptions, finish
+    from recon.surface.texture import BakeOptions
+
+    options = FinishOptions(settings.target_faces, bake=BakeOptions(settings.texture_size), refine_texture=refine)
+    baked = finish(surface, frames, options, log.step)
+    mesh = baked.mesh
+    place = placement(mesh, size=settings.size, origin=settings.origin)
+    to_capture = _similarity_json(place.inverse())
+    with log.step("writing"):
+        kept: dict[str, Any] = {"size": settings.size, "origin": settings.origin, "name": name}
+        write_glb(
+            mesh,
+            out / "mesh.glb",
+            extras={**extras, "to_capture": to_capture},
+            double_sided=settings.keep_open,
+            image_format=settings.image_format,
+            **kept,
+        )
+        for kind in settings.also:
+            write_mesh(mesh, out / f"mesh.{kind}", **kept)
+    with log.step("measuring"):
+        log.figures.update(mesh_figures(mesh, capture))
+        placed = mesh.moved(place.scale, place.translation)
+        density = texel_density(placed, settings.texture_size).as_dict()
+    log.figures["texels_per_metre"] = {key: round(value, 3) for key, value in density.items()}
+    shares = {kind: getattr(baked, kind) for kind in ("observed", "generated", "rendered", "filled")}
+    log.figures["texels_from"] = {source: round(share, 4) for source, share in shares.items()}
+    log.figures["to_capture"] = to_capture
+    if not settings.keep_open and not log.figures["watertight"]:
+        raise ValueError("the surface could not be closed; --keep-open writes it as it is")
+    _warn(log, len(mesh.faces), settings.target_faces, baked.filled)
+
+
+def _warn(log: StageLog, faces: int, target: int, filled: float) -> None:
+    if faces > _MAX_EXCESS * target:
+        log.warn(f"the surface has too many holes and handles for {target} triangles; the mesh has {faces}")
+    if filled > _MAX_FILLED:
+        log.warn(
+            f"{filled:.0%} of the texture is in no picture and was filled in from its surroundings; more "
+            "pictures from other sides would show it"
+        )
+
+
+def _similarity_json(similarity: Similarity) -> dict[str, Any]:
+    return {"scale": float(similarity.scale), "translation": [float(x) for x in similarity.translation]}

@@ -1,0 +1,99 @@
+"""Splats and meshes from elsewhere: read, set upright in the unit-diameter sphere, and looked at from all around."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
+from typing import Literal
+
+import torch
+from torch import Tensor
+
+from recon.capture import OBJECT_RADIUS, Camera, Capture, Frame, Similarity, Source
+from recon.splat.gaussians import Gaussians
+from recon.splat.ply import read_ply
+from recon.splat.rendered import render_frames
+from recon.surface.close import surrounding_cameras
+from recon.surface.loading import load_mesh
+from recon.surface.mesh import Mesh
+from recon.surface.render import prepare_mesh, render_prepared
+
+Up = Literal["+x", "-x", "+y", "-y", "+z", "-z"]
+SPLATS = ".ply"
+_SPLAT_VIEW = 512
+"""Pixels a side at most of splats' views: they hold no more."""
+_OUTLIERS = 0.005
+"""Part of a scene's splats, at each end of each axis, that its size is found without."""
+_SOLID = 0.1
+"""Opacity from which on a splat counts for the size."""
+
+
+def read_given(path: Path, up: Up = "+y") -> tuple[Gaussians | Mesh, Similarity]:
+    """What a .ply of splats, or a .glb, .gltf or .obj holds, in our frame, and the way back to the file's.
+
+    Args:
+        up: the file's axis that points up.
+
+    Raises:
+        ValueError: if the file cannot be read, or what it holds has no extent.
+        OSError: if it cannot be opened.
+    """
+    upright = Similarity(rotation=_upright(up))
+    if path.suffix.lower() == SPLATS:
+        scene = read_ply(path).transform(upright)
+        places = scene.means[torch.sigmoid(scene.logit_opacities) > _SOLID]
+        if len(places) == 0:
+            raise ValueError(f"{path}: all of its splats are transparent; there is no surface")
+        order = places.sort(dim=0).values
+        last = len(places) - 1
+        low, high = order[int(_OUTLIERS * last)], order[last - int(_OUTLIERS * last)]
+        places = places[((places >= low) & (places <= high)).all(dim=1)]
+        fitted = _into_sphere(places, (low + high) / 2, path)
+        return scene.transform(fitted), fitted.compose(upright).inverse()
+    mesh = load_mesh(path)
+    turned = replace(
+        mesh,
+        vertices=upright.apply(mesh.vertices),
+        normals=None if mesh.normals is None else upright.apply(mesh.normals),
+    )
+    low, high = turned.bounds()
+    fitted = _into_sphere(turned.vertices, (low + high) / 2, path)
+    return replace(turned, vertices=fitted.apply(turned.vertices)), fitted.compose(upright).inverse()
+
+
+def views_of(scene: Gaussians | Mesh, count: int, size: int, to_source: Similarity) -> Capture:
+    """Square pictures of `size` pixels from an even sphere, drawn when asked for: observed ones of a mesh, unlit, as it
+    is what is to be shown; rendered ones of splats, which are but a guess between pictures that are not here."""
+    if isinstance(scene, Gaussians):
+        cameras = surrounding_cameras(count, min(size, _SPLAT_VIEW))
+        return Capture(render_frames(scene, cameras), to_source)
+    prepared = prepare_mesh(scene)
+
+    def picture(camera: Camera) -> Tensor:
+        return render_prepared(prepared, camera).rgba
+
+    frames = [
+        Frame(camera, partial(picture, camera), source=Source.OBSERVED, name=f"view_{i:03d}")
+        for i, camera in enumerate(surrounding_cameras(count, size))
+    ]
+    return Capture(tuple(frames), to_source)
+
+
+def _upright(up: Up) -> Tensor:
+    """(3, 3) the shortest turn that takes the axis to +Y."""
+    axis = torch.zeros(3)
+    axis["xyz".index(up[1])] = 1.0 if up[0] == "+" else -1.0
+    y = torch.tensor([0.0, 1.0, 0.0])
+    if up[1] == "y":
+        return torch.diag(torch.tensor([1.0, float(axis[1]), float(axis[1])]))
+    normal = torch.linalg.cross(axis, y)
+    return torch.outer(normal, normal) + torch.outer(y, axis) - torch.outer(axis, y)
+
+
+def _into_sphere(points: Tensor, centre: Tensor, path: Path) -> Similarity:
+    radius = float((points - centre).norm(dim=1).max()) if len(points) else 0.0
+    if not 0 < radius < float("inf"):
+        raise ValueError(f"{path}: what it holds has no extent, or an infinite one; there is no surface")
+    scale = OBJECT_RADIUS / radius
+    return Similarity(translation=-scale * centre, scale=scale)

@@ -1,0 +1,71 @@
+"""Which part of a surface cameras see; what is left when the rest is not to be closed."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from recon.capture import Camera
+from recon.surface.manifold import keep_faces, split_to_manifold, twin_edges
+from recon.surface.mesh import Mesh, face_normals
+from recon.surface.render import prepare_mesh, render_prepared
+
+_ROUNDS = 4
+_LEAST_PART = 0.01
+"""Of the seen faces; smaller separate parts are crumbs of what is hidden."""
+
+
+def seen_part(mesh: Mesh, cameras: Sequence[Camera], tolerance: float) -> Mesh:
+    """The open surface that at least one of the cameras sees, with smooth borders; shape only.
+
+    Args:
+        mesh: an oriented manifold.
+        tolerance: how far behind what a pixel shows a face may lie and still count as seen, in world units.
+
+    Raises:
+        ValueError: if no camera sees any of it.
+    """
+    share = seen_faces(mesh, cameras, tolerance).double()
+    twins = twin_edges(mesh.faces.numpy())
+    neighbours = torch.from_numpy(np.where(twins < 0, 3 * np.arange(len(twins))[:, None], twins) // 3)
+    for _ in range(_ROUNDS):  # a face goes the way of those around it: ragged borders get smooth
+        share = (share + share[neighbours].sum(dim=1)) / 4
+    chosen = share > 0.5
+    if not bool(chosen.any()):
+        raise ValueError("no camera sees the surface; are they in the same world?")
+    part = split_to_manifold(keep_faces(mesh, chosen))
+    return keep_faces(part, _large_parts(part))
+
+
+def seen_faces(mesh: Mesh, cameras: Sequence[Camera], tolerance: float) -> Tensor:
+    """(F,) bool: faces whose middle some camera sees from the front."""
+    prepared = prepare_mesh(mesh)
+    middles = mesh.vertices[mesh.faces].mean(dim=1)
+    normals = face_normals(mesh.vertices, mesh.faces)
+    seen = torch.zeros(len(mesh.faces), dtype=torch.bool)
+    for camera in cameras:
+        depth = render_prepared(prepared, camera, supersample=1).depth
+        pixels, forward = camera.project(middles)
+        column, row = pixels.floor().long().unbind(-1)
+        good = (forward > 0) & (column >= 0) & (column < camera.width) & (row >= 0) & (row < camera.height)
+        shown = depth[row.clamp(0, camera.height - 1), column.clamp(0, camera.width - 1)]
+        facing = ((camera.centre - middles) * normals).sum(dim=-1) > 0
+        seen |= good & facing & (shown > 0) & (forward < shown + tolerance)
+    return seen
+
+
+def _large_parts(mesh: Mesh) -> Tensor:
+    """(F,) bool: faces of connected parts that are no crumbs."""
+    from scipy.sparse import coo_matrix
+    from scipy.sparse.csgraph import connected_components
+
+    twins = twin_edges(mesh.faces.numpy()).ravel()
+    edge = np.flatnonzero(twins >= 0)
+    count = len(mesh.faces)
+    graph = coo_matrix((np.ones(len(edge), bool), (edge // 3, twins[edge] // 3)), (count, count))
+    _, part = connected_components(graph, directed=False)
+    sizes = np.bincount(part)
+    return torch.from_numpy((sizes >= max(_LEAST_PART * count, 1))[part])
