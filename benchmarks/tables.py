@@ -13,19 +13,25 @@ from typing import Annotated, Any
 
 import tyro
 
-from benchmarks import fit, rasterize, train
+from benchmarks import asset, fit, rasterize, surface, train
 from benchmarks._errors import BenchmarkError
 from pipelines._command import run_command
 
-_TABLES = {"rasterize": rasterize.markdown, "fit": fit.markdown, "train": train.markdown}
+_TABLES = {
+    "rasterize": rasterize.markdown,
+    "fit": fit.markdown,
+    "train": train.markdown,
+    "surface": surface.markdown,
+    "asset": asset.markdown,
+}
 
 
 @dataclass(frozen=True)
 class TableOptions:
-    """Show saved results of the benchmarks of speed."""
+    """Show saved results of benchmarks."""
 
     files: Annotated[tuple[Path, ...], tyro.conf.Positional]
-    """JSON files of benchmarks.rasterize, benchmarks.fit and benchmarks.train."""
+    """JSON files of benchmarks.rasterize, fit, train, surface and asset."""
     into: Path | None = None
     """Markdown page that holds the tables."""
 
