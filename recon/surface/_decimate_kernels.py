@@ -51,10 +51,9 @@ def collapse(
                 _add_border_quadric(vertices, faces, f, k, border_weight, quadrics)
                 on_border[faces[f, k]] = True
                 on_border[faces[f, (k + 1) % 3]] = True
-        quadric = _plane_quadric(vertices, faces, f, anchor)
+        _add_plane_quadric(vertices, faces, f, anchor, quadrics)
         for k in range(3):
             v = faces[f, k]
-            quadrics[v] += quadric
             if head[v] < 0:
                 head[v] = 3 * f + k
             else:
@@ -104,27 +103,33 @@ def collapse(
 
 
 @_kernel
-def _plane_quadric(
-    vertices: NDArray[np.float64], faces: NDArray[np.int64], f: int, anchor: float
-) -> NDArray[np.float64]:
-    """(10,) squared distance to a face's plane and, weakly, to its middle, weighted by its area: xx xy xz yy yz zz
-    x y z 1."""
+def _add_plane_quadric(
+    vertices: NDArray[np.float64], faces: NDArray[np.int64], f: int, anchor: float, quadrics: NDArray[np.float64]
+) -> None:
+    """Adds to a face's corners the squared distance to its plane and, weakly, to its middle, weighted by its area.
+
+    Order: xx xy xz yy yz zz x y z 1."""
     a, b, c = vertices[faces[f, 0]], vertices[faces[f, 1]], vertices[faces[f, 2]]
-    normal = np.cross(b - a, c - a)
-    length = np.sqrt(np.sum(normal**2))
-    n = normal / max(length, 1e-300)
-    middle = (a + b + c) / 3
-    d = -np.sum(n * middle)
-    area = length / 2
-    out = np.empty(10)
-    place = 0
-    for i in range(3):
-        for j in range(i, 3):
-            out[place] = n[i] * n[j] + (anchor if i == j else 0.0)
-            place += 1
-        out[6 + i] = n[i] * d - anchor * middle[i]
-    out[9] = d * d + anchor * np.sum(middle**2)
-    return out * area
+    ux, uy, uz = b[0] - a[0], b[1] - a[1], b[2] - a[2]
+    vx, vy, vz = c[0] - a[0], c[1] - a[1], c[2] - a[2]
+    nx, ny, nz = uy * vz - uz * vy, uz * vx - ux * vz, ux * vy - uy * vx
+    length = np.sqrt(nx * nx + ny * ny + nz * nz)
+    area, inverse = length / 2, 1 / max(length, 1e-300)
+    nx, ny, nz = nx * inverse, ny * inverse, nz * inverse
+    mx, my, mz = (a[0] + b[0] + c[0]) / 3, (a[1] + b[1] + c[1]) / 3, (a[2] + b[2] + c[2]) / 3
+    d = -(nx * mx + ny * my + nz * mz)
+    for k in range(3):
+        q = quadrics[faces[f, k]]
+        q[0] += area * (nx * nx + anchor)
+        q[1] += area * nx * ny
+        q[2] += area * nx * nz
+        q[3] += area * (ny * ny + anchor)
+        q[4] += area * ny * nz
+        q[5] += area * (nz * nz + anchor)
+        q[6] += area * (nx * d - anchor * mx)
+        q[7] += area * (ny * d - anchor * my)
+        q[8] += area * (nz * d - anchor * mz)
+        q[9] += area * (d * d + anchor * (mx * mx + my * my + mz * mz))
 
 
 @_kernel

@@ -15,10 +15,10 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from recon._open3d import import_open3d
 from recon.capture import Frame, Source
 from recon.surface.mesh import Mesh, face_normals
 from recon.surface.texture import BakeError
-from recon.surface.views import raycasting_scene
 
 Floats = NDArray[np.float32]
 
@@ -51,7 +51,10 @@ def refine_texture(mesh: Mesh, frames: Sequence[Frame]) -> Mesh:
         raise BakeError("the mesh has no texture to refine; bake one first")
     size = texture.shape[0]
     blocks, colors = [], []
-    scene = raycasting_scene(mesh)
+    scene = import_open3d().t.geometry.RaycastingScene(nthreads=2)
+    scene.add_triangles(
+        np.ascontiguousarray(mesh.vertices.numpy(), np.float32), np.ascontiguousarray(mesh.faces.numpy(), np.uint32)
+    )
     for frame in frames:
         if frame.source is Source.RENDERED:
             continue

@@ -24,7 +24,8 @@ from numpy.typing import NDArray
 from recon.capture import Frame, Source
 from recon.surface.diffuse import diffuse
 from recon.surface.mesh import Material, Mesh, vertex_normals
-from recon.surface.views import View, prepare_view, raycasting_scene
+from recon.surface.render import prepare_mesh
+from recon.surface.views import View, prepare_view
 
 Floats = NDArray[np.float64]
 Colors = NDArray[np.floating[Any]]
@@ -209,7 +210,7 @@ def _collect(
     """Adds every frame to its source's layer; how many saw anything."""
     from recon.surface._texel_kernels import accumulate_view
 
-    scene = raycasting_scene(mesh)
+    surface = prepare_mesh(Mesh(mesh.vertices, mesh.faces))
     trusts = {Source.OBSERVED: options.observed_trust, Source.GENERATED: options.generated_trust, Source.RENDERED: 1.0}
     sharpest = {kind: max((_sharpness(f) for f in frames if f.source == kind), default=1.0) for kind in Source}
 
@@ -217,7 +218,7 @@ def _collect(
         observed = frame.source == Source.OBSERVED
         return prepare_view(
             frame,
-            scene,
+            surface,
             extent=texels.extent,
             density=texels.density,
             edge=options.observed_edge if observed else options.generated_edge,

@@ -5,16 +5,13 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 
-from recon._open3d import import_open3d
 from recon.capture import Camera, Frame
 from recon.surface.align import bend, outline_flow
-from recon.surface.mesh import Mesh
+from recon.surface.render import PreparedMesh, render_prepared
 
 Image = NDArray[np.float32]
 
@@ -52,30 +49,13 @@ class View:
     depth: Image
 
 
-def raycasting_scene(mesh: Mesh) -> Any:
-    """The mesh in Open3D's ray caster."""
-    o3d = import_open3d()
-    scene = o3d.t.geometry.RaycastingScene(nthreads=2)
-    scene.add_triangles(
-        np.ascontiguousarray(mesh.vertices.numpy(), np.float32), np.ascontiguousarray(mesh.faces.numpy(), np.uint32)
-    )
-    return scene
-
-
-def cast_depth(scene: Any, camera: Camera) -> Image:
-    """(H, W) forward depth of the first surface through every pixel centre, 0 where there is none."""
-    origin, directions = camera.rays()
-    rays = torch.cat((origin.expand_as(directions), directions), -1).numpy()
-    hit = scene.cast_rays(np.ascontiguousarray(rays), nthreads=2)["t_hit"].numpy()
-    return np.where(np.isfinite(hit), hit, 0).astype(np.float32)
-
-
 def prepare_view(
-    frame: Frame, scene: Any, *, extent: float, density: float, edge: float, fit_outline: bool = False
+    frame: Frame, surface: PreparedMesh, *, extent: float, density: float, edge: float, fit_outline: bool = False
 ) -> View | None:
     """A frame made ready, or None if the surface is not in it.
 
     Args:
+        surface: the mesh, ready to be drawn.
         extent: the object's size in world units.
         density: texels per world unit; finer pictures are shrunk to it, which filters them.
         edge: width, as a part of the object's size, over which trust rises from the object's edges.
@@ -87,7 +67,7 @@ def prepare_view(
     weight = frame.weight().numpy()
     camera = frame.camera
     map_camera = _scaled(camera, *_MAP_SIDE)
-    depth = cast_depth(scene, map_camera)
+    depth: Image = render_prepared(surface, map_camera, supersample=1).depth.numpy()
     if not (depth > 0).any():
         return None
     pixels_per_unit = float(camera.intrinsics[0, 0]) / float(np.median(depth[depth > 0]))
