@@ -31,6 +31,7 @@ Floats = NDArray[np.float64]
 Colors = NDArray[np.floating[Any]]
 
 _MAX_WORKERS = 8
+_FEW = 4
 _ORDER = (Source.OBSERVED, Source.GENERATED, Source.RENDERED)
 _FILL_WEIGHT = 0.004
 """Weight of the fill against pictures (squared, as theirs are): it shows only where they fade out."""
@@ -61,7 +62,8 @@ class BakeOptions:
     depth_tolerance: float = 0.012
     """How far behind the visible surface a texel may lie and still count as seen, as a part of the object's size."""
     fit_outline: bool = True
-    """Bend photographs a little so that their subject's outline falls on the mesh's."""
+    """Bend photographs a little so that their subject's outline falls on the mesh's, where the mesh's shape is a guess:
+    with generated frames, or few photographs."""
     match_colors: bool = True
     """Fit generated frames to the photographs' colours where both see the surface."""
 
@@ -112,7 +114,8 @@ def bake(mesh: Mesh, frames: Sequence[Frame], options: BakeOptions | None = None
             raise BakeError(f"frame {frame.name!r} has lens distortion; undistort the capture first")
 
     texels = _texels(mesh, options.texture_size)
-    layers = {source: _Layer.empty(texels) for source in Source}
+    present = {frame.source for frame in frames}
+    layers = {source: _Layer.of(texels, source in present) for source in Source}
     seen = _collect(mesh, frames, texels, layers, options)
     if not seen:
         raise BakeError(f"none of the {len(frames)} frames sees the mesh; are they in the same world?")
@@ -154,9 +157,12 @@ class _Layer:
     sharp: NDArray[np.float32]
 
     @classmethod
-    def empty(cls, texels: _Texels) -> _Layer:
-        count = len(texels.index)
-        return cls(np.zeros((count, 4), np.float32), np.zeros((count, 4), np.float32))
+    def of(cls, texels: _Texels, is_used: bool) -> _Layer:
+        """Nothing yet; one that stays so takes no memory."""
+        shape = (len(texels.index), 4)
+        if not is_used:
+            return cls(*2 * (np.broadcast_to(np.float32(0), shape),))
+        return cls(np.zeros(shape, np.float32), np.zeros(shape, np.float32))
 
 
 def _texels(mesh: Mesh, size: int) -> _Texels:
@@ -214,6 +220,10 @@ def _collect(
     trusts = {Source.OBSERVED: options.observed_trust, Source.GENERATED: options.generated_trust, Source.RENDERED: 1.0}
     sharpest = {kind: max((_sharpness(f) for f in frames if f.source == kind), default=1.0) for kind in Source}
 
+    photographs = sum(frame.source == Source.OBSERVED for frame in frames)
+    guessed = photographs < _FEW or any(frame.source == Source.GENERATED for frame in frames)
+    bends = options.fit_outline and guessed
+
     def prepare(frame: Frame) -> View | None:
         observed = frame.source == Source.OBSERVED
         return prepare_view(
@@ -222,7 +232,7 @@ def _collect(
             extent=texels.extent,
             density=texels.density,
             edge=options.observed_edge if observed else options.generated_edge,
-            fit_outline=options.fit_outline and observed,
+            fit_outline=bends and observed,
         )
 
     def accumulate(slab: slice, frame: Frame, view: View) -> None:

@@ -14,7 +14,7 @@ from recon.surface.mesh import Mesh, vertex_normals
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
 
-_CHART_FACES = 1000.0
+_CHART_FACES = 700.0
 """Faces of mean area in an island, at most: the time that xatlas takes grows with its largest ones."""
 _SHRINK = 0.97
 _SHRINKINGS = 60

@@ -22,6 +22,7 @@ ROOT = Path(__file__).parents[2]
 SMALL = [
     *("--preset", "fast", "--frames", "4", "--max-gaussians", "600"),
     *("--target-faces", "300", "--texture-size", "256", "--device", "cpu"),
+    *("--size", "0.25", "--origin", "base", "--image-format", "jpeg", "--also", "stl"),
 ]
 
 
@@ -44,8 +45,8 @@ def whole(tmp_path_factory, generator, photo):
 
 
 def test_a_photo_becomes_a_run_folder(whole):
-    names = {"photo", "capture", "orbit.mp4", "splat.ply", "mesh.glb", "preview.png", "report.json", "timings.json"}
-    assert {path.name for path in whole.iterdir()} == {*names, ".turnabout"}
+    names = {"photo", "capture", "orbit.mp4", "splat.ply", "mesh.glb", "mesh.stl", "preview.png", "report.json"}
+    assert {path.name for path in whole.iterdir()} == {*names, "timings.json", ".turnabout"}
     report = json.loads((whole / "report.json").read_text())
     assert report["options"]["seed"] == 0
     assert report["inputs"]["photos"][0]["name"] == "mushroom.png"
