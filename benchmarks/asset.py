@@ -2,7 +2,7 @@
 
 From fitted splats to a written .glb of 50,000 faces with a texture of 2,048 texels a side: seconds by step and the
 process's peak memory. Then the bake beside Open3D's `project_images_to_albedo`: the same mesh with the same texture
-coordinates, the same 41 pictures, in turns; judged by eight views that neither was given.
+coordinates, the same 41 pictures, one after the other; judged by eight views that neither was given.
 """
 
 from __future__ import annotations

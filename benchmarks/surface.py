@@ -96,6 +96,7 @@ def run(options: SurfaceOptions) -> None:
             rows[item.id] = _measure(objects, item, options)
             _write(options.output, settings, rows)
     _write(options.output, settings, rows)
+    rows = {item.id: rows[item.id] for item in chosen}
     print(markdown({"objects": rows}))
     worst = sorted(rows, key=lambda name: -rows[name][OURS]["chamfer"])[:WORST]
     _sheet(objects, worst, options)
@@ -111,7 +112,11 @@ def _subject(objects: EvaluationSet, object_id: str, size: int) -> tuple[Mesh, S
 
 
 def _gaussians(subject: Subject, options: SurfaceOptions) -> Gaussians:
-    file = None if options.splats is None else options.splats / f"{subject.id.replace('/', '_')}.ply"
+    file = (
+        None
+        if options.splats is None
+        else options.splats / f"{subject.id.replace('/', '_')}.{options.preset}.{options.size}.ply"
+    )
     if file is not None and file.exists():
         return read_ply(file)
     gaussians = fit_gaussians(Capture(subject.frames()), FIT_PRESETS[options.preset], seed=subject.seed)

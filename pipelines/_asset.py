@@ -67,8 +67,12 @@ def finish_asset(
     with log.step("measuring"):
         log.figures.update(mesh_figures(mesh, capture))
         placed = mesh.moved(place.scale, place.translation)
-        density = texel_density(placed, settings.texture_size).as_dict()
-    log.figures["texels_per_metre"] = {key: round(value, 3) for key, value in density.items()}
+        density = texel_density(placed, settings.texture_size)
+    log.figures["texture"] = {
+        "texels_per_metre": {key: round(getattr(density, key), 1) for key in ("low", "median", "high")},
+        "used": round(density.used, 4),
+        "islands": density.islands,
+    }
     shares = {kind: getattr(baked, kind) for kind in ("observed", "generated", "rendered", "filled")}
     log.figures["texels_from"] = {source: round(share, 4) for source, share in shares.items()}
     log.figures["to_capture"] = to_capture

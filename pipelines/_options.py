@@ -22,6 +22,8 @@ StopAfter = Literal["orbit", "splat", "mesh"]
 DEFAULT_ELEVATION = 10.0
 """Degrees; the evaluation protocol's. Said in the report whenever it is assumed."""
 TEXTURE_SIZES = (64, 8192)
+SIZES = (0.001, 10_000)
+"""Metres."""
 
 
 class OptionsError(ValueError):
@@ -119,7 +121,8 @@ class MeshOptions(AssetOptions, OrbitOptions):
     max_gaussians: int | None = None
     """Gaussians of the scene in between, at most; the memory and the time of its fit grow with them."""
     refine_texture: bool = False
-    """Solve for the texture whose renders are nearest to the pictures: sharper where they agree, a minute longer."""
+    """With --capture: solve for the texture whose renders are nearest to the pictures. A little sharper, a little
+    longer."""
     capture: Path | None = None
     """Pictures with cameras (nerfstudio, NeRF-synthetic or Middlebury) to reconstruct; nothing is generated. Pictures
     without transparency are cut out first."""
@@ -189,8 +192,7 @@ def resolve_asset(options: AssetOptions, preset: Preset) -> AssetSettings:
     """
     _check_range("--target-faces", options.target_faces, 20, 2_000_000)
     _check_range("--texture-size", options.texture_size, *TEXTURE_SIZES)
-    if not 0 < options.size < math.inf:
-        raise OptionsError(f"--size must be a positive length in metres, found {options.size:g}")
+    _check_range("--size", options.size, *SIZES)
     if len(set(options.also)) < len(options.also):
         raise OptionsError(f"--also names a format twice: {' '.join(options.also)}")
     return AssetSettings(
@@ -211,6 +213,7 @@ def resolve(options: MeshOptions) -> Settings:
         OptionsError: if options contradict each other, are out of range, or name a device that is not there.
     """
     _check_inputs(options)
+    _check_refinement(options)
     _check_range("--samples", options.samples, 1, 64)
     _check_range("--refine", options.refine, 0, 16)
     _check_range("--seed", options.seed, 0, 2**63 - 1)
@@ -249,6 +252,11 @@ def views_to_draw(frames: int, azimuths: Sequence[float]) -> list[int]:
         return any(abs((index * spacing - taken + 180) % 360 - 180) < spacing / 2 for taken in azimuths)
 
     return [index for index in range(frames) if not is_photographed(index)]
+
+
+def _check_refinement(options: MeshOptions) -> None:
+    if options.refine_texture and options.capture is None:
+        raise OptionsError("--refine-texture needs pictures that agree, a --capture; generated views do not")
 
 
 def _check_views(options: MeshOptions, frames: int, azimuths: Sequence[float]) -> None:

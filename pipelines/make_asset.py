@@ -96,7 +96,7 @@ def _make(
     from recon.splat.gaussians import Gaussians
     from recon.splat.warm_up import warm_up
     from recon.surface.fusion import FUSION_PRESETS, close_mesh, fuse_depth
-    from recon.surface.given import read_given, views_of
+    from recon.surface.given import outward, read_given, views_of
     from recon.surface.manifold import split_to_manifold
 
     fusion = dataclasses.replace(FUSION_PRESETS[options.preset], keep_open=settings.keep_open)
@@ -108,7 +108,10 @@ def _make(
         with log.step("fusing"):
             surface = fuse_depth(given, None, fusion)
     elif settings.keep_open:
-        surface = split_to_manifold(given)
+        if any(material.alpha_cutoff is not None for material in given.materials):
+            log.warn("parts that the given material cuts out by its alpha become solid: the asset's texture has none")
+        with log.step("taking the triangles"):
+            surface = outward(split_to_manifold(given))
     else:
         with log.step("closing"):
             surface = close_mesh(given, fusion)

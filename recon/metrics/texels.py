@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -24,9 +24,6 @@ class TexelDensity:
     high: float
     used: float
     islands: int
-
-    def as_dict(self) -> dict[str, float]:
-        return asdict(self)
 
 
 def texel_density(mesh: Mesh, texture_size: int) -> TexelDensity:

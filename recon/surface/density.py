@@ -19,8 +19,8 @@ _BATCH = 1 << 16
 def draw_density(density: Density, camera: Camera, step: float) -> tuple[Tensor, Tensor]:
     """Median depth (H, W), 0 where most light passes, and alpha (H, W), by ray marching (Mildenhall et al. 2020).
 
-    The depth is where half of the light is absorbed, interpolated within a step. Rays are followed through the sphere
-    that holds the house's grid.
+    The depth is where half of the light is absorbed, interpolated within a step. Rays are followed, from the camera on,
+    through the sphere that the house's grid holds.
 
     Args:
         step: distance between samples in world units.
@@ -33,12 +33,12 @@ def draw_density(density: Density, camera: Camera, step: float) -> tuple[Tensor,
     middle = -(along @ centre)
     gap = HALF_EXTENT**2 - (centre @ centre - middle**2)
     half = gap.clamp_min(0).sqrt()
-    entry = (middle - half).clamp_min(0)
+    entry, leaving = (middle - half).clamp_min(0), middle + half
     count = max(int(2 * HALF_EXTENT / step), 2)
     depth, alpha = torch.zeros(len(flat)), torch.zeros(len(flat))
-    inside = (gap > 0).nonzero()[:, 0]
+    inside = ((gap > 0) & (leaving > 0)).nonzero()[:, 0]
     for rays in inside.split(max(_BATCH // count, 1)):
-        stride = 2 * half[rays] / count
+        stride = (leaving - entry)[rays] / count
         t = entry[rays, None] + stride[:, None] * (torch.arange(count) + 0.5)
         points = centre + t[..., None] * along[rays, None]
         absorbed = density(points.reshape(-1, 3)).reshape(t.shape).clamp_min(0) * stride[:, None]

@@ -27,7 +27,7 @@ class FinishOptions:
     bake: BakeOptions = field(default_factory=BakeOptions)
     """Of the texture."""
     refine_texture: bool = False
-    """Solve for the texture whose renders are nearest to the pictures."""
+    """Solve for the texture whose renders are nearest to the observed pictures."""
 
 
 def finish(
@@ -44,8 +44,10 @@ def finish(
         step: called with the name of each step, entered while it lasts.
 
     Raises:
-        ValueError: if no frame sees the mesh, or it cannot be unwrapped for the texture's size.
+        ValueError: if the mesh is empty, no frame sees it, or it cannot be unwrapped for the texture's size.
     """
+    if len(mesh.faces) == 0:
+        raise ValueError("the surface has no triangle with an area; there is nothing to finish")
     with step("decimating"):
         mesh = with_face_count(mesh, options.target_faces)
     if options.fit_outlines:

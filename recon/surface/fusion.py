@@ -140,7 +140,7 @@ def close_mesh(mesh: Mesh, options: FusionOptions = FUSION_PRESETS["fast"]) -> M
 
     depths = [picture.depth for picture in drawn]
     covered = [(depth > 0).float() for depth in depths]
-    return _fused(cameras, depths, covered, None, replace(options, swelling=0.0), frames)
+    return _fused(cameras, depths, covered, None, replace(options, swelling=0.0, keep_open=False), frames)
 
 
 def _fused(

@@ -7,6 +7,7 @@ from functools import partial
 from pathlib import Path
 from typing import Literal
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -15,9 +16,10 @@ from recon.splat.gaussians import Gaussians
 from recon.splat.ply import read_ply
 from recon.splat.rendered import render_frames
 from recon.surface.close import surrounding_cameras
-from recon.surface.loading import load_mesh
+from recon.surface.loading import SUFFIXES, load_mesh
 from recon.surface.mesh import Mesh
 from recon.surface.render import prepare_mesh, render_prepared
+from recon.surface.seen import connected_parts, seen_faces
 
 Up = Literal["+x", "-x", "+y", "-y", "+z", "-z"]
 SPLATS = ".ply"
@@ -25,6 +27,8 @@ _SPLAT_VIEW = 512
 """Pixels a side at most of splats' views: they hold no more."""
 _OUTLIERS = 0.005
 """Part of a scene's splats, at each end of each axis, that its size is found without."""
+_LOOKS, _LOOK_SIZE = 16, 256
+"""Views, and their size in pixels, that tell which side of a surface is outside."""
 _SOLID = 0.1
 """Opacity from which on a splat counts for the size."""
 
@@ -40,6 +44,8 @@ def read_given(path: Path, up: Up = "+y") -> tuple[Gaussians | Mesh, Similarity]
         OSError: if it cannot be opened.
     """
     upright = Similarity(rotation=_upright(up))
+    if path.suffix.lower() not in (SPLATS, *SUFFIXES):
+        raise ValueError(f"{path}: expected {', '.join((SPLATS, *SUFFIXES))}, found {path.suffix or 'no suffix'}")
     if path.suffix.lower() == SPLATS:
         scene = read_ply(path).transform(upright)
         places = scene.means[torch.sigmoid(scene.logit_opacities) > _SOLID]
@@ -78,6 +84,16 @@ def views_of(scene: Gaussians | Mesh, count: int, size: int, to_source: Similari
         for i, camera in enumerate(surrounding_cameras(count, size))
     ]
     return Capture(tuple(frames), to_source)
+
+
+def outward(mesh: Mesh) -> Mesh:
+    """An oriented manifold whose connected parts face those who look at it: parts seen from behind are turned over."""
+    cameras = surrounding_cameras(_LOOKS, _LOOK_SIZE)
+    turned = replace(mesh, faces=mesh.faces.flip(1), normals=None)
+    front, back = (seen_faces(m, cameras, 1e-3).numpy() for m in (mesh, turned))
+    part = connected_parts(mesh)
+    wrong = np.bincount(part, weights=back) > np.bincount(part, weights=front)
+    return replace(turned, faces=torch.where(torch.from_numpy(wrong[part])[:, None], turned.faces, mesh.faces))
 
 
 def _upright(up: Up) -> Tensor:

@@ -108,8 +108,10 @@ def _asked(points: Tensor, normals: Tensor, target: _Target, outline: Tensor) ->
     along = torch.nn.functional.normalize(ends - pixels, dim=-1)
     outward = _sample_gradient(target.distance, pixels)
     agreement = (along * outward).sum(dim=-1)
+    inside = (pixels >= 0).all(dim=-1) & (pixels < torch.tensor([camera.width, camera.height])).all(dim=-1)
     on_outline = (
         (forward > 0)
+        & inside
         & (own.abs() < _ON_OUTLINE)
         & (facing.abs() < _EDGE_ON)
         & (away.abs() < _FARTHEST)

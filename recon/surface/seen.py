@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from recon.capture import Camera
@@ -14,6 +15,7 @@ from recon.surface.mesh import Mesh, face_normals
 from recon.surface.render import prepare_mesh, render_prepared
 
 _ROUNDS = 4
+"""Of smoothing the border, each by about a face."""
 _LEAST_PART = 0.01
 """Of the seen faces; smaller separate parts are crumbs of what is hidden."""
 
@@ -59,6 +61,13 @@ def seen_faces(mesh: Mesh, cameras: Sequence[Camera], tolerance: float) -> Tenso
 
 def _large_parts(mesh: Mesh) -> Tensor:
     """(F,) bool: faces of connected parts that are no crumbs."""
+    part = connected_parts(mesh)
+    sizes = np.bincount(part)
+    return torch.from_numpy((sizes >= max(_LEAST_PART * len(mesh.faces), 1))[part])
+
+
+def connected_parts(mesh: Mesh) -> NDArray[np.int64]:
+    """(F,) the number of the part that each face of a manifold belongs to, from 0."""
     from scipy.sparse import coo_matrix
     from scipy.sparse.csgraph import connected_components
 
@@ -66,6 +75,4 @@ def _large_parts(mesh: Mesh) -> Tensor:
     edge = np.flatnonzero(twins >= 0)
     count = len(mesh.faces)
     graph = coo_matrix((np.ones(len(edge), bool), (edge // 3, twins[edge] // 3)), (count, count))
-    _, part = connected_components(graph, directed=False)
-    sizes = np.bincount(part)
-    return torch.from_numpy((sizes >= max(_LEAST_PART * count, 1))[part])
+    return np.asarray(connected_components(graph, directed=False)[1], np.int64)

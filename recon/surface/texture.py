@@ -30,8 +30,10 @@ from recon.surface.views import View, prepare_view
 Floats = NDArray[np.float64]
 Colors = NDArray[np.floating[Any]]
 
-_MAX_WORKERS = 8
+_MAX_WORKERS = 4
+"""Frames that are made ready at once: each takes memory."""
 _FEW = 4
+"""Photographs below which a shape is a guess."""
 _ORDER = (Source.OBSERVED, Source.GENERATED, Source.RENDERED)
 _FILL_WEIGHT = 0.004
 """Weight of the fill against pictures (squared, as theirs are): it shows only where they fade out."""
@@ -378,18 +380,23 @@ def _fill(texels: _Texels, color: Colors, known: Colors) -> Colors:
 
 
 def _image(texels: _Texels, color: Colors) -> torch.Tensor:
-    """(S, S, 3) uint8; texels outside of the islands repeat the nearest one inside, for filtering and mipmaps."""
+    """(S, S, 3) uint8, islands padded."""
+    flat = np.zeros((texels.size**2, 3), np.uint8)
+    flat[texels.index] = np.clip(color * 255 + 0.5, 0, 255).astype(np.uint8)
+    return pad_islands(flat, texels.index, texels.size)
+
+
+def pad_islands(flat: NDArray[np.uint8], index: NDArray[np.int64], size: int) -> torch.Tensor:
+    """(S, S, 3) uint8 of texels (S * S, 3); those that are not in `index` repeat the nearest one that is, for filtering
+    and mipmaps."""
     import cv2
 
-    size = texels.size
-    flat = np.zeros((size * size, 3), np.uint8)
-    flat[texels.index] = np.clip(color * 255 + 0.5, 0, 255).astype(np.uint8)
     outside = np.ones(size * size, np.uint8)
-    outside[texels.index] = 0
+    outside[index] = 0
     _, labels = cv2.distanceTransformWithLabels(
         outside.reshape(size, size), cv2.DIST_L2, 5, labelType=cv2.DIST_LABEL_PIXEL
     )
     labels = labels.reshape(-1)
     nearest = np.zeros(labels.max() + 1, np.int64)
-    nearest[labels[texels.index]] = texels.index
+    nearest[labels[index]] = index
     return torch.from_numpy(flat[nearest[labels]].reshape(size, size, 3))

@@ -48,7 +48,7 @@ def test_a_mesh_with_a_hole_becomes_a_closed_asset_of_the_size_that_was_asked_fo
     report = json.loads((closed / "report.json").read_text())
     assert report["quality"]["mesh"]["watertight"]
     assert report["quality"]["mesh"]["against_observed"]["mask_iou"] > 0.85
-    assert report["quality"]["mesh"]["texels_per_metre"]["median"] > 50
+    assert report["quality"]["mesh"]["texture"]["texels_per_metre"]["median"] > 50
 
 
 def test_the_file_says_what_it_was_made_of(closed, open_chair):
@@ -91,13 +91,14 @@ def test_splats_become_a_closed_asset_and_a_resumed_run_gives_the_same_bytes(tmp
         ("missing.glb", None, "no such file"),
         ("broken.glb", b"glTF" + bytes(40), "broken.glb"),
         ("broken.ply", b"ply\nformat binary_little_endian 1.0\nend_header\n", "broken.ply"),
-        ("picture.png", b"\x89PNG", "expected .glb, .gltf, .obj"),
+        ("picture.png", b"\x89PNG", "expected .ply, .glb, .gltf, .obj"),
+        ("flat.obj", b"v 0 0 0\nv 1 0 0\nv 2 0 0\nf 1 2 3\n", "no triangle with an area"),
     ],
 )
 def test_what_cannot_be_read_is_said_plainly(tmp_path, capsys, name, data, message):
     if data is not None:
         (tmp_path / name).write_bytes(data)
-    assert make_asset.main([str(tmp_path / name), "-o", str(tmp_path / "out"), *SMALL]) == 2
+    assert make_asset.main([str(tmp_path / name), "-o", str(tmp_path / "out"), *SMALL, "--keep-open"]) == 2
     error = capsys.readouterr().err
     assert message in error
     assert "Traceback" not in error
@@ -107,4 +108,4 @@ def test_what_cannot_be_read_is_said_plainly(tmp_path, capsys, name, data, messa
 def test_a_size_that_is_no_length_is_refused(tmp_path, capsys, open_chair):
     for size in ("0", "-1", "nan", "inf"):
         assert make_asset.main([str(open_chair), "-o", str(tmp_path / "out"), "--size", size]) == 2
-        assert "--size must be a positive length" in capsys.readouterr().err
+        assert "--size must lie between" in capsys.readouterr().err

@@ -7,7 +7,8 @@ from recon.asset import write_glb
 from recon.capture import Similarity, Source
 from recon.splat.gaussians import Gaussians
 from recon.splat.ply import write_ply
-from recon.surface.given import read_given, views_of
+from recon.surface.given import outward, read_given, views_of
+from recon.surface.manifold import split_to_manifold
 from recon.surface.mesh import Mesh
 from tests.recon.metrics.shapes import chair
 from tests.recon.surface.test_fusion import ball_of_gaussians
@@ -48,6 +49,20 @@ def test_views_of_meshes_count_as_observed_and_those_of_splats_as_rendered(tmp_p
     assert all(frame.rgba()[..., 3].mean() > 0.02 for frame in seen)
     drawn = views_of(ball_of_gaussians(), 3, 48, Similarity())
     assert {frame.source for frame in drawn} == {Source.RENDERED}
+
+
+def test_parts_that_are_inside_out_are_turned_over():
+    mesh = split_to_manifold(chair())
+    mended = outward(split_to_manifold(Mesh(mesh.vertices, mesh.faces.flip(1))))
+    assert enclosed(mended) > 0
+    assert enclosed(mended) == pytest.approx(enclosed(mesh), rel=1e-5)
+    assert torch.equal(outward(mesh).faces, mesh.faces)
+
+
+def enclosed(mesh):
+    """Volume; negative where faces look inward."""
+    a, b, c = mesh.vertices[mesh.faces].unbind(1)
+    return float((a * torch.linalg.cross(b, c)).sum() / 6)
 
 
 def test_what_has_no_extent_is_refused(tmp_path):
