@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from recon.capture import Capture, Frame, Similarity
     from recon.surface.mesh import Mesh
 
-_MAX_FILLED = 0.5
+_MAX_UNSEEN = 0.5
 _MAX_EXCESS = 1.05
 
 
@@ -43,6 +43,7 @@ def finish_asset(
     from recon.asset.formats import write_mesh
     from recon.asset.gltf import write_glb
     from recon.asset.placing import placement
+    from recon.capture import Source
     from recon.metrics.texels import texel_density
     from recon.surface.finishing import FinishOptions, finish
     from recon.surface.texture import BakeOptions
@@ -78,15 +79,16 @@ def finish_asset(
     log.figures["to_capture"] = to_capture
     if not settings.keep_open and not log.figures["watertight"]:
         raise ValueError("the surface could not be closed; --keep-open writes it as it is")
-    _warn(log, len(mesh.faces), settings.target_faces, baked.filled)
+    pictured = any(frame.source is not Source.RENDERED for frame in frames)
+    _warn(log, len(mesh.faces), settings.target_faces, baked.filled + (baked.rendered if pictured else 0.0))
 
 
-def _warn(log: StageLog, faces: int, target: int, filled: float) -> None:
+def _warn(log: StageLog, faces: int, target: int, unseen: float) -> None:
     if faces > _MAX_EXCESS * target:
         log.warn(f"the surface has too many holes and handles for {target} triangles; the mesh has {faces}")
-    if filled > _MAX_FILLED:
+    if unseen > _MAX_UNSEEN:
         log.warn(
-            f"{filled:.0%} of the texture is in no picture and was filled in from its surroundings; more "
+            f"{unseen:.0%} of the texture is in no picture and was filled in from what is around it; more "
             "pictures from other sides would show it"
         )
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -146,13 +147,36 @@ def test_the_report_says_what_found_the_subject_and_what_is_doubtful(tmp_path):
     assert "cut.jpg: the subject runs along the picture's border for" in report("cut.jpg")[1]
 
 
-@pytest.mark.parametrize(("turn", "warned"), [(0.25, True), (math.pi / 2, False)])
-def test_a_mesh_that_the_pictures_show_little_of_comes_with_a_warning(turn, warned, tmp_path):
+def write_views(folder: Path, turn: float) -> None:
+    """Four views of a box, each `turn` radians on."""
     frames = []
     for index in range(4):
         camera = orbit_camera(index * turn, 0.35 * (-1) ** index, 0.7, 64, 64)
         frames.append(frame_from_tensors(camera, render_mesh(box(0.6, 0.5, 0.6), camera).rgba, name=f"view_{index}"))
-    write_transforms(Capture(tuple(frames)), tmp_path / "pictures")
+    write_transforms(Capture(tuple(frames)), folder)
+
+
+def test_left_open_and_refined_the_asset_ends_where_no_picture_shows_it(tmp_path, capsys):
+    write_views(tmp_path / "pictures", 0.25)
+    command = ["--capture", str(tmp_path / "pictures"), "-o", str(tmp_path / "run"), "--preset", "fast"]
+    command += ["--device", "cpu", "--target-faces", "500", "--texture-size", "128", "--keep-open", "--refine-texture"]
+    assert img2mesh.main(command) == 0
+    figures = json.loads((tmp_path / "run" / "report.json").read_text())["quality"]["mesh"]
+    assert not figures["watertight"]
+    assert figures["texels_from"]["observed"] > 0.8
+    assert b'"doubleSided":true' in (tmp_path / "run" / "mesh.glb").read_bytes()
+    assert img2mesh.main([*(word for word in command if word != "--refine-texture"), "--resume"]) == 2
+    assert "refine_texture" in capsys.readouterr().err
+
+
+def test_generated_views_are_not_refined_from(tmp_path, capsys):
+    assert img2mesh.main(["photo.png", "-o", str(tmp_path / "run"), "--refine-texture"]) == 2
+    assert "--refine-texture needs pictures that agree" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(("turn", "warned"), [(0.25, True), (math.pi / 2, False)])
+def test_a_mesh_that_the_pictures_show_little_of_comes_with_a_warning(turn, warned, tmp_path):
+    write_views(tmp_path / "pictures", turn)
     command = ["--capture", str(tmp_path / "pictures"), "-o", str(tmp_path / "run"), "--preset", "fast"]
     assert img2mesh.main([*command, "--device", "cpu", "--target-faces", "500", "--texture-size", "128"]) == 0
     warnings = json.loads((tmp_path / "run" / "report.json").read_text())["warnings"]

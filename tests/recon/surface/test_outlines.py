@@ -53,7 +53,7 @@ def test_pictures_of_something_else_move_nothing_far():
     mesh = torus()
     other = dataclasses.replace(mesh, vertices=0.3 * mesh.vertices)
     fitted = fit_outlines(mesh, frames_of(other))
-    assert (fitted.vertices - mesh.vertices).norm(dim=1).median() < 1e-4
+    assert (fitted.vertices - mesh.vertices).norm(dim=1).median() < 5e-4
 
 
 def test_a_subject_that_the_picture_cuts_off_is_not_drawn_to_the_cut():
