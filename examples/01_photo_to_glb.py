@@ -32,7 +32,7 @@ STEPS = 1
 FIT = FIT_PRESETS["fast"]
 FUSION = FUSION_PRESETS["fast"]
 TEXTURE_SIZE = 1024
-FINISH = FinishOptions(target_faces=6000, bake=BakeOptions(TEXTURE_SIZE))
+TARGET_FACES = 6000
 
 
 def main(photo_path: Path, glb_path: Path) -> None:
@@ -50,7 +50,8 @@ def main(photo_path: Path, glb_path: Path) -> None:
     gaussians = fit_gaussians(orbit, FIT, seed=0)
     surface = fuse_depth(gaussians, orbit.cameras, FUSION, observed=orbit.frames)
     unseen = render_frames(gaussians, unseen_cameras(orbit.cameras, FUSION, orbit.frames))
-    mesh = finish(surface, (*orbit.frames, *unseen), FINISH).mesh
+    finishing = FinishOptions(TARGET_FACES, bake=BakeOptions(TEXTURE_SIZE))
+    mesh = finish(surface, (*orbit.frames, *unseen), finishing).mesh
     write_glb(mesh, glb_path, name=photo_path.stem)
     print(f"{glb_path}: {len(mesh.faces)} triangles")
 
