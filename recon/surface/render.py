@@ -20,6 +20,7 @@ from recon.surface import _render_kernels as kernels
 from recon.surface._prepare_kernels import MAX_LEVELS, build_pyramid, corner_normals
 from recon.surface.mesh import Material, Mesh
 
+_HUGE = 1e6
 NEAR = 1e-3
 """Surfaces closer to the camera than this are not drawn."""
 
@@ -124,7 +125,10 @@ def prepare_mesh(
         if face_material.size and not (face_material.min() >= 0 and face_material.max() < len(mesh.materials)):
             raise ValueError(f"mesh has {len(mesh.materials)} materials, but faces use up to {face_material.max()}")
     if mesh.normals is None:
-        normals = corner_normals(vertices, faces, np.float32(math.cos(crease)))
+        # Areas of a mesh this large have no float32; normals do not depend on the size.
+        largest = np.abs(vertices).max(initial=0)
+        sized = vertices / largest if _HUGE < largest < np.inf else vertices
+        normals = corner_normals(sized, faces, np.float32(math.cos(crease)))
     else:
         normals = np.ascontiguousarray(mesh.normals.numpy(), np.float32)[faces]
     uvs = np.zeros((len(vertices), 2), np.float32) if mesh.uvs is None else mesh.uvs.numpy().astype(np.float32)

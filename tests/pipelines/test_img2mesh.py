@@ -80,10 +80,11 @@ def test_the_preview_is_a_picture_of_every_stage(whole, tmp_path):
         assert len(preview.convert("RGB").getcolors(1 << 24)) > 100
 
 
-def test_the_mesh_opens_elsewhere_watertight_and_of_size_1(whole):
+def test_the_mesh_opens_elsewhere_watertight_on_its_base_and_of_the_size_that_was_asked_for(whole):
     mesh = trimesh.load(whole / "mesh.glb", force="mesh")
-    assert mesh.extents.max() == pytest.approx(1, abs=1e-4)
-    assert abs(mesh.bounds.mean(axis=0)).max() < 1e-4
+    assert mesh.extents.max() == pytest.approx(0.25, abs=1e-4)
+    assert mesh.bounds[0, 1] == pytest.approx(0, abs=1e-5)
+    assert abs(mesh.bounds.mean(axis=0)[[0, 2]]).max() < 1e-4
     assert mesh.visual.material.baseColorTexture.size == (256, 256)
     mesh.merge_vertices(merge_tex=True, merge_norm=True)
     assert mesh.is_watertight

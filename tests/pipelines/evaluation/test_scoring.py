@@ -45,7 +45,7 @@ def test_the_truth_scores_perfectly(subject, truth):
     assert scores["iou"] == 1
     assert scores["look_psnr"] == pytest.approx(60)
     assert scores["failed"] == 0
-    assert finite(scores)
+    assert finite(scores), {k: v for k, v in scores.items() if not finite({k: v})}
 
 
 def test_meshes_rank_truth_before_mirrored_truth_and_hull_before_nothing(subject, truth):
@@ -71,7 +71,7 @@ def test_a_mesh_from_elsewhere_is_laid_on_the_truth_and_what_that_took_is_said(s
 def test_textured_meshes_of_any_size_are_measured_where_they_are_laid(size, subject, truth):
     other = replace(MESH, vertices=size * MESH.vertices)
     scores, _ = scored(Answer(mesh=other, lit=True), subject, truth, frozenset({"meshes"}), elsewhere=True)
-    assert finite(scores)
+    assert finite(scores), {k: v for k, v in scores.items() if not finite({k: v})}
     assert scores["failed"] == 0
     assert scores["look_masked_psnr"] < 20
     if size < 1e6:  # beyond, the float32 box itself is too coarse
