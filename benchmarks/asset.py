@@ -37,10 +37,9 @@ from recon.capture import Capture, Frame
 from recon.metrics.views import compare_views
 from recon.splat.fit import fit_gaussians
 from recon.splat.fit_options import FIT_PRESETS
-from recon.splat.rendered import render_frames
 from recon.splat.warm_up import warm_up
 from recon.surface.finishing import FinishOptions, finish
-from recon.surface.fusion import FUSION_PRESETS, fuse_depth, unseen_cameras
+from recon.surface.fusion import FUSION_PRESETS, fuse_depth, unseen_frames
 from recon.surface.mesh import Material, Mesh
 from recon.surface.texture import BakeOptions, bake_texture
 
@@ -104,7 +103,7 @@ def _measure(truth: Mesh, subject: Subject, options: AssetBenchmarkOptions) -> d
     with step("surface"):
         surface = fuse_depth(gaussians, subject.cameras, fusion, observed=frames)
     with step("drawing"):
-        rest = render_frames(gaussians, unseen_cameras(subject.cameras, fusion, frames))
+        rest = unseen_frames(gaussians, frames, fusion)
     finishing = FinishOptions(options.faces, bake=BakeOptions(options.texture_size))
     asset = finish(surface, (*frames, *rest), finishing, step).mesh
     with step("export"), tempfile.TemporaryDirectory() as folder:

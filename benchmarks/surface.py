@@ -43,11 +43,10 @@ from recon.splat.fit import fit_gaussians
 from recon.splat.fit_options import FIT_PRESETS
 from recon.splat.gaussians import Gaussians
 from recon.splat.ply import read_ply, write_ply
-from recon.splat.rendered import render_frames
 from recon.surface.baselines import hull_mesh, poisson_mesh
 from recon.surface.decimate import decimate
 from recon.surface.finishing import FinishOptions, finish
-from recon.surface.fusion import FUSION_PRESETS, fuse_depth, unseen_cameras
+from recon.surface.fusion import FUSION_PRESETS, fuse_depth, unseen_frames
 from recon.surface.mesh import Mesh
 from recon.surface.outlines import fit_outlines
 from recon.surface.texture import BakeOptions
@@ -130,7 +129,7 @@ def _finished(subject: Subject, gaussians: Gaussians, options: SurfaceOptions) -
     """The asset's mesh, as `img2mesh --capture` makes it."""
     fusion, frames = FUSION_PRESETS[options.preset], subject.frames()
     surface = fuse_depth(gaussians, subject.cameras, fusion, observed=frames)
-    rest = render_frames(gaussians, unseen_cameras(subject.cameras, fusion, frames))
+    rest = unseen_frames(gaussians, frames, fusion)
     preset = PRESETS[options.preset]
     finishing = FinishOptions(preset.target_faces, bake=BakeOptions(preset.texture_size))
     return finish(surface, (*frames, *rest), finishing).mesh

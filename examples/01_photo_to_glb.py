@@ -20,9 +20,8 @@ from recon.capture.orbit import orbit_cameras
 from recon.capture.photo import frame_subject, read_photo
 from recon.splat.fit import fit_gaussians
 from recon.splat.fit_options import FIT_PRESETS
-from recon.splat.rendered import render_frames
 from recon.surface.finishing import FinishOptions, finish
-from recon.surface.fusion import FUSION_PRESETS, fuse_depth, unseen_cameras
+from recon.surface.fusion import FUSION_PRESETS, fuse_depth, unseen_frames
 from recon.surface.texture import BakeOptions
 
 PHOTO = Path(__file__).resolve().parent.parent / "assets" / "photos" / "toadstool.png"
@@ -49,7 +48,7 @@ def main(photo_path: Path, glb_path: Path) -> None:
 
     gaussians = fit_gaussians(orbit, FIT, seed=0)
     surface = fuse_depth(gaussians, orbit.cameras, FUSION, observed=orbit.frames)
-    unseen = render_frames(gaussians, unseen_cameras(orbit.cameras, FUSION, orbit.frames))
+    unseen = unseen_frames(gaussians, orbit.frames, FUSION)
     finishing = FinishOptions(TARGET_FACES, bake=BakeOptions(TEXTURE_SIZE))
     mesh = finish(surface, (*orbit.frames, *unseen), finishing).mesh
     write_glb(mesh, glb_path, name=photo_path.stem)

@@ -52,7 +52,7 @@ def finish_asset(
     baked = finish(surface, frames, options, log.step)
     mesh = baked.mesh
     place = placement(mesh, size=settings.size, origin=settings.origin)
-    to_capture = _similarity_json(place.inverse())
+    to_capture = similarity_json(place.inverse())
     with log.step("writing"):
         kept: dict[str, Any] = {"size": settings.size, "origin": settings.origin, "name": name}
         write_glb(
@@ -93,5 +93,6 @@ def _warn(log: StageLog, faces: int, target: int, unseen: float) -> None:
         )
 
 
-def _similarity_json(similarity: Similarity) -> dict[str, Any]:
+def similarity_json(similarity: Similarity) -> dict[str, Any]:
+    """One without a turn, as JSON values."""
     return {"scale": float(similarity.scale), "translation": [float(x) for x in similarity.translation]}

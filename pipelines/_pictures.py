@@ -13,9 +13,10 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from recon.capture import Frame
+from recon.capture import Camera, Frame
 from recon.metrics.images import over_white
 from recon.surface.mesh import Material, Mesh
+from recon.surface.render import Lights, prepare_mesh, render_prepared
 
 VIDEO_SIZE = 256
 VIDEO_SECONDS = 3
@@ -84,6 +85,15 @@ def without_texture(mesh: Mesh) -> Mesh:
     """The shape alone, in grey."""
     grey = Material(base_color=torch.tensor([0.72, 0.72, 0.72, 1.0]))
     return replace(mesh, materials=(grey,), face_material=None, colors=None, uvs=None)
+
+
+def mesh_rows(mesh: Mesh, cameras: Sequence[Camera]) -> list[tuple[str, Sequence[Tensor]]]:
+    """Rows of a sheet: a textured mesh, and its shape alone."""
+    textured, clay, lights = prepare_mesh(mesh), prepare_mesh(without_texture(mesh)), Lights.studio()
+    return [
+        ("mesh, textured", [render_prepared(textured, camera).rgba for camera in cameras]),
+        ("mesh, shape only", [render_prepared(clay, camera, lights=lights).rgba for camera in cameras]),
+    ]
 
 
 def write_sheet(rows: Sequence[tuple[str, Sequence[Tensor]]], path: Path) -> None:

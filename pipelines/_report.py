@@ -74,12 +74,11 @@ def _write_report(run: Path, out: Path, log: StageLog, *, report: Mapping[str, A
 
 
 def _preview(run: Path, out: Path, log: StageLog, *, inputs: Sequence[str], elevation: float) -> None:
-    from pipelines._pictures import TILE, evenly, orbit_order, without_texture, write_sheet
+    from pipelines._pictures import TILE, evenly, mesh_rows, orbit_order, write_sheet
     from pipelines._quality import draw_splats
     from recon.capture.io_nerfstudio import read_transforms
     from recon.capture.orbit import orbit_cameras
     from recon.splat.ply import read_ply
-    from recon.surface.render import Lights, prepare_mesh, render_prepared
 
     capture = read_transforms(run / "capture")
     rows: list[tuple[str, Sequence[Tensor]]] = []
@@ -95,11 +94,7 @@ def _preview(run: Path, out: Path, log: StageLog, *, inputs: Sequence[str], elev
         gaussians = read_ply(run / "splat.ply")
         rows.append((f"splats, every {360 // _ROW} degrees", [draw_splats(gaussians, camera) for camera in around]))
     if "mesh.glb" in inputs:
-        mesh = prepare_mesh(read_placed(run / "mesh.glb"))
-        clay = prepare_mesh(without_texture(read_placed(run / "mesh.glb")))
-        rows.append(("mesh, textured", [render_prepared(mesh, camera).rgba for camera in around]))
-        lights = Lights.studio()
-        rows.append(("mesh, shape only", [render_prepared(clay, camera, lights=lights).rgba for camera in around]))
+        rows.extend(mesh_rows(read_placed(run / "mesh.glb"), around))
     write_sheet(rows, out / "preview.png")
 
 

@@ -343,14 +343,13 @@ def _fit_options(settings: Settings) -> FitOptions:
 def _mesh(run: Path, out: Path, log: StageLog, *, settings: Settings, name: str, extras: dict[str, Any]) -> None:
     from recon.capture.io_nerfstudio import read_transforms
     from recon.splat.ply import read_ply
-    from recon.splat.rendered import render_frames
-    from recon.surface.fusion import FUSION_PRESETS, fuse_depth, unseen_cameras
+    from recon.surface.fusion import FUSION_PRESETS, fuse_depth, unseen_frames
 
     capture, gaussians = read_transforms(run / "capture"), read_ply(run / "splat.ply")
     fusion = dataclasses.replace(FUSION_PRESETS[settings.preset], keep_open=settings.asset.keep_open)
     with log.step("fusing"):
         mesh = fuse_depth(gaussians, capture.cameras, fusion, observed=capture.frames)
     with log.step("drawing"):
-        rest = render_frames(gaussians, unseen_cameras(capture.cameras, fusion, capture.frames))
+        rest = unseen_frames(gaussians, capture.frames, fusion)
     frames, refine = (*capture.frames, *rest), settings.refine_texture
     finish_asset(mesh, capture, frames, out, log, settings.asset, name, extras, refine)

@@ -92,7 +92,7 @@ def run(options: MakeAssetOptions) -> None:
 def _make(
     run: Path, out: Path, log: StageLog, *, options: MakeAssetOptions, settings: AssetSettings, extras: dict[str, Any]
 ) -> None:
-    from pipelines._asset import finish_asset
+    from pipelines._asset import finish_asset, similarity_json
     from recon.splat.gaussians import Gaussians
     from recon.splat.warm_up import warm_up
     from recon.surface.fusion import FUSION_PRESETS, close_mesh, fuse_depth
@@ -119,37 +119,27 @@ def _make(
         settings = dataclasses.replace(settings, target_faces=min(settings.target_faces, len(surface.faces)))
     with log.step("drawing"):
         capture = views_of(given, _VIEWS, min(_VIEW_SIZE, settings.texture_size), to_source)
-    known = {"to_source": {key: _plain(value) for key, value in vars(to_source).items()}}
+    known = {"to_source": similarity_json(to_source) | {"rotation": to_source.rotation.tolist()}}
     finish_asset(surface, capture, capture.frames, out, log, settings, options.source.stem, extras | known)
 
 
-def _plain(value: Any) -> Any:
-    return value.tolist() if hasattr(value, "tolist") else float(value)
-
-
 def _preview(run: Path, out: Path, log: StageLog, *, options: MakeAssetOptions) -> None:
-    from pipelines._pictures import TILE, without_texture, write_sheet
+    from pipelines._pictures import TILE, mesh_rows, write_sheet
     from pipelines._quality import draw_splats
     from pipelines._report import read_placed
     from recon.capture.orbit import orbit_cameras
     from recon.splat.gaussians import Gaussians
     from recon.surface.given import read_given
-    from recon.surface.render import Lights, prepare_mesh, render_prepared
+    from recon.surface.render import prepare_mesh, render_prepared
 
     given, _ = read_given(options.source, options.up)
-    mesh = read_placed(run / "mesh.glb")
     around = orbit_cameras(8, 0.35, size=TILE)
     if isinstance(given, Gaussians):
         source = [draw_splats(given, camera) for camera in around]
     else:
         drawn = prepare_mesh(given)
         source = [render_prepared(drawn, camera).rgba for camera in around]
-    textured, clay = prepare_mesh(mesh), prepare_mesh(without_texture(mesh))
-    rows = [
-        (f"given: {options.source.name}", source),
-        ("mesh, textured", [render_prepared(textured, camera).rgba for camera in around]),
-        ("mesh, shape only", [render_prepared(clay, camera, lights=Lights.studio()).rgba for camera in around]),
-    ]
+    rows = [(f"given: {options.source.name}", source), *mesh_rows(read_placed(run / "mesh.glb"), around)]
     write_sheet(rows, out / "preview.png")
 
 

@@ -157,9 +157,8 @@ class Rows:
         """Capture -> Gaussians -> closed, decimated, textured mesh, as the commands make it."""
         from recon.splat.fit import fit_gaussians
         from recon.splat.fit_options import FIT_PRESETS
-        from recon.splat.rendered import render_frames
         from recon.surface.finishing import FinishOptions, finish
-        from recon.surface.fusion import FUSION_PRESETS, fuse_depth, unseen_cameras
+        from recon.surface.fusion import FUSION_PRESETS, fuse_depth, unseen_frames
         from recon.surface.texture import BakeOptions
 
         preset = self._chain.preset
@@ -169,7 +168,7 @@ class Rows:
         with timer.step("fuse"):
             surface = fuse_depth(gaussians, capture.cameras, fusion, observed=capture.frames)
         with timer.step("draw"):
-            rest = render_frames(gaussians, unseen_cameras(capture.cameras, fusion, capture.frames))
+            rest = unseen_frames(gaussians, capture.frames, fusion)
         options = FinishOptions(_TARGET_FACES, bake=BakeOptions(PRESETS[preset].texture_size))
         return finish(surface, (*capture.frames, *rest), options, timer.step).mesh
 

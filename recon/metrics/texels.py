@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from recon.metrics.topology import count_pieces
 from recon.surface.mesh import Mesh, face_normals
 
 
@@ -32,9 +33,6 @@ def texel_density(mesh: Mesh, texture_size: int) -> TexelDensity:
     Raises:
         ValueError: if the mesh has none, or no area.
     """
-    from scipy.sparse import coo_matrix
-    from scipy.sparse.csgraph import connected_components
-
     if mesh.uvs is None:
         raise ValueError("the mesh has no texture coordinates")
     area = 0.5 * face_normals(mesh.vertices, mesh.faces).norm(dim=1).double().numpy()
@@ -48,7 +46,4 @@ def texel_density(mesh: Mesh, texture_size: int) -> TexelDensity:
     order = np.argsort(density)
     share = np.cumsum(area[solid][order]) / area[solid].sum()
     low, median, high = (float(density[order][np.searchsorted(share, at)]) for at in (0.05, 0.5, 0.95))
-    links = np.concatenate((faces[:, :2], faces[:, 1:]))
-    graph = coo_matrix((np.ones(len(links), bool), links.T), (len(mesh.vertices),) * 2)
-    _, piece = connected_components(graph, directed=False)
-    return TexelDensity(median, low, high, float(flat.sum()), len(np.unique(piece[faces[:, 0]])))
+    return TexelDensity(median, low, high, float(flat.sum()), count_pieces(faces))

@@ -33,10 +33,14 @@ def is_watertight(mesh: Mesh) -> bool:
 
 def component_count(mesh: Mesh) -> int:
     """How many pieces the welded mesh has; faces that share a vertex belong to one piece."""
+    return count_pieces(weld(mesh))
+
+
+def count_pieces(faces: np.ndarray) -> int:
+    """How many pieces faces (F, 3) form that share vertices by number."""
     from scipy.sparse import coo_matrix
     from scipy.sparse.csgraph import connected_components
 
-    faces = weld(mesh)
     if len(faces) == 0:
         return 0
     used, compact = np.unique(faces, return_inverse=True)

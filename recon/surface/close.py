@@ -12,6 +12,7 @@ from torch import Tensor
 from recon.capture.camera import OBJECT_RADIUS, Camera, intrinsics_from_fov, look_at, orbit_distance
 from recon.splat.volume import SignedVolume
 from recon.surface.extract import NEIGHBOURS
+from recon.surface.manifold import twin_edges
 from recon.surface.mesh import Mesh
 
 CLOSING_FOV = math.radians(30)
@@ -82,7 +83,4 @@ def is_watertight(mesh: Mesh) -> bool:
     faces = mesh.faces.numpy()
     if ((faces == np.roll(faces, 1, axis=1)).any(axis=1)).any():
         return False
-    start, end = faces.ravel(), np.roll(faces, -1, axis=1).ravel()
-    count = len(mesh.vertices)
-    forward, backward = np.sort(start * count + end), np.sort(end * count + start)
-    return bool((forward[1:] != forward[:-1]).all() and (forward == backward).all())
+    return bool((twin_edges(faces) >= 0).all())

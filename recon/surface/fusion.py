@@ -21,6 +21,7 @@ from recon.capture import Camera, Frame, Source, frame_from_tensors
 from recon.splat.gaussians import Gaussians
 from recon.splat.initialise import within_observed
 from recon.splat.rasterize import rasterize
+from recon.splat.rendered import render_frames
 from recon.splat.volume import HALF_EXTENT, DepthView, SignedVolume, fuse_depth_views, visual_hull
 from recon.surface.close import keep_main_solids, surrounding_cameras
 from recon.surface.density import Density, draw_density
@@ -165,12 +166,12 @@ def _fused(
     return seen_part(mesh, own, _OPEN_TOLERANCE * solid.spacing)
 
 
-def unseen_cameras(
-    seen: Sequence[Camera], options: FusionOptions, observed: Sequence[Frame] = ()
-) -> tuple[Camera, ...]:
-    """Where no frame was taken from, and yet so near to one that the splats can be believed: where to look for colours
-    that no frame shows. Arguments as of `fuse_depth`."""
-    return viewpoints(seen, replace(options, views=_FILL_VIEWS), _reach(observed, options))[len(seen) :]
+def unseen_frames(gaussians: Gaussians, frames: Sequence[Frame], options: FusionOptions) -> tuple[Frame, ...]:
+    """Renders from where no frame was taken, and yet so near to one that the splats can be believed: of colours that no
+    frame shows."""
+    seen = [frame.camera for frame in frames]
+    cameras = viewpoints(seen, replace(options, views=_FILL_VIEWS), _reach(frames, options))
+    return render_frames(gaussians, cameras[len(seen) :])
 
 
 def _reach(observed: Sequence[Frame], options: FusionOptions) -> float:

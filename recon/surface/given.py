@@ -11,12 +11,12 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from recon.capture import OBJECT_RADIUS, Camera, Capture, Frame, Similarity, Source
+from recon.capture import Camera, Capture, Frame, Similarity, Source
 from recon.splat.gaussians import Gaussians
 from recon.splat.ply import read_ply
 from recon.splat.rendered import render_frames
 from recon.surface.close import surrounding_cameras
-from recon.surface.loading import SUFFIXES, load_mesh
+from recon.surface.loading import SUFFIXES, into_sphere, load_mesh
 from recon.surface.mesh import Mesh
 from recon.surface.render import prepare_mesh, render_prepared
 from recon.surface.seen import connected_parts, seen_faces
@@ -55,7 +55,7 @@ def read_given(path: Path, up: Up = "+y") -> tuple[Gaussians | Mesh, Similarity]
         last = len(places) - 1
         low, high = order[int(_OUTLIERS * last)], order[last - int(_OUTLIERS * last)]
         places = places[((places >= low) & (places <= high)).all(dim=1)]
-        fitted = _into_sphere(places, (low + high) / 2, path)
+        fitted = into_sphere(places, (low + high) / 2, f"{path}: what it holds")
         return scene.transform(fitted), fitted.compose(upright).inverse()
     mesh = load_mesh(path)
     turned = replace(
@@ -64,13 +64,13 @@ def read_given(path: Path, up: Up = "+y") -> tuple[Gaussians | Mesh, Similarity]
         normals=None if mesh.normals is None else upright.apply(mesh.normals),
     )
     low, high = turned.bounds()
-    fitted = _into_sphere(turned.vertices, (low + high) / 2, path)
+    fitted = into_sphere(turned.vertices, (low + high) / 2, f"{path}: what it holds")
     return replace(turned, vertices=fitted.apply(turned.vertices)), fitted.compose(upright).inverse()
 
 
 def views_of(scene: Gaussians | Mesh, count: int, size: int, to_source: Similarity) -> Capture:
-    """Square pictures of `size` pixels from an even sphere, drawn when asked for: observed ones of a mesh, unlit, as it
-    is what is to be shown; rendered ones of splats, which are but a guess between pictures that are not here."""
+    """Square pictures of at most `size` pixels from an even sphere: observed ones of a mesh, unlit and drawn when asked
+    for, as it is what is to be shown; rendered ones of splats, a guess between pictures that are not here."""
     if isinstance(scene, Gaussians):
         cameras = surrounding_cameras(count, min(size, _SPLAT_VIEW))
         return Capture(render_frames(scene, cameras), to_source)
@@ -105,11 +105,3 @@ def _upright(up: Up) -> Tensor:
         return torch.diag(torch.tensor([1.0, float(axis[1]), float(axis[1])]))
     normal = torch.linalg.cross(axis, y)
     return torch.outer(normal, normal) + torch.outer(y, axis) - torch.outer(axis, y)
-
-
-def _into_sphere(points: Tensor, centre: Tensor, path: Path) -> Similarity:
-    radius = float((points - centre).norm(dim=1).max()) if len(points) else 0.0
-    if not 0 < radius < float("inf"):
-        raise ValueError(f"{path}: what it holds has no extent, or an infinite one; there is no surface")
-    scale = OBJECT_RADIUS / radius
-    return Similarity(translation=-scale * centre, scale=scale)

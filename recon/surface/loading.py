@@ -17,7 +17,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from recon.capture import OBJECT_RADIUS
+from recon.capture import OBJECT_RADIUS, Similarity
 from recon.surface.mesh import Material, Mesh, vertex_normals
 
 MAX_BYTES = 512 << 20
@@ -88,12 +88,21 @@ def normalised(mesh: Mesh) -> Mesh:
         ValueError: if all vertices lie in one place.
     """
     low, high = mesh.bounds()
-    centre = (low + high) / 2
-    radius = float((mesh.vertices - centre).norm(dim=1).max())
-    if not radius > 0:
-        raise ValueError("mesh has no extent, so it cannot be scaled")
+    fitted = into_sphere(mesh.vertices, (low + high) / 2, "mesh")
+    return mesh.moved(fitted.scale, fitted.translation)
+
+
+def into_sphere(points: Tensor, centre: Tensor, what: str) -> Similarity:
+    """What takes `centre` to the origin and the farthest of the points (N, 3) to the sphere of diameter 1.
+
+    Raises:
+        ValueError: if all points lie there, or one at no finite distance; the message begins with `what`.
+    """
+    radius = float((points - centre).norm(dim=1).max()) if len(points) else 0.0
+    if not 0 < radius < float("inf"):
+        raise ValueError(f"{what} has no extent, so it cannot be scaled")
     scale = OBJECT_RADIUS / radius
-    return mesh.moved(scale, -centre * scale)
+    return Similarity(translation=-centre * scale, scale=scale)
 
 
 def _check_header(path: Path, suffix: str) -> None:

@@ -21,6 +21,7 @@ from recon.surface._prepare_kernels import MAX_LEVELS, build_pyramid, corner_nor
 from recon.surface.mesh import Material, Mesh
 
 _HUGE = 1e6
+"""Coordinates beyond which a mesh is shrunk before its normals are found."""
 NEAR = 1e-3
 """Surfaces closer to the camera than this are not drawn."""
 

@@ -13,6 +13,7 @@ from recon.capture import Camera
 from recon.surface.manifold import keep_faces, split_to_manifold, twin_edges
 from recon.surface.mesh import Mesh, face_normals
 from recon.surface.render import prepare_mesh, render_prepared
+from recon.surface.silhouettes import pixels_of
 
 _ROUNDS = 4
 """Of smoothing the border, each by about a face."""
@@ -50,12 +51,10 @@ def seen_faces(mesh: Mesh, cameras: Sequence[Camera], tolerance: float) -> Tenso
     seen = torch.zeros(len(mesh.faces), dtype=torch.bool)
     for camera in cameras:
         depth = render_prepared(prepared, camera, supersample=1).depth
-        pixels, forward = camera.project(middles)
-        column, row = pixels.floor().long().unbind(-1)
-        good = (forward > 0) & (column >= 0) & (column < camera.width) & (row >= 0) & (row < camera.height)
-        shown = depth[row.clamp(0, camera.height - 1), column.clamp(0, camera.width - 1)]
+        column, row, forward, on_picture = pixels_of(camera, middles)
+        shown = depth[row, column]
         facing = ((camera.centre - middles) * normals).sum(dim=-1) > 0
-        seen |= good & facing & (shown > 0) & (forward < shown + tolerance)
+        seen |= on_picture & facing & (shown > 0) & (forward < shown + tolerance)
     return seen
 
 

@@ -54,7 +54,7 @@ def restore_observed(volume: SignedVolume, frames: Sequence[Frame]) -> SignedVol
         lost = _lost(mask, _covered(camera, inside))
         if not bool(lost.any()):
             continue
-        column, row, depth, on_picture = _pixels(camera, points)
+        column, row, depth, on_picture = pixels_of(camera, points)
         asked = on_picture & lost[row, column]
         here = row[asked], column[asked]
         half = _half_thickness(mask, camera, volume.spacing)[here] * depth[asked]
@@ -118,12 +118,12 @@ def _lost(mask: Tensor, covered: Tensor) -> Tensor:
 def _covered(camera: Camera, inside: Tensor) -> Tensor:
     """(H, W) bool: pixels that the solid's grid points fall on or beside; they are about a pixel apart."""
     hit = torch.zeros(camera.height, camera.width)
-    column, row, _, on_picture = _pixels(camera, inside)
+    column, row, _, on_picture = pixels_of(camera, inside)
     hit[row[on_picture], column[on_picture]] = 1
     return torch.nn.functional.max_pool2d(hit[None, None], 3, stride=1, padding=1)[0, 0] > 0
 
 
-def _pixels(camera: Camera, points: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+def pixels_of(camera: Camera, points: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     """Column, row and forward depth of points (N, 3), and whether they fall on the picture (else 0, 0)."""
     pixels, depth = camera.project(points)
     column, row = pixels.floor().long().unbind(-1)
