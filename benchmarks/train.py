@@ -16,7 +16,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -25,6 +25,7 @@ import tyro
 from benchmarks._clock import ROOT, thread_variables
 from benchmarks._errors import BenchmarkError
 from benchmarks._results import environment, write_json
+from gen.options import OrbitConfig
 from pipelines._command import run_command
 from pipelines._run import kilobytes
 from pipelines.evaluation.markdown import table
@@ -46,6 +47,8 @@ class TrainBenchmarkOptions:
     """Folder made by pipelines.render_dataset."""
     output: Annotated[Path, tyro.conf.arg(aliases=["-o"])]
     """JSON file."""
+    model: OrbitConfig = field(default_factory=OrbitConfig)
+    """Size of the network."""
     size: int = 32
     """Side of the pictures in pixels."""
     frames_per_step: int = 96
@@ -73,7 +76,7 @@ def run(options: TrainBenchmarkOptions) -> dict[str, Any]:
     document = {
         "benchmark": "train",
         "environment": environment(),
-        "settings": {k: getattr(options, k) for k in ("size", "frames_per_step", "threads", "steps", "rounds")},
+        "settings": {k: v for k, v in asdict(options).items() if k not in ("dataset", "output")},
         "contestants": {name: _summary([turn[name] for turn in rounds]) for name in CONTESTANTS},
     }
     write_json(options.output, document)
@@ -110,7 +113,8 @@ def _summary(turns: list[dict[str, float]]) -> dict[str, float]:
 
 
 def _in_a_process(name: str, options: TrainBenchmarkOptions) -> dict[str, float]:
-    work = [name, str(options.dataset.resolve()), options.size, options.frames_per_step, options.steps]
+    network = list(asdict(options.model).values())
+    work = [name, network, str(options.dataset.resolve()), options.size, options.frames_per_step, options.steps]
     done = subprocess.run(
         [sys.executable, "-m", "benchmarks.train", "--contestant", json.dumps(work)],
         cwd=ROOT,
@@ -124,7 +128,9 @@ def _in_a_process(name: str, options: TrainBenchmarkOptions) -> dict[str, float]
     return found
 
 
-def contestant(name: str, folder: str, size: int, frames_per_step: int, steps: int) -> dict[str, float]:
+def contestant(
+    name: str, network_size: list[int], folder: str, size: int, frames_per_step: int, steps: int
+) -> dict[str, float]:
     """What one contestant does in its own process: scenes and Gflop a second of its steps, and its peak memory."""
     import numpy as np
     import torch
@@ -133,7 +139,6 @@ def contestant(name: str, folder: str, size: int, frames_per_step: int, steps: i
     from gen.data.dataset import OrbitDataset
     from gen.model import OrbitTransformer
     from gen.objective import flow_loss
-    from gen.options import OrbitConfig
     from gen.tasks import draw_example
     from gen.train import make_optimisers
 
@@ -142,7 +147,7 @@ def contestant(name: str, folder: str, size: int, frames_per_step: int, steps: i
     idle = kilobytes(status, "VmRSS")
     dataset = OrbitDataset(Path(folder))
     torch.manual_seed(0)
-    network = OrbitTransformer(OrbitConfig())
+    network = OrbitTransformer(OrbitConfig(*network_size))
     if name in ("naive", "bf16"):
         optimisers: list[torch.optim.Optimizer] = [torch.optim.AdamW(network.parameters(), lr=1e-4)]
     else:
@@ -168,7 +173,10 @@ def contestant(name: str, folder: str, size: int, frames_per_step: int, steps: i
     times = [_seconds(functools.partial(step, index)) for index in range(steps)]
     peak = kilobytes(status, "VmHWM")
     a, b = (torch.randn(1024, 1024).to(dtype) for _ in range(2))
-    product = min(_seconds(lambda: a @ b) for _ in range(8))
+    product, seconds_left = _seconds(lambda: a @ b), 1.0
+    while seconds_left > 0:  # emulated bf16 takes seconds for one
+        seconds = _seconds(lambda: a @ b)
+        product, seconds_left = min(product, seconds), seconds_left - seconds
     typical = statistics.median(times)
     return {
         "scenes_per_second": (frames_per_step // 4) / typical,
