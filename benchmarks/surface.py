@@ -49,6 +49,7 @@ from recon.surface.finishing import FinishOptions, finish
 from recon.surface.fusion import FUSION_PRESETS, fuse_depth, unseen_frames
 from recon.surface.mesh import Mesh
 from recon.surface.outlines import fit_outlines
+from recon.surface.stereo import stereo_volume
 from recon.surface.texture import BakeOptions
 
 OURS, OPEN, POISSON, HULL = "ours", "ours, left open", "Open3D Poisson, same depth", "visual hull, same masks"
@@ -118,7 +119,9 @@ def _gaussians(subject: Subject, options: SurfaceOptions) -> Gaussians:
     )
     if file is not None and file.exists():
         return read_ply(file)
-    gaussians = fit_gaussians(Capture(subject.frames()), FIT_PRESETS[options.preset], seed=subject.seed)
+    capture, fit = Capture(subject.frames()), FIT_PRESETS[options.preset]
+    solid = stereo_volume(capture.frames, fit.grid)
+    gaussians = fit_gaussians(capture, fit, seed=subject.seed, solid=solid)
     if file is not None:
         file.parent.mkdir(parents=True, exist_ok=True)
         write_ply(gaussians, file)

@@ -309,14 +309,20 @@ def _splat(run: Path, out: Path, log: StageLog, *, settings: Settings) -> None:
     from recon.capture.io_nerfstudio import read_transforms
     from recon.splat.fit import fit_gaussians
     from recon.splat.ply import write_ply
+    from recon.surface.stereo import comparable, stereo_volume
 
-    capture = read_transforms(run / "capture")
+    capture, options = read_transforms(run / "capture"), _fit_options(settings)
     _compile(log)
+    solid = None
+    if comparable(capture.frames):
+        with log.step("comparing"):
+            solid = stereo_volume(capture.frames, options.grid)
     with log.step("fitting"):
         gaussians = fit_gaussians(
             capture,
-            _fit_options(settings),
+            options,
             seed=settings.seed,
+            solid=solid,
             progress=lambda done, total, _: log.watcher.advanced(done, total),
         )
     write_ply(gaussians, out / "splat.ply")

@@ -159,12 +159,15 @@ class Rows:
         from recon.splat.fit_options import FIT_PRESETS
         from recon.surface.finishing import FinishOptions, finish
         from recon.surface.fusion import FUSION_PRESETS, fuse_depth, unseen_frames
+        from recon.surface.stereo import stereo_volume
         from recon.surface.texture import BakeOptions
 
         preset = self._chain.preset
-        fusion = FUSION_PRESETS[preset]
+        fusion, fit = FUSION_PRESETS[preset], FIT_PRESETS[preset]
+        with timer.step("compare"):
+            solid = stereo_volume(capture.frames, fit.grid)
         with timer.step("fit"):
-            gaussians = fit_gaussians(capture, FIT_PRESETS[preset], seed=seed)
+            gaussians = fit_gaussians(capture, fit, seed=seed, solid=solid)
         with timer.step("fuse"):
             surface = fuse_depth(gaussians, capture.cameras, fusion, observed=capture.frames)
         with timer.step("draw"):

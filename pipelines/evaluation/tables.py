@@ -216,7 +216,7 @@ def timings_report(seconds: dict[str, dict[str, list[float]]], memory: Mapping[s
 
 
 def _stage_order(stage: str) -> int:
-    order = ("generate", "fit", "fuse", "draw", "decimating", "fitting outlines", "unwrapping", "texturing")
+    order = ("generate", "compare", "fit", "fuse", "draw", "decimating", "fitting outlines", "unwrapping", "texturing")
     return order.index(stage) if stage in order else len(order)
 
 

@@ -15,6 +15,7 @@ from recon.splat.gaussians import Gaussians
 from recon.splat.initialise import initial_gaussians, initial_volume
 from recon.splat.optimise import SplatOptimiser
 from recon.splat.threads import one_torch_thread
+from recon.splat.volume import SignedVolume
 
 _FEWEST = 500
 """Gaussians that a scene may have in any case, however few pixels show the object."""
@@ -46,10 +47,11 @@ def fit_gaussians(
     seed: int = 0,
     progress: Progress | None = None,
     start: Gaussians | None = None,
+    solid: SignedVolume | None = None,
     watch: Watch | None = None,
 ) -> Gaussians:
     """The scene of `fit_scene` alone."""
-    return fit_scene(capture, options, seed=seed, progress=progress, start=start, watch=watch).gaussians
+    return fit_scene(capture, options, seed=seed, progress=progress, start=start, solid=solid, watch=watch).gaussians
 
 
 @one_torch_thread()
@@ -60,6 +62,7 @@ def fit_scene(
     seed: int = 0,
     progress: Progress | None = None,
     start: Gaussians | None = None,
+    solid: SignedVolume | None = None,
     watch: Watch | None = None,
 ) -> Fit:
     """Fits Gaussians to a capture's colours, masks and, where frames have them, depths and normals.
@@ -74,6 +77,7 @@ def fit_scene(
         progress: told about every view that was compared.
         start: what to begin with instead of the solid that silhouettes and depth maps allow, e.g. the points of
             structure from motion (`initial_from_points`). Its harmonics are kept; its count is not limited.
+        solid: where to begin instead, as a volume: e.g. what the pictures agree on (`recon.surface.stereo`).
         watch: shown the scene after every step.
 
     Raises:
@@ -88,7 +92,7 @@ def fit_scene(
     covered = sum(float((target.alpha > 0.5).sum()) for target in targets)
     limit = max(_FEWEST, round(covered / options.pixels_per_gaussian))
     if start is None:
-        volume = initial_volume(frames, options.grid)
+        volume = initial_volume(frames, options.grid) if solid is None else solid
         count = min(options.initial_gaussians, limit)
         start = initial_gaussians(
             volume,
