@@ -72,7 +72,7 @@ class SurfaceOptions:
     count: int | None = None
     """Number of test objects, chosen by hash, tiers in proportion; all unless given."""
     splats: Path | None = None
-    """Folder to keep fits in, for another run."""
+    """Folder to keep fits in, for another run of the same program: fits of an earlier one are taken as they are."""
 
 
 def run(options: SurfaceOptions) -> None:

@@ -159,13 +159,15 @@ class Rows:
         from recon.splat.fit_options import FIT_PRESETS
         from recon.surface.finishing import FinishOptions, finish
         from recon.surface.fusion import FUSION_PRESETS, fuse_depth, unseen_frames
-        from recon.surface.stereo import stereo_volume
+        from recon.surface.stereo import comparable, stereo_volume
         from recon.surface.texture import BakeOptions
 
         preset = self._chain.preset
         fusion, fit = FUSION_PRESETS[preset], FIT_PRESETS[preset]
-        with timer.step("compare"):
-            solid = stereo_volume(capture.frames, fit.grid)
+        solid = None
+        if comparable(capture.frames):
+            with timer.step("compare"):
+                solid = stereo_volume(capture.frames, fit.grid)
         with timer.step("fit"):
             gaussians = fit_gaussians(capture, fit, seed=seed, solid=solid)
         with timer.step("fuse"):

@@ -77,12 +77,13 @@ def fit_scene(
         progress: told about every view that was compared.
         start: what to begin with instead of the solid that silhouettes and depth maps allow, e.g. the points of
             structure from motion (`initial_from_points`). Its harmonics are kept; its count is not limited.
-        solid: where to begin instead, as a volume: e.g. what the pictures agree on (`recon.surface.stereo`).
+        solid: the solid to cover with the first Gaussians instead of that one, e.g. what the pictures agree on
+            (`recon.surface.stereo`). Not asked where there is a start.
         watch: shown the scene after every step.
 
     Raises:
-        ValueError: if there is no start and the silhouettes do not meet anywhere, or if the start is empty or holds
-            numbers that are not finite.
+        ValueError: if there is no start and the silhouettes do not meet anywhere, if the solid has no surface, or if
+            the start is empty or holds numbers that are not finite.
     """
     if start is not None and (len(start) == 0 or not all(bool(torch.isfinite(t).all()) for t in start.tensors())):
         raise ValueError("a fit starts from at least one Gaussian, and from finite numbers only")

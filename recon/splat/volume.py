@@ -8,7 +8,7 @@ empty is solid; so the zero level is closed wherever it is cut.
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from itertools import pairwise
@@ -81,7 +81,7 @@ class DepthView:
 
 
 def fuse_depth_views(
-    views: Sequence[DepthView], hull: SignedVolume, *, truncation: float = 3.0, occluded_weight: float = 0.1
+    views: Iterable[DepthView], hull: SignedVolume, *, truncation: float = 3.0, occluded_weight: float = 0.1
 ) -> SignedVolume:
     """Averages what all views say about every grid point (Curless & Levoy 1996, with votes of empty pixels).
 
@@ -108,9 +108,9 @@ def fuse_depth_views(
         gap = _distance_to(depth > 0) - np.float32(0.5)
         if view.known is not None:
             depth[~view.known.numpy()] = -1
-        pose, pinhole = _camera_arrays(view.camera)
+        pose, pinhole = camera_arrays(view.camera)
         votes = np.array([band, occluded_weight, view.weight], np.float32)
-        _over_slabs(len(limit), vote_depth, total, weight, asked, depth, gap, pose, pinhole, grid, votes)
+        over_slabs(len(limit), vote_depth, total, weight, asked, depth, gap, pose, pinhole, grid, votes)
     # Points that nobody has seen empty are solid.
     values = np.where(weight > 0, total / np.maximum(weight, 1e-12), -band)
     return hull.with_values(torch.from_numpy(np.maximum(values, limit)))
@@ -168,8 +168,8 @@ def _hull(
     # The largest distances over the views, largest first.
     largest = np.full((*shape, dissent + 1), -2 * half_extent, np.float32)
     for camera, distance in zip(cameras, signed, strict=True):
-        pose, pinhole = _camera_arrays(camera)
-        _over_slabs(resolution, vote_silhouette, largest, asked, distance, pose, pinhole, grid)
+        pose, pinhole = camera_arrays(camera)
+        over_slabs(resolution, vote_silhouette, largest, asked, distance, pose, pinhole, grid)
     values = np.where(asked, largest[..., dissent], known)
     axis = torch.linspace(-half_extent, half_extent, resolution) ** 2
     outside = (axis[:, None, None] + axis[:, None] + axis).sqrt() - half_extent
@@ -198,17 +198,18 @@ def _distance_to(mask: np.ndarray) -> np.ndarray:
     return distance_transform_edt(~mask).astype(np.float32)
 
 
-def _camera_arrays(camera: Camera) -> tuple[np.ndarray, np.ndarray]:
+def camera_arrays(camera: Camera) -> tuple[np.ndarray, np.ndarray]:
     """(3, 4) world-to-camera and (4,) fx, fy, cx, cy."""
     k = camera.intrinsics
     pinhole = torch.stack((k[0, 0], k[1, 1], k[0, 2], k[1, 2]))
     return camera.w2c[:3].contiguous().numpy(), pinhole.numpy()
 
 
-def _over_slabs(resolution: int, kernel: Callable[..., None], *arguments: Any) -> None:
-    """Runs a kernel over slabs of the grid's first axis; kernels release the GIL, so plain threads suffice."""
+def over_slabs(count: int, kernel: Callable[..., None], *arguments: Any) -> None:
+    """Runs a kernel over slabs of `count` things, such as planes of a grid; kernels release the GIL, so plain threads
+    suffice."""
     workers = min(os.cpu_count() or 1, 8)
-    edges = np.linspace(0, resolution, workers + 1).astype(int)
+    edges = np.linspace(0, count, workers + 1).astype(int)
     with ThreadPoolExecutor(workers) as pool:
         jobs = [pool.submit(kernel, int(a), int(b), *arguments) for a, b in pairwise(edges)]
     for job in jobs:

@@ -11,8 +11,6 @@ from recon._jit import compiled
 
 Floats = NDArray[np.float32]
 
-_ROUNDS = 1
-"""Of the robust mean."""
 _COVERED = 0.8
 """Coverage from which a pixel shows the object alone."""
 _EMPTY = 0.2
@@ -34,7 +32,7 @@ def compare_colors(
     limits: Floats,
     variance: Floats,
     seen: Floats,
-    unseen: Floats,
+    empty: Floats,
 ) -> None:
     """Compares what all views show at the points [begin, end), each at every shift along its normal.
 
@@ -42,7 +40,7 @@ def compare_colors(
         begin, end: the slab.
         points, normals: (V, 3) of the surface.
         shifts: (K,) outward along the normals.
-        pictures: (N, H, W, 4) colours, not premultiplied, and coverage.
+        pictures: (N, H, W, 4) premultiplied colours, and coverage.
         depths: (N, H, W) of the surface in the views, 0 = nothing.
         sizes: (N, 2) height and width of each view within the arrays.
         poses: (N, 3, 4) world to camera.
@@ -51,13 +49,14 @@ def compare_colors(
             a camera; the distance of a colour from the others beyond which it counts less and less (0 = never).
         variance: (V, K), written: mean squared distance of the colours from their mean.
         seen: (V, K), written: cosines towards the cameras that see the point, summed.
-        unseen: (V, K), written: the same of those that see background in its place.
+        empty: (V, K), written: the same of those that see background in its place.
     """
     tolerance, least_cosine, tau = limits[0], limits[1], limits[2]
     count = len(pictures)
     place = np.empty((count, 7), np.float32)
     colors = np.empty((count, 3), np.float32)
     trust = np.empty(count, np.float32)
+    views = np.empty(count, np.int64)
     mean = np.empty(3, np.float32)
     for v in range(begin, end):
         facing = 0
@@ -74,9 +73,8 @@ def compare_colors(
                 place[facing, 0], place[facing, 1], place[facing, 2] = x, y, z
                 place[facing, 3], place[facing, 4], place[facing, 5] = nx, ny, nz
                 place[facing, 6] = cosine
-                trust[facing] = n  # the view, until its colour is known
+                views[facing] = n
                 facing += 1
-        views = trust[:facing].astype(np.int64)
         for k in range(len(shifts)):
             found, background = 0, np.float32(0)
             for f in range(facing):
@@ -106,11 +104,11 @@ def compare_colors(
                 for channel in range(3):
                     color = a * picture[j, i, channel] + b * picture[j, i + 1, channel]
                     color += c * picture[j + 1, i, channel] + d * picture[j + 1, i + 1, channel]
-                    colors[found, channel] = color
+                    colors[found, channel] = color / covered
                 trust[found] = cosine
                 found += 1
             variance[v, k], seen[v, k] = _spread(colors, trust, found, mean, tau)
-            unseen[v, k] = background
+            empty[v, k] = background
 
 
 @compiled(error_model="numpy", fastmath={"contract", "arcp", "nsz"})
@@ -125,7 +123,7 @@ def _spread(colors: Floats, trust: Floats, count: int, mean: Floats, tau: np.flo
     if not total > 0:
         return np.float32(0), np.float32(0)
     slack = np.float32(0) if tau <= 0 else 1 / (tau * tau)
-    for turn in range(1 + (_ROUNDS if tau > 0 else 0)):
+    for turn in range(2 if tau > 0 else 1):
         red, green, blue, weight = np.float32(0), np.float32(0), np.float32(0), np.float32(0)
         for n in range(count):
             w = trust[n]

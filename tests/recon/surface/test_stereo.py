@@ -12,9 +12,14 @@ import trimesh
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from recon.capture import Frame, Source, frame_from_tensors
+from recon.capture import Capture, Frame, Source, frame_from_tensors
 from recon.capture.orbit import orbit_camera
 from recon.metrics.meshes import TrueShape, compare_meshes
+from recon.splat import volume
+from recon.splat.fit import fit_gaussians
+from recon.splat.fit_options import FitOptions
+from recon.splat.initialise import initial_volume
+from recon.splat.volume import SignedVolume
 from recon.surface import stereo
 from recon.surface._stereo_kernels import compare_colors
 from recon.surface.baselines import hull_mesh
@@ -67,18 +72,18 @@ def test_a_hollow_that_silhouettes_cannot_tell_is_found():
 
 def test_the_volume_is_empty_in_the_hollow_and_solid_in_the_wall():
     frames = frames_of(bowl())
-    volume = stereo_volume(frames, 48, QUICK)
+    solid = stereo_volume(frames, 48, QUICK)
     hull = stereo.visual_hull([f.camera for f in frames], [f.rgba()[..., 3] for f in frames], 48)
-    assert volume is not None
+    assert solid is not None
 
     def at(grid, *point: float) -> float:
         index = ((torch.tensor(point) - grid.origin) / grid.spacing).round().long()
         return float(grid.values[tuple(index)])
 
     for x, z in ((0, 0), (0.15, 0), (0, -0.15)):
-        assert at(hull, x, 0.08, z) < 0 < at(volume, x, 0.08, z)
-    assert at(volume, 0.35, 0.0, 0.0) < 0
-    assert at(volume, 0.0, -0.05, 0.0) < 0
+        assert at(hull, x, 0.08, z) < 0 < at(solid, x, 0.08, z)
+    assert at(solid, 0.35, 0.0, 0.0) < 0
+    assert at(solid, 0.0, -0.05, 0.0) < 0
 
 
 def test_a_ball_stays_what_it_is():
@@ -105,10 +110,10 @@ def test_pictures_of_several_sizes_are_compared():
     frames = frames_of(truth, (96, 64), 8) + [
         frame_from_tensors(f.camera, f.rgba(), name=f"tall {f.name}") for f in frames_of(truth, (64, 96), 8)
     ]
-    volume = stereo_volume(frames, 48, QUICK)
-    assert volume is not None
-    centre = ((torch.tensor([0, 0.08, 0]) - volume.origin) / volume.spacing).round().long()
-    assert float(volume.values[tuple(centre)]) > 0
+    solid = stereo_volume(frames, 48, QUICK)
+    assert solid is not None
+    centre = ((torch.tensor([0, 0.08, 0]) - solid.origin) / solid.spacing).round().long()
+    assert float(solid.values[tuple(centre)]) > 0
 
 
 def test_frames_that_cannot_tell_are_not_asked():
@@ -128,11 +133,74 @@ def test_silhouettes_that_do_not_meet_give_nothing():
     assert stereo_volume(empty, 48, QUICK) is None
 
 
+def test_parts_too_thin_for_the_coarse_surface_stay():
+    ball = trimesh.creation.icosphere(4, 0.25)
+    rod = trimesh.creation.cylinder(
+        0.01, 0.8, transform=trimesh.transformations.rotation_matrix(math.pi / 2, (1, 0, 0))
+    )
+    rod.apply_translation((0, 0, 0.35))
+    frames = frames_of(colored(trimesh.util.concatenate((ball, rod.subdivide().subdivide()))), (192, 192), 12)
+    found, hull = stereo_volume(frames, 96), initial_volume(frames, 96)
+    assert found is not None
+    axis = torch.linspace(-0.35, 0.35, 60)
+    index = ((torch.stack((0 * axis, axis, 0 * axis + 0.35), dim=1) - hull.origin) / hull.spacing).round().long()
+    solid = (hull.values[tuple(index.T)] < 0).float().mean()
+    assert solid > 0.3
+    assert (found.values[tuple(index.T)] < 0).float().mean() >= 0.95 * solid
+
+
+def test_of_many_frames_an_even_choice_is_compared(monkeypatch):
+    frames = frames_of(bowl(), (32, 32), 18)
+    hull = hull_mesh([f.camera for f in frames], [f.rgba()[..., 3] for f in frames], 32)
+    compared: list[Frame] = []
+    views = stereo._views
+
+    def noted(chosen, size):
+        compared.extend(chosen)
+        return views(chosen, size)
+
+    monkeypatch.setattr(stereo, "_views", noted)
+    monkeypatch.setattr(stereo, "_MOST", 10)
+    move_to_agreement(hull, frames, StereoOptions(reaches=(0.05,)))
+    high = sum(f.camera.centre[1] > f.camera.centre.norm() * 0.5 for f in compared)
+    assert len(compared) == 10
+    assert 3 <= high <= 7
+
+
+def test_a_fit_begins_on_the_given_solid():
+    frames = frames_of(bowl(), (48, 48), 8)
+    ball = SignedVolume(
+        (torch.stack(torch.meshgrid(*3 * [torch.linspace(-0.5, 0.5, 40)], indexing="ij")).norm(dim=0) - 0.2),
+        torch.full((3,), -0.5),
+        1 / 39,
+    )
+    seen: list[torch.Tensor] = []
+    options = FitOptions(iterations=2, initial_gaussians=500, max_gaussians=500, grid=40, steps_at_once=1)
+    fit_gaussians(Capture(tuple(frames)), options, solid=ball, watch=lambda _, scene: seen.append(scene.means.clone()))
+    assert (seen[0].norm(dim=1) - 0.2).abs().max() < 0.05
+    with pytest.raises(ValueError, match="no surface"):
+        fit_gaussians(Capture(tuple(frames)), options, solid=ball.with_values(ball.values.abs() + 1))
+
+
+@pytest.mark.parametrize(
+    "wrong", [{"steps": 0}, {"steps": 3}, {"resolution": 8}, {"stiffness": -1.0}, {"reaches": (0.0,)}]
+)
+def test_options_that_make_no_sense_are_refused(wrong):
+    with pytest.raises(ValueError, match="stereo needs"):
+        StereoOptions(**wrong)
+
+
+def test_a_surface_without_faces_is_refused():
+    nothing = Mesh(torch.zeros(0, 3), torch.zeros(0, 3, dtype=torch.long))
+    with pytest.raises(ValueError, match="without faces"):
+        move_to_agreement(nothing, frames_of(bowl(), (32, 32), 8))
+
+
 @pytest.mark.parametrize("workers", [1, 3])
 def test_the_result_does_not_depend_on_the_number_of_threads(monkeypatch, workers):
     frames = frames_of(bowl(), (48, 48), 8)
     expected = stereo_volume(frames, 40, QUICK)
-    monkeypatch.setattr(stereo.os, "cpu_count", lambda: workers)
+    monkeypatch.setattr(volume.os, "cpu_count", lambda: workers)
     found = stereo_volume(frames, 40, QUICK)
     assert expected is not None
     assert found is not None
@@ -175,14 +243,13 @@ def plain(frames: list[Frame], point: np.ndarray, normal: np.ndarray, shift: flo
         inside = bool(((pixel[0] >= 0.5) & (pixel[0] < size - 0.5)).all())
         if cosine <= 0.12 or not inside:
             continue
-        rgba = frame.rgba()
-        picture = torch.cat((rgba[..., :3] * (rgba[..., 3:] > 0), rgba[..., 3:]), dim=-1)
+        picture = frame.premultiplied()
         grid = (pixel / size * 2 - 1)[None, None]
         shown = torch.nn.functional.grid_sample(picture.permute(2, 0, 1)[None], grid, align_corners=False)[0, :, 0, 0]
         if shown[3] < 0.2:
             unseen += cosine
         elif shown[3] >= 0.8:
-            colors.append(shown[:3])
+            colors.append(shown[:3] / shown[3])
             trust.append(cosine)
     if not colors:
         return 0.0, 0.0, unseen
