@@ -27,6 +27,7 @@ from recon.splat.volume import DepthView, SignedVolume, camera_arrays, fuse_dept
 from recon.surface.extract import extract_surface
 from recon.surface.mesh import Mesh, vertex_normals
 from recon.surface.render import prepare_mesh, render_prepared
+from recon.surface.smooth import neighbours
 
 Floats = NDArray[np.float32]
 
@@ -160,12 +161,13 @@ def move_to_agreement(mesh: Mesh, frames: Sequence[Frame], options: StereoOption
         raise ValueError("a surface without faces cannot be moved")
     chosen = np.unique(np.linspace(0, len(frames) - 1, min(len(frames), _MOST)).round().astype(int))
     views = _views([frames[i] for i in chosen], options.size)
-    faces = mesh.faces.numpy()
-    laplacian = _laplacian(faces, len(mesh.vertices))
-    smoothness = sp.csc_matrix(sp.identity(len(mesh.vertices)) + options.stiffness * (laplacian.T @ laplacian))
+    adjacency, valence = neighbours(mesh)
+    identity = sp.identity(len(mesh.vertices))
+    laplacian = sp.csr_matrix(identity - sp.diags(1 / valence[:, 0]) @ adjacency)  # a vertex minus its neighbours' mean
+    smoothness = sp.csc_matrix(identity + options.stiffness * (laplacian.T @ laplacian))
     solver = sp.linalg.splu(smoothness, permc_spec="MMD_AT_PLUS_A", options={"SymmetricMode": True})
     moved = replace(mesh, normals=None)
-    spacing = float((moved.vertices[faces[:, 0]] - moved.vertices[faces[:, 1]]).norm(dim=1).mean())
+    spacing = float((moved.vertices[moved.faces[:, 0]] - moved.vertices[moved.faces[:, 1]]).norm(dim=1).mean())
     for reach in options.reaches:
         step = reach / options.steps
         steps = np.arange(-options.steps, options.steps // 2 + 1)
@@ -241,12 +243,3 @@ def _cheapest(
     inner = (bend > 1e-9) & (best == middle)
     between = np.where(inner, 0.5 * (before - after) / np.where(inner, bend, 1), 0)
     return steps[best] + np.clip(between, -0.5, 0.5)
-
-
-def _laplacian(faces: NDArray[np.int64], count: int) -> sp.csr_matrix:
-    """(V, V) a vertex minus the mean of its neighbours."""
-    edges = np.concatenate((faces[:, [0, 1]], faces[:, [1, 2]], faces[:, [2, 0]]))
-    graph = sp.coo_matrix((np.ones(len(edges)), (edges[:, 0], edges[:, 1])), (count, count)).tocsr()
-    graph = ((graph + graph.T) > 0).astype(np.float64)
-    degree = np.maximum(np.asarray(graph.sum(1)).ravel(), 1)
-    return sp.csr_matrix(sp.identity(count) - sp.diags(1 / degree) @ graph)
