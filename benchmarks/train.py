@@ -139,7 +139,7 @@ def contestant(
     from gen.data.dataset import OrbitDataset
     from gen.model import OrbitTransformer
     from gen.objective import flow_loss
-    from gen.tasks import draw_example
+    from gen.tasks import draft_example
     from gen.train import make_optimisers
 
     dtype = torch.float32 if name == "naive" else torch.bfloat16
@@ -155,7 +155,8 @@ def contestant(
 
     def gradients(index: int) -> None:
         rng = np.random.default_rng(index)
-        flow_loss(network, draw_example(dataset, rng, 4, frames_per_step, size), dtype).backward()
+        draft = draft_example(dataset, rng, 4, frames_per_step, size)
+        flow_loss(network, draft.develop(), dtype).backward()
 
     def step(index: int) -> None:
         gradients(index)

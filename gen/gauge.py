@@ -60,7 +60,7 @@ class Gauge:
     def patch_rays(self, patch: int) -> Tensor:
         """(B, F, N, 6) the rays through the middles of square patches, row by row."""
         height, width = self.rays.shape[2:4]
-        pixels = patch_middles(height, width, patch)
+        pixels = patch_middles(height, width, patch, self.rays.device)
         return _rays(self.viewmats[..., :3, :3].transpose(-1, -2), self.eyes, self.intrinsics, pixels)
 
     def only(self, which: slice) -> Gauge:
@@ -104,7 +104,8 @@ def make_gauge(
     unit = distance[:, 0] * sine / FRAME_MARGIN if unit is None else unit
     rotation = c2w[:, 0, :3, :3].transpose(-1, -2)
 
-    y, x = torch.meshgrid(torch.arange(height) + 0.5, torch.arange(width) + 0.5, indexing="ij")
+    y, x = (torch.arange(length, device=c2w.device) + 0.5 for length in (height, width))
+    y, x = torch.meshgrid(y, x, indexing="ij")
     turned = rotation[:, None] @ c2w[..., :3, :3]
     origins = torch.einsum("bij,bfj->bfi", rotation, position) / unit[:, None, None]
     rays = _rays(turned, origins, intrinsics, torch.stack((x, y), dim=-1))
@@ -115,16 +116,18 @@ def make_gauge(
     return Gauge(rays, viewmats, intrinsics, rotation, unit, distance)
 
 
-def patch_middles(height: int, width: int, patch: int) -> Tensor:
+def patch_middles(height: int, width: int, patch: int, device: torch.device | None = None) -> Tensor:
     """(N, 2) places of the middles of square patches in pixels, x and y, row by row."""
-    y, x = torch.meshgrid(torch.arange(height // patch), torch.arange(width // patch), indexing="ij")
+    y, x = (torch.arange(length // patch, device=device) for length in (height, width))
+    y, x = torch.meshgrid(y, x, indexing="ij")
     return (torch.stack((x, y), dim=-1).flatten(0, 1) + 0.5) * patch
 
 
 def _rays(c2w_rotation: Tensor, origins: Tensor, intrinsics: Tensor, pixels: Tensor) -> Tensor:
     """(B, F, ..., 6) directions and moments of the rays of cameras (B, F) through pixels (..., 2)."""
     homogeneous = torch.nn.functional.pad(pixels, (0, 1), value=1.0).to(origins)
-    directions = torch.einsum("bfij,...j->bf...i", c2w_rotation @ torch.linalg.inv(intrinsics), homogeneous)
+    inverse = torch.linalg.inv_ex(intrinsics).inverse  # unlike inv it does not wait for a GPU, to see whether it failed
+    directions = torch.einsum("bfij,...j->bf...i", c2w_rotation @ inverse, homogeneous)
     directions = torch.nn.functional.normalize(directions, dim=-1)
     spread = origins.view(*origins.shape[:2], *[1] * (pixels.ndim - 1), 3)
     return torch.cat((directions, torch.linalg.cross(spread.expand_as(directions), directions)), dim=-1)

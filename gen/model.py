@@ -50,6 +50,7 @@ class OrbitTransformer(nn.Module):
         self.embed = nn.Linear(pixels * CHANNELS, config.width)
         self.embed_rays = nn.Linear(pixels * RAY_CHANNELS, config.width, bias=False)
         self.unknown_camera = nn.Parameter(torch.zeros(config.width))
+        self.unknown_first_camera = nn.Parameter(torch.zeros(config.width))
         self.frame_mlp = nn.Sequential(
             nn.Linear(FourierFeatures.SIZE * (len(MODALITIES) + 1), config.width),
             nn.SiLU(),
@@ -98,7 +99,9 @@ class OrbitTransformer(nn.Module):
             raise ValueError(f"picture size {width}x{height} is not a multiple of the patch size {p}")
         ray_tokens = self.embed_rays(patchify(rays, p))
         if camera_known is not None:
-            ray_tokens = torch.where(camera_known[:, :, None, None], ray_tokens, self.unknown_camera.to(ray_tokens))
+            # Frame 0 fixes the gauge: where no ray tells which one it is, its token does.
+            hidden = torch.stack((self.unknown_first_camera, *[self.unknown_camera] * (count - 1))).to(ray_tokens)
+            ray_tokens = torch.where(camera_known[:, :, None, None], ray_tokens, hidden[:, None])
         x = self.embed(patchify(frames, p)) + ray_tokens  # (B, F, N, D)
 
         levels = torch.cat((noise_levels, times[..., None]), dim=-1)  # (B, F, 3)

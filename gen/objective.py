@@ -17,7 +17,10 @@ CLEAN_WEIGHT = 4.0
 """Cap of the 1 / t^2 weight that turns the error of the clean frame into that of the velocity."""
 SHOWN_WEIGHT = 0.25
 """Weight of a shown frame's own picture, which the scene must explain, too."""
-CAMERA_WEIGHT = 0.5
+CAMERA_WEIGHT = 1.0
+FIRST_CAMERA_GAIN = 10.0
+"""How much more the rays of a hidden first camera weigh: its axes are the gauge's own, so that what is left to tell of
+it, how wide it looks and from how far, moves its rays much less than another camera's place moves that one's."""
 
 
 def flow_loss(
@@ -53,6 +56,7 @@ def flow_loss(
     geometry = (geometry - clean[..., GEOMETRY]).square().mean(dim=(2, 3, 4))
     patch = math.isqrt(height * width // told.rays.shape[2])
     rays = (told.rays - told_gauge.patch_rays(patch)).square().mean(dim=(2, 3))
+    rays = torch.cat((rays[:, :1] * FIRST_CAMERA_GAIN, rays[:, 1:]), dim=1)
     up = (told.up - gauge.up[:, None]).square().mean(dim=-1)
     return (
         (appearance * weight).sum() / levels[..., 0].numel()

@@ -72,7 +72,7 @@ class TrainOptions:
     compile: bool = False
     """Compile the network's blocks with torch.compile (needs a C++ compiler on CPUs)."""
     workers: int = 0
-    """Processes beside each training process that draw its batches ahead; 0 draws them between the steps."""
+    """Processes beside each training process that read its batches ahead; 0 reads them between the steps."""
     recompute: bool = False
     """Recompute the blocks' activations on the way back instead of keeping them: less memory, a third more work."""
     tensorboard: bool = False

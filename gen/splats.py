@@ -173,4 +173,5 @@ def _draw_together(gaussians: PixelGaussians, gauge: Gauge, height: int, width: 
 
 
 def _upright(like: Tensor) -> Tensor:
-    return torch.tensor([1.0, 0.0, 0.0, 0.0], device=like.device)
+    """The quaternion of no rotation."""
+    return (torch.arange(4, device=like.device) == 0).float()

@@ -1,22 +1,24 @@
 """What a training batch asks: random scenes, which of their frames are shown, and how noisy the others are.
 
 The noise levels and the hidden cameras alone are the task. Level 0 is shown, level 1 is to be told from nothing.
-Everything here is drawn on the CPU from one stream of random numbers, so that other processes can do it ahead of time.
+A batch comes in two parts: `draft_example` chooses and reads, which other processes can do ahead of time, and what it
+hands over is small; `Draft.develop` does the work on pixels, on a GPU where there is one.
 """
 
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from gen.data.batch import Batch, draw_batch
-from gen.data.dataset import OrbitDataset
+from gen.data.batch import Batch, make_batch
+from gen.data.dataset import OrbitDataset, ViewCodes
 from gen.data.photo import photographed
+from gen.data.sending import pin_all, send_all
 
 TASKS = {"views": 0.64, "levels": 0.1, "cameras": 0.12, "texture": 0.06, "blind": 0.08}
 """Shares of scenes. Views: shown frames, every other frame at one level. Levels: each frame and modality at a level of
@@ -26,6 +28,8 @@ CONTEXT_COUNTS = {1: 0.7, 2: 0.15, 3: 0.1, 4: 0.05}
 """How often a scene shows that many frames."""
 FRAME_COUNTS = {4: 0.5, 6: 0.3, 8: 0.2}
 """How often a batch has that many frames a scene."""
+PURE_NOISE = 0.5
+"""Share of noise levels that are 1: where shape is decided, and where the pipeline's one step starts."""
 NOISE_SIZE = 64
 """Side of pictures in pixels up to which noise levels are drawn alike."""
 EXTRA_VIEWS = 2
@@ -63,32 +67,52 @@ class Example:
     photos: Tensor
     noise_seed: int
 
-    def to(self, device: torch.device) -> Example:
-        tasks = Tasks(*(getattr(self.tasks, f.name).to(device, non_blocking=True) for f in fields(self.tasks)))
-        shown, photos = (x.to(device, non_blocking=True) for x in (self.shown, self.photos))
-        return Example(self.batch.to(device), tasks, shown, photos, self.noise_seed)
 
-    def pin_memory(self) -> Example:
-        """A copy from which a GPU can read while the processor goes on; PyTorch's loader asks for it."""
-        tasks = Tasks(self.tasks.levels.pin_memory(), self.tasks.camera_known.pin_memory())
-        batch = Batch(**{f.name: getattr(self.batch, f.name).pin_memory() for f in fields(self.batch)})
-        return Example(batch, tasks, self.shown.pin_memory(), self.photos.pin_memory(), self.noise_seed)
+@dataclass(frozen=True)
+class Draft:
+    """An example before any work on its pixels: what other processes hand over, and what goes to a GPU.
 
-
-def draw_example(
-    dataset: OrbitDataset, rng: np.random.Generator, frames: int, frames_per_step: int, size: int
-) -> Example:
-    """A batch of about `frames_per_step` frames to tell, `frames` a scene, with a task for each scene.
-
-    Raises:
-        ValueError: if `size` does not divide the dataset's.
+    Attributes:
+        codes: the views, as the dataset's files code them.
+        tasks, shown: as in `Example`.
+        size: side of the pictures that are to come out.
+        seed: of everything that the pixels' part draws.
     """
+
+    codes: ViewCodes
+    tasks: Tasks
+    shown: Tensor
+    size: int
+    seed: int
+
+    def to(self, device: torch.device) -> Draft:
+        return send_all(self, device)
+
+    def pin_memory(self) -> Draft:
+        """PyTorch's loader asks for it."""
+        return pin_all(self)
+
+    def develop(self) -> Example:
+        """The example, made on the device that the draft lies on.
+
+        Raises:
+            ValueError: if `size` does not divide the dataset's.
+        """
+        rng = np.random.default_rng(self.seed)
+        batch = make_batch(self.codes.decode(), self.size, rng)
+        photos = photographed(batch.premultiplied[self.shown[0], self.shown[1]], rng)
+        return Example(batch, self.tasks, self.shown, photos, int(rng.integers(2**62)))
+
+
+def draft_example(
+    dataset: OrbitDataset, rng: np.random.Generator, frames: int, frames_per_step: int, size: int
+) -> Draft:
+    """A batch of about `frames_per_step` frames to tell, `frames` a scene, with a task for each scene."""
     scenes = max(1, frames_per_step // frames)
-    batch = draw_batch(dataset, rng, frames + EXTRA_VIEWS, scenes, size)
+    codes = dataset.sample(rng, frames + EXTRA_VIEWS, scenes)
     tasks = draw_tasks(rng, scenes, frames, size)
-    shown = (tasks.levels[..., 0] == 0).nonzero().T
-    photos = photographed(batch.premultiplied[shown[0], shown[1]], rng)
-    return Example(batch, tasks, shown, photos, int(rng.integers(2**62)))
+    shown = (tasks.levels[..., 0] == 0).nonzero().T.contiguous()
+    return Draft(codes, tasks, shown, size, int(rng.integers(2**62)))
 
 
 def draw_tasks(rng: np.random.Generator, scenes: int, count: int, size: int) -> Tasks:
@@ -115,10 +139,10 @@ def draw_frame_count(rng: np.random.Generator) -> int:
 
 
 def _draw_level(rng: np.random.Generator, shape: tuple[int, ...], size: int) -> NDArray[np.float64]:
-    """Logit-normal toward noise, where an orbit's shape is decided; a third is pure noise. The larger the pictures, the
-    more pixels tell of the same thing and the more noise it takes to hide it (Esser et al., arXiv:2403.03206)."""
+    """Logit-normal toward noise, or pure noise. The larger the pictures, the more pixels tell of the same thing and the
+    more noise it takes to hide it (Esser et al., arXiv:2403.03206)."""
     normal = 0.5 + math.log(max(size / NOISE_SIZE, 1)) + 1.2 * rng.standard_normal(shape)
-    return np.where(rng.random(shape) < 0.33, 1.0, 1 / (1 + np.exp(-normal)))
+    return np.where(rng.random(shape) < PURE_NOISE, 1.0, 1 / (1 + np.exp(-normal)))
 
 
 def _pick(rng: np.random.Generator, shares: dict[int, float]) -> int:

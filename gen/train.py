@@ -2,7 +2,7 @@
 
 Everything random of the i-th batch of step k is drawn from (seed, k, i), whichever process has it, so a run that was
 killed and resumed takes the same steps as one that was not, and two processes the same as one that adds up two batches.
-Needs PyTorch, NumPy, OpenCV, safetensors and accelerate, to render Numba on processors or gsplat on GPUs, and nothing
+Needs PyTorch, NumPy, kornia, safetensors and accelerate, to render Numba on processors or gsplat on GPUs, and nothing
 else, so that it runs on a bare machine.
 """
 
@@ -26,7 +26,7 @@ from gen.model import OrbitTransformer
 from gen.muon import Muon
 from gen.objective import flow_loss
 from gen.options import TrainOptions
-from gen.tasks import EXTRA_VIEWS, FRAME_COUNTS, Example, draw_example, draw_frame_count
+from gen.tasks import EXTRA_VIEWS, FRAME_COUNTS, Draft, draft_example, draw_frame_count
 
 if TYPE_CHECKING:
     from accelerate import Accelerator
@@ -88,7 +88,7 @@ def train(
     if options.compile:
         for block in bare.blocks:  # they are alike, so one compilation serves all
             block.compile(dynamic=True)  # of pictures and frames of all sizes and counts
-    batches = _batches(dataset, options, first, accelerator.num_processes, accelerator.process_index)
+    drafts = _drafts(dataset, options, first, accelerator.num_processes, accelerator.process_index)
 
     losses: list[tuple[int, float]] = []
     late: list[tuple[int, Tensor]] = []  # losses of steps that a GPU may still be taking
@@ -108,7 +108,7 @@ def train(
                 group["lr"] = options.lr * learning_rate_factor(step, options)
         total = torch.zeros((), device=accelerator.device)
         for part in range(options.accumulate):
-            example = next(batches).to(accelerator.device)
+            example = next(drafts).to(accelerator.device).develop()
             with _last_part_only(accelerator, network, part + 1 == options.accumulate):
                 loss = flow_loss(network, example, dtype) / options.accumulate
                 loss.backward()
@@ -134,7 +134,7 @@ def train(
     accelerator.wait_for_everyone()
 
 
-class _Examples(torch.utils.data.Dataset[Example]):
+class _Drafts(torch.utils.data.Dataset[Draft]):
     """The batches that one process takes, from a step on, in their order."""
 
     def __init__(self, dataset: OrbitDataset, options: TrainOptions, first: int, processes: int, process: int) -> None:
@@ -144,23 +144,21 @@ class _Examples(torch.utils.data.Dataset[Example]):
     def __len__(self) -> int:
         return max(0, self.options.steps - self.first) * self.options.accumulate
 
-    def __getitem__(self, place: int) -> Example:
+    def __getitem__(self, place: int) -> Draft:
         step, part = divmod(place, self.options.accumulate)
         step += self.first
         # All processes take scenes of equally many frames, so that none waits for another.
         count = draw_frame_count(np.random.default_rng(stream(self.options.seed, step, None)))
         rng = np.random.default_rng(stream(self.options.seed, step, part * self.processes + self.process))
-        return draw_example(self.dataset, rng, count, self.options.frames_per_step, self.options.size)
+        return draft_example(self.dataset, rng, count, self.options.frames_per_step, self.options.size)
 
 
-def _batches(
-    dataset: OrbitDataset, options: TrainOptions, first: int, processes: int, process: int
-) -> Iterator[Example]:
-    examples = _Examples(dataset, options, first, processes, process)
+def _drafts(dataset: OrbitDataset, options: TrainOptions, first: int, processes: int, process: int) -> Iterator[Draft]:
+    drafts = _Drafts(dataset, options, first, processes, process)
     ahead: dict[str, Any] = {}
     if options.workers:
         ahead = {"prefetch_factor": 2, "pin_memory": torch.cuda.is_available()}
-    return iter(torch.utils.data.DataLoader(examples, batch_size=None, num_workers=options.workers, **ahead))
+    return iter(torch.utils.data.DataLoader(drafts, batch_size=None, num_workers=options.workers, **ahead))
 
 
 def stream(seed: int, step: int, batch: int | None) -> list[int]:

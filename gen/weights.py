@@ -89,13 +89,16 @@ def load_pipeline(source: str | Path | None = None, device: str = "cpu") -> Orbi
 
 
 def save_pipeline(run: Path, folder: Path) -> None:
-    """Turns a training run's averaged weights, in float16, into a pipeline folder that `from_pretrained` reads.
+    """Turns a training run's averaged weights into a pipeline folder that `from_pretrained` reads, in any precision.
 
-    The pipeline draws at the size of the pictures that the run was trained on, unless told otherwise.
+    The blocks' matrices, nine tenths of the weights, are stored as 8-bit floating point, which views do not show (the
+    model card has the figures), all else in float16. The pipeline draws at the size of the pictures that the run was
+    trained on, unless told otherwise.
 
     Raises:
         WeightsError: if `run` is not a training run.
     """
+    import torch
     from diffusers import FlowMatchEulerDiscreteScheduler
     from safetensors.torch import load_file
 
@@ -106,7 +109,11 @@ def save_pipeline(run: Path, folder: Path) -> None:
     options = json.loads((run / "config.json").read_text(encoding="utf-8"))["options"]
     model = OrbitModel(**options["model"] | {"sample_size": options["size"]})
     model.net.load_state_dict(load_file(run / "ema.safetensors"))
-    OrbitPipeline(model.half(), FlowMatchEulerDiscreteScheduler()).save_pretrained(folder)
+    model.half()
+    largest = torch.finfo(torch.float8_e4m3fn).max  # beyond it the format knows no number
+    for matrix in (p for p in model.net.blocks.parameters() if p.ndim == 2):
+        matrix.data = matrix.data.clamp(-largest, largest).to(torch.float8_e4m3fn)
+    OrbitPipeline(model, FlowMatchEulerDiscreteScheduler()).save_pretrained(folder)
 
 
 def _check_index(folder: Path) -> None:

@@ -1,14 +1,15 @@
-"""Batches for training: random scenes of a dataset, mirrored, recoloured and brought to the training size."""
+"""Batches for training: scenes of a dataset, mirrored, recoloured and brought to the training size."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from gen.data.dataset import OrbitDataset, OrbitViews
+from gen.data.dataset import OrbitViews
+from gen.data.sending import send
 
 
 @dataclass(frozen=True)
@@ -31,22 +32,18 @@ class Batch:
     intrinsics: Tensor
     times: Tensor
 
-    def to(self, device: torch.device) -> Batch:
-        return Batch(**{f.name: getattr(self, f.name).to(device, non_blocking=True) for f in fields(self)})
 
-
-def draw_batch(
-    dataset: OrbitDataset, rng: np.random.Generator, frames: int, scenes: int, size: int, augment: bool = True
-) -> Batch:
-    """A batch of `scenes` with `frames` each.
+def make_batch(views: OrbitViews, size: int, rng: np.random.Generator | None = None) -> Batch:
+    """The views at the training size, on the device that they lie on; mirrored and recoloured at random if `rng`.
 
     Raises:
-        ValueError: if `size` does not divide the dataset's.
+        ValueError: if `size` does not divide the pictures'.
     """
-    if dataset.size % size:
-        raise ValueError(f"training size {size} does not divide the dataset's {dataset.size}")
-    batch = _shrink(dataset.sample(rng, frames, scenes), dataset.size // size)
-    return _recolour(_mirror(batch, rng), rng) if augment else batch
+    found = views.depth.shape[-1]
+    if found % size:
+        raise ValueError(f"training size {size} does not divide the dataset's {found}")
+    batch = _shrink(views, found // size)
+    return batch if rng is None else _recolour(_mirror(batch, rng), rng)
 
 
 def _shrink(views: OrbitViews, factor: int) -> Batch:
@@ -60,8 +57,8 @@ def _shrink(views: OrbitViews, factor: int) -> Batch:
         depth = torch.where(covered >= 0.5, _block_mean(depth, factor) / covered.clamp_min(0.5), 0)
         normal = torch.nn.functional.normalize(_block_mean(normal, factor), dim=-1) * (covered >= 0.5)
         premultiplied = _block_mean(premultiplied, factor)
-        intrinsics = intrinsics / torch.tensor([factor, factor, 1.0])[:, None]
-    times = torch.zeros(views.c2w.shape[:2])
+        intrinsics = torch.cat((intrinsics[..., :2, :] / factor, intrinsics[..., 2:, :]), dim=-2)
+    times = views.c2w.new_zeros(views.c2w.shape[:2])
     return Batch(premultiplied, depth[..., 0], normal, views.c2w, intrinsics, times)
 
 
@@ -72,12 +69,12 @@ def _block_mean(x: Tensor, factor: int) -> Tensor:
 
 def _mirror(batch: Batch, rng: np.random.Generator) -> Batch:
     """Half of the scenes seen in a mirror across the plane x = 0; cameras and normals follow."""
-    flip = torch.from_numpy(rng.random(len(batch.c2w)) < 0.5)
+    flip = send(rng.random(len(batch.c2w)) < 0.5, batch.c2w.device)
 
     def choose(mirrored: Tensor, plain: Tensor) -> Tensor:
         return torch.where(flip.view(-1, *[1] * (plain.ndim - 1)), mirrored, plain)
 
-    across = torch.tensor([-1.0, 1.0, 1.0])
+    across = send(np.array([-1, 1, 1], np.float32), batch.c2w.device)
     c2w = batch.c2w.clone()
     c2w[..., :3, :] *= across[:, None]  # the world in the mirror
     c2w[..., :, 0] *= -1  # the picture's x axis turns with it, so the pose stays a rotation
@@ -95,12 +92,12 @@ def _mirror(batch: Batch, rng: np.random.Generator) -> Batch:
 
 def _recolour(batch: Batch, rng: np.random.Generator) -> Batch:
     """Channels shuffled in a third of the scenes, and a gain and gamma for every scene, equal in all its frames."""
-    scenes = len(batch.c2w)
+    scenes, device = len(batch.c2w), batch.c2w.device
     order = np.where(rng.random((scenes, 1)) < 0.33, rng.random((scenes, 3)).argsort(axis=1), np.arange(3))
-    gain = torch.from_numpy(rng.uniform(0.8, 1.2, (scenes, 1, 1, 1, 3)).astype(np.float32))
-    gamma = torch.from_numpy(np.exp(rng.normal(0, 0.15, (scenes, 1, 1, 1, 1))).astype(np.float32))
+    gain = send(rng.uniform(0.8, 1.2, (scenes, 1, 1, 1, 3)).astype(np.float32), device)
+    gamma = send(np.exp(rng.normal(0, 0.15, (scenes, 1, 1, 1, 1))).astype(np.float32), device)
     rgb, alpha = batch.premultiplied[..., :3], batch.premultiplied[..., 3:]
-    index = torch.from_numpy(order).view(scenes, 1, 1, 1, 3).expand_as(rgb)
+    index = send(order, device).view(scenes, 1, 1, 1, 3).expand_as(rgb)
     straight = (rgb / alpha.clamp_min(1e-3)).clamp(0, 1).gather(-1, index)
     straight = (straight.pow(gamma) * gain).clamp(0, 1)
     premultiplied = torch.cat((straight * alpha, alpha), dim=-1)

@@ -22,6 +22,37 @@ TIER_SHARES = {"A": 0.60, "B": 0.35, "C": 0.05}
 
 
 @dataclass(frozen=True)
+class ViewCodes:
+    """Views of B objects, F each, as the files code them (`gen.data.format`): a quarter of the bytes of their values.
+
+    Attributes:
+        rgba: (B, F, S, S, 4) uint8.
+        depth: (B, F, S, S) int16 with the bits of uint16.
+        normal: (B, F, S, S, 3) int8.
+        cameras: (B, F, 17) float32.
+        objects: (B,) int64 places in `OrbitDataset.ids`.
+    """
+
+    rgba: Tensor
+    depth: Tensor
+    normal: Tensor
+    cameras: Tensor
+    objects: Tensor
+
+    def decode(self) -> OrbitViews:
+        """Their values, where the codes lie."""
+        c2w, intrinsics = files.decode_cameras(self.cameras)
+        return OrbitViews(
+            rgba=self.rgba.float() / 255,
+            depth=files.decode_depth(self.depth, c2w[..., :3, 3].norm(dim=-1)),
+            normal=torch.nn.functional.normalize(self.normal.float(), dim=-1),
+            c2w=c2w,
+            intrinsics=intrinsics,
+            objects=self.objects,
+        )
+
+
+@dataclass(frozen=True)
 class OrbitViews:
     """Views of B objects, F each.
 
@@ -93,7 +124,7 @@ class OrbitDataset:
     def __len__(self) -> int:
         return len(self.ids)
 
-    def sample(self, rng: np.random.Generator, frames: int, batch: int) -> OrbitViews:
+    def sample(self, rng: np.random.Generator, frames: int, batch: int) -> ViewCodes:
         """`batch` random objects, weighted by tier, with `frames` different random views each.
 
         Raises:
@@ -105,7 +136,7 @@ class OrbitDataset:
         views = rng.random((batch, self.views)).argsort(axis=1)[:, :frames]
         return self.read(objects, views)
 
-    def read(self, objects: NDArray[np.int64], views: NDArray[np.int64]) -> OrbitViews:
+    def read(self, objects: NDArray[np.int64], views: NDArray[np.int64]) -> ViewCodes:
         """Chosen views.
 
         Args:
@@ -114,20 +145,18 @@ class OrbitDataset:
         shards = np.searchsorted(self._starts, objects, side="right") - 1
         rows = objects - self._starts[shards]
 
-        def gather(kind: str) -> NDArray[Any]:
-            return np.stack([self._shards[s][kind][r, v] for s, r, v in zip(shards, rows, views)])
+        def gather(kind: str) -> Tensor:
+            some = self._shards[0][kind]
+            gathered = np.empty((*views.shape, *some.shape[2:]), some.dtype)
+            for place, (shard, row, chosen) in enumerate(zip(shards, rows, views)):
+                np.take(self._shards[shard][kind][row], chosen, axis=0, out=gathered[place], mode="clip")
+            return torch.from_numpy(gathered.view(np.int16) if gathered.dtype == np.uint16 else gathered)
 
-        cameras = gather("camera")
-        c2w, intrinsics = files.decode_cameras(cameras)
-        eye_distance = np.linalg.norm(cameras[..., [3, 7, 11]], axis=-1)
-        rgba = torch.from_numpy(gather("rgba")).float().div_(255)
-        normal = torch.from_numpy(gather("normal")).float()
-        return OrbitViews(
-            rgba=rgba,
-            depth=files.decode_depth(gather("depth"), eye_distance),
-            normal=torch.nn.functional.normalize(normal, dim=-1),
-            c2w=c2w,
-            intrinsics=intrinsics,
+        return ViewCodes(
+            rgba=gather("rgba"),
+            depth=gather("depth"),
+            normal=gather("normal"),
+            cameras=gather("camera"),
             objects=torch.from_numpy(np.asarray(objects, np.int64)),
         )
 

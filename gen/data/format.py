@@ -14,7 +14,6 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 
 INDEX_NAME = "dataset.json"
@@ -46,21 +45,21 @@ def shard_shape(kind: str, objects: int, views: int, size: int) -> tuple[int, ..
     return (objects, views, size, size, *ARRAYS[kind][1])
 
 
-def decode_depth(codes: NDArray[np.uint16], eye_distance: NDArray[np.float32]) -> Tensor:
-    """(..., S, S) codes and (...) distances of the cameras from the origin to forward depth, 0 = nothing."""
-    relative = (codes.astype(np.float32) - 1) / 65534 - np.float32(0.5)
-    depth = relative * np.float32(DEPTH_RANGE) + eye_distance[..., None, None]
-    return torch.from_numpy(np.where(codes > 0, depth, 0).astype(np.float32))
+def decode_depth(codes: Tensor, eye_distance: Tensor) -> Tensor:
+    """(..., S, S) codes, int16 with the bits of the file's uint16, and (...) distances of the cameras from the origin
+    to forward depth, 0 = nothing."""
+    unsigned = codes.int() & 0xFFFF
+    relative = (unsigned.float() - 1) / 65534 - 0.5
+    return torch.where(unsigned > 0, relative * DEPTH_RANGE + eye_distance[..., None, None], 0)
 
 
-def decode_cameras(values: NDArray[np.float32]) -> tuple[Tensor, Tensor]:
+def decode_cameras(values: Tensor) -> tuple[Tensor, Tensor]:
     """(..., 17) to c2w (..., 4, 4) and intrinsics (..., 3, 3)."""
-    rows = torch.from_numpy(np.ascontiguousarray(values, np.float32))
-    c2w = torch.zeros(*rows.shape[:-1], 4, 4)
-    c2w[..., :3, :] = rows[..., :12].unflatten(-1, (3, 4))
+    c2w = values.new_zeros(*values.shape[:-1], 4, 4)
+    c2w[..., :3, :] = values[..., :12].unflatten(-1, (3, 4))
     c2w[..., 3, 3] = 1
-    intrinsics = torch.zeros(*rows.shape[:-1], 3, 3)
-    intrinsics[..., 0, 0], intrinsics[..., 1, 1] = rows[..., 12], rows[..., 13]
-    intrinsics[..., 0, 2], intrinsics[..., 1, 2] = rows[..., 14], rows[..., 15]
+    intrinsics = values.new_zeros(*values.shape[:-1], 3, 3)
+    intrinsics[..., 0, 0], intrinsics[..., 1, 1] = values[..., 12], values[..., 13]
+    intrinsics[..., 0, 2], intrinsics[..., 1, 2] = values[..., 14], values[..., 15]
     intrinsics[..., 2, 2] = 1
     return c2w, intrinsics

@@ -9,12 +9,12 @@ import numpy as np
 import pytest
 import torch
 
-from gen.data.batch import draw_batch
+from gen.data.batch import Batch, make_batch
 from gen.model import Block
 from gen.muon import Muon, orthogonalise
 from gen.objective import flow_loss
 from gen.options import OrbitConfig, TrainOptions
-from gen.tasks import draw_tasks
+from gen.tasks import draft_example, draw_tasks
 from gen.train import learning_rate_factor, stream, train
 from gen.weights import load_pipeline, save_pipeline
 from recon.capture import Camera
@@ -256,9 +256,26 @@ def test_training_runs_in_bf16_on_a_gpu(dataset, tmp_path):
     assert np.mean(losses[-10:]) < 0.7 * np.mean(losses[:5])
 
 
+def draw_batch(dataset, size: int, augment: bool) -> Batch:
+    rng = np.random.default_rng(0)
+    views = dataset.sample(rng, 6, 4).decode()
+    return make_batch(views, size, rng if augment else None)
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
+def test_a_gpu_makes_the_same_batch_of_a_draft_as_the_processor(dataset):
+    draft = draft_example(dataset, np.random.default_rng(0), 4, 96, 8)
+    here, there = draft.develop(), draft.to(torch.device("cuda")).develop()
+    for name in ("premultiplied", "depth", "normal", "c2w", "intrinsics"):
+        torch.testing.assert_close(getattr(there.batch, name).cpu(), getattr(here.batch, name), atol=1e-4, rtol=1e-4)
+    assert torch.equal(there.tasks.levels.cpu(), here.tasks.levels)
+    # The grain of the film is drawn where the pictures are, all else alike.
+    assert (there.photos.cpu() - here.photos).abs().mean() < 0.03
+
+
 @pytest.mark.parametrize("augment", [False, True])
 def test_the_views_of_a_batch_agree_in_space(dataset, augment):
-    batch = draw_batch(dataset, np.random.default_rng(0), 6, 4, 16, augment)
+    batch = draw_batch(dataset, 16, augment)
     covered, in_front = [], []
     for scene in range(len(batch.c2w)):
         cameras = [Camera(c2w, k, 16, 16) for c2w, k in zip(batch.c2w[scene], batch.intrinsics[scene])]
@@ -274,8 +291,7 @@ def test_the_views_of_a_batch_agree_in_space(dataset, augment):
 
 
 def test_halving_the_size_keeps_the_views_true(dataset):
-    small = draw_batch(dataset, np.random.default_rng(0), 4, 4, 8, augment=False)
-    large = draw_batch(dataset, np.random.default_rng(0), 4, 4, 16, augment=False)
+    small, large = (draw_batch(dataset, size, augment=False) for size in (8, 16))
     assert small.premultiplied.mean() == pytest.approx(float(large.premultiplied.mean()), rel=1e-5)
     points = [
         Camera(b.c2w[0, 0], b.intrinsics[0, 0], s, s).project(torch.zeros(1, 3))[0] / s
@@ -286,7 +302,7 @@ def test_halving_the_size_keeps_the_views_true(dataset):
 
 def test_a_training_size_that_does_not_divide_is_refused(dataset):
     with pytest.raises(ValueError, match="does not divide"):
-        draw_batch(dataset, np.random.default_rng(0), 4, 4, 10)
+        draw_batch(dataset, 10, augment=False)
 
 
 def test_tasks_show_frames_hide_cameras_and_leave_scenes_blind():

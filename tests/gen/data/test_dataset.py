@@ -61,7 +61,7 @@ def contents(folder: Path) -> dict[str, bytes]:
 def test_views_hold_what_was_drawn(rendered):
     dataset = OrbitDataset(rendered)
     assert dataset.ids == ("ball.glb", "box.glb", "ring.glb")
-    views = dataset.read(np.array([0]), np.arange(6)[None])
+    views = dataset.read(np.array([0]), np.arange(6)[None]).decode()
     camera_to_surface = views.depth[..., None] * _rays(views)
     points = views.c2w[..., None, None, :3, 3] + camera_to_surface
     whole = views.rgba[..., 3] == 1
@@ -170,8 +170,8 @@ def test_the_same_options_give_the_same_bytes_on_any_number_of_processes(models,
     render_dataset(plan_dataset(models, OPTIONS), tmp_path / "one", workers=1)
     render_dataset(plan_dataset(models, OPTIONS), tmp_path / "two", workers=2)
     assert contents(tmp_path / "one") == contents(tmp_path / "two")
-    split = OrbitDataset(tmp_path / "one").read(np.array([2, 0]), np.array([[1, 2], [3, 4]]))
-    whole = OrbitDataset(rendered).read(np.array([2, 0]), np.array([[1, 2], [3, 4]]))
+    split = OrbitDataset(tmp_path / "one").read(np.array([2, 0]), np.array([[1, 2], [3, 4]])).decode()
+    whole = OrbitDataset(rendered).read(np.array([2, 0]), np.array([[1, 2], [3, 4]])).decode()
     assert torch.equal(split.rgba, whole.rgba)
     assert torch.equal(split.depth, whole.depth)
 
@@ -186,8 +186,8 @@ def test_variants_show_an_object_stretched_and_its_first_one_as_it_is(models, re
     dataset, plain = OrbitDataset(tmp_path), OrbitDataset(rendered)
     assert dataset.ids == tuple(name for name in plain.ids for _ in range(3))
     every = np.arange(6)[None]
-    assert torch.equal(dataset.read(np.array([3]), every).rgba, plain.read(np.array([1]), every).rgba)
-    ball, stretched = (dataset.read(np.array([i]), every) for i in (0, 1))
+    assert torch.equal(dataset.read(np.array([3]), every).decode().rgba, plain.read(np.array([1]), every).decode().rgba)
+    ball, stretched = (dataset.read(np.array([i]), every).decode() for i in (0, 1))
     points = stretched.c2w[..., None, None, :3, 3] + stretched.depth[..., None] * _rays(stretched)
     radius = points[stretched.rgba[..., 3] == 1].norm(dim=-1)
     assert radius.max() == pytest.approx(0.5, abs=0.02)  # still fills its sphere
@@ -236,7 +236,7 @@ def test_a_folder_with_something_else_in_it_is_left_alone(models, rendered, tmp_
 
 def test_samples_follow_the_tiers_and_never_repeat_a_view(rendered):
     dataset = OrbitDataset(rendered)
-    views = dataset.sample(np.random.default_rng(0), frames=2, batch=4000)
+    views = dataset.sample(np.random.default_rng(0), frames=2, batch=4000).decode()
     share = views.objects.bincount() / len(views.objects)
     a, b = TIER_SHARES["A"], TIER_SHARES["B"]
     expected = torch.tensor([a, b / 2, b / 2]) / (a + b)
@@ -247,7 +247,7 @@ def test_samples_follow_the_tiers_and_never_repeat_a_view(rendered):
 
 def test_sampling_follows_the_generator(rendered):
     dataset = OrbitDataset(rendered)
-    first, second = (dataset.sample(np.random.default_rng(5), 3, 4) for _ in range(2))
+    first, second = (dataset.sample(np.random.default_rng(5), 3, 4).decode() for _ in range(2))
     assert torch.equal(first.rgba, second.rgba)
     assert torch.equal(first.c2w, second.c2w)
     with pytest.raises(ValueError, match="6 views"):

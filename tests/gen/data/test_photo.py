@@ -43,12 +43,13 @@ def test_the_same_stream_gives_the_same_flaws():
 
 
 def test_lenses_bend_the_rim_and_not_the_middle():
-    pictures = discs(1).expand(8, -1, -1, -1)
+    pictures = discs(32)
     bent = photographed(pictures, np.random.default_rng(0), PhotoOptions(share=1.0, distortion=0.3, blur=0.0, noise=0.0,
         white_balance=0.0, exposure=0.0, jpeg=(100, 100), matte=0.0))  # fmt: skip
     areas = (bent[..., 3] > 0.5).float().sum(dim=(1, 2)) / (pictures[..., 3] > 0.5).float().sum(dim=(1, 2))
     assert float(areas.max() - areas.min()) > 0.05
-    assert bool((encode_appearance(bent)[:, 23:25, 23:25, 3] > 0.9).all())
+    middle = encode_appearance(bent)[:, 23:25, 23:25, 3] > 0.9
+    assert middle.all(dim=(1, 2)).float().mean() > 0.8  # the others have a hole there
 
 
 def test_no_picture_is_no_trouble():
