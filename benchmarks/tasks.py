@@ -27,6 +27,7 @@ from benchmarks._results import environment, write_json
 from gen.gauge import APPEARANCE, DEPTH_GAIN, encode, make_gauge, stack_cameras
 from gen.predict import Belief, ask, believe
 from gen.splats import draw
+from gen.unposed import tell_cameras
 from gen.weights import weights_digest
 from pipelines._command import run_command
 from pipelines.evaluation.markdown import show, table
@@ -47,6 +48,11 @@ PHOTO = (0.0, math.radians(10))
 FREE = 8
 """Views from anywhere that are compared."""
 ELEVATIONS = (math.radians(-10), math.radians(60))
+MIDDLE_ELEVATION = math.asin(sum(math.sin(e) for e in ELEVATIONS) / 2)
+"""Half of the directions are higher."""
+FOVS = (math.radians(20), math.radians(60))
+UNPOSED = 3
+"""Photos without cameras."""
 RING = 8
 """Views of the ring whose depth and normals are told, and whose colours are told of their geometry."""
 ORBIT = 48
@@ -83,6 +89,7 @@ class Task:
 
 
 PSNR = "masked PSNR, dB"
+DEGREES = "mean error, degrees"
 TASKS = (
     Task("1 photo → views at any elevation", PSNR, "copy of the photo"),
     Task("2 posed photos → the same views", PSNR, "copy of the nearer photo"),
@@ -90,12 +97,15 @@ TASKS = (
     Task("2 photos 60° apart → the view between", PSNR, "mean of both"),
     Task("1 photo → wide frames (3 : 2)", PSNR, "copy of the photo"),
     Task("8 views → their depth", "mean error, % of the diameter", "plane through the centre"),
-    Task("8 views → their normals", "mean error, degrees", "facing the camera"),
+    Task("8 views → their normals", DEGREES, "facing the camera"),
     Task("1 photo and the geometry of 8 views → their colours", PSNR, "the photo's mean colour in the true masks"),
+    Task("1 photo → its camera's elevation", DEGREES, "the middle of the range"),
+    Task("1 photo → its camera's field of view", DEGREES, "the middle of the range"),
+    Task("3 photos without cameras → how the others are turned", DEGREES, "not at all"),
     Task("48 frames: seam from last to first", "change, in mean changes between frames", "each frame by itself"),
 )
 
-DEPTH, NORMALS, COLORS, SEAM = (task.name for task in TASKS[5:])
+DEPTH, NORMALS, COLORS, ELEVATION, FIELD, TURNS, SEAM = (task.name for task in TASKS[5:])
 
 
 class Bench:
@@ -108,6 +118,7 @@ class Bench:
         low, high = (math.sin(e) for e in ELEVATIONS)
         around, up = rng.uniform(0, 2 * math.pi, FREE), np.arcsin(rng.uniform(low, high, FREE))
         self.free = [self.camera(float(a), float(e)) for a, e in zip(around, up)]
+        self.fovs = rng.uniform(*FOVS, UNPOSED).tolist()
 
     def camera(self, azimuth: float, elevation: float = PHOTO[1]) -> Camera:
         return orbit_camera(azimuth, elevation, FOV, self.size, self.size)
@@ -190,6 +201,28 @@ class Bench:
         found[COLORS] = (_psnr(straight, rgba[0, 1:]), _psnr(flat, rgba[0, 1:]))
         return found
 
+    def cameras(self) -> dict[str, tuple[float, float]]:
+        """What is told of cameras that nothing is said of: of a single photo, and of three together."""
+        azimuths = [math.atan2(float(c.centre[0]), float(c.centre[2])) for c in self.free]
+        true = [
+            orbit_camera(azimuth, camera.elevation, fov, self.size, self.size)
+            for azimuth, camera, fov in zip(azimuths, self.free, self.fovs)
+        ]
+        rgba = draw_views(self.mesh, true)
+        pictures = torch.cat((rgba[..., :3] * rgba[..., 3:], rgba[..., 3:]), dim=-1)
+
+        def told(some: Tensor) -> list[Camera]:
+            return tell_cameras(self.pipe.transformer, some, generator=torch.Generator().manual_seed(self.seed))
+
+        alone, together = told(pictures[:1])[0], told(pictures)
+        turns = [_turn(true[0], camera) for camera in true[1:]]
+        found = [_turn(together[0], camera) for camera in together[1:]]
+        return {
+            ELEVATION: _both(alone.elevation, MIDDLE_ELEVATION, true[0].elevation),
+            FIELD: _both(alone.fov_y, sum(FOVS) / 2, true[0].fov_y),
+            TURNS: (_mean_angle(found, turns), _mean_angle([torch.eye(3)] * len(turns), turns)),
+        }
+
     def seam(self) -> tuple[float, float]:
         """How much the picture changes from the last frame of an orbit to its first, in mean changes from frame to
         frame; and the mean change between frames that are each generated alone."""
@@ -230,6 +263,7 @@ def run(options: TaskBenchmarkOptions) -> dict[str, Any]:
         ]
         with torch.no_grad():
             found = {task.name: method() for task, method in zip(TASKS, methods)} | bench.geometry()
+            found |= bench.cameras()
             found[SEAM] = bench.seam()
         for name, pair in found.items():
             if not all(map(math.isfinite, pair)):
@@ -275,6 +309,22 @@ def _changes(views: Tensor) -> Tensor:
     """(V,) mean absolute change of premultiplied pictures from each view to the next, round to the first."""
     flat = torch.cat((views[..., :3] * views[..., 3:], views[..., 3:]), dim=-1)
     return (flat.roll(-1, 0) - flat).abs().mean(dim=(1, 2, 3))
+
+
+def _turn(first: Camera, other: Camera) -> Tensor:
+    """(3, 3) the other camera's axes in the first one's."""
+    return first.c2w[:3, :3].T @ other.c2w[:3, :3]
+
+
+def _mean_angle(turns: Sequence[Tensor], truth: Sequence[Tensor]) -> float:
+    """Mean angle in degrees between rotations."""
+    cosines = torch.stack([((a.T @ b).trace() - 1) / 2 for a, b in zip(turns, truth)])
+    return float(torch.rad2deg(torch.acos(cosines.clamp(-1, 1))).mean())
+
+
+def _both(told: float, guess: float, truth: float) -> tuple[float, float]:
+    """Errors of an angle that was told and of one that was guessed, in degrees."""
+    return math.degrees(abs(told - truth)), math.degrees(abs(guess - truth))
 
 
 def _angle(a: Tensor, b: Tensor) -> float:

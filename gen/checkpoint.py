@@ -111,16 +111,13 @@ class RunState:
                     }
 
     @torch.no_grad()
-    def initialise(self, run: Path) -> None:
-        """Takes the averaged weights of another run.
+    def initialise(self, folder: Path) -> None:
+        """Takes the averaged weights of another run, or those of a saved pipeline.
 
         Raises:
-            ValueError: if there is none, or of another shape.
+            ValueError: if there are none, or of another shape.
         """
-        path = run / "ema.safetensors"
-        if not path.is_file():
-            raise ValueError(f"{run}: expected a training run with ema.safetensors in it to start from")
-        found = load_file(path)
+        path, found = _weights_in(folder)
         wrong = [
             name
             for name in sorted(found.keys() | self.parameters.keys())
@@ -129,8 +126,22 @@ class RunState:
         if wrong:
             raise ValueError(f"{path}: its network has another shape than the one to train (first at {wrong[0]})")
         for name, parameter in self.parameters.items():
-            parameter.copy_(_cut(found[name], parameter))
+            parameter.copy_(_cut(found[name].float(), parameter))
             self.average[name].copy_(parameter)
+
+
+def _weights_in(folder: Path) -> tuple[Path, dict[str, Tensor]]:
+    """File and tensors, named as in the bare network, of a run's folder or a pipeline's."""
+    for path, prefix in (
+        (folder / "ema.safetensors", ""),
+        (folder / "transformer" / "diffusion_pytorch_model.safetensors", "net."),
+    ):
+        if path.is_file():
+            return path, {name.removeprefix(prefix): tensor for name, tensor in load_file(path).items()}
+    raise ValueError(
+        f"{folder}: expected a training run with ema.safetensors in it, or a generator's folder with "
+        "transformer/diffusion_pytorch_model.safetensors, to start from"
+    )
 
 
 def read_checkpoint(folder: Path) -> tuple[int, dict[str, Tensor]] | None:

@@ -62,7 +62,7 @@ class TrainOptions:
     ema: float = 0.999
     """Decay of the averaged weights, reached gradually."""
     init: str | None = None
-    """Folder of another run whose averaged weights this one starts from: trained on smaller pictures, say."""
+    """Folder of a generator, or of another run, on smaller pictures, say, whose weights this one starts from."""
     seed: int = 0
     """Seed of everything random."""
     device: Literal["auto", "cpu", "cuda"] = "auto"

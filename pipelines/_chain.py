@@ -55,7 +55,7 @@ def _run_one(
             if rank > last and not _is_finished(run, stage):
                 break
             done[stage.name] = run.run(stage, display)
-        preview = preview_stage(tuple(done), settings)
+        preview = preview_stage(tuple(done))
         done[preview.name] = run.run(preview, display)
         run.run(report_stage(identity, done), display)
         display.said(f"{path / 'mesh.glb' if 'mesh' in done else path}")

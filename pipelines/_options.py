@@ -20,7 +20,7 @@ MeshFormat = Literal["obj", "ply", "stl"]
 StopAfter = Literal["orbit", "splat", "mesh"]
 
 DEFAULT_ELEVATION = 10.0
-"""Degrees; the evaluation protocol's. Said in the report whenever it is assumed."""
+"""Degrees; the evaluation protocol's, and the previews' of captures."""
 TEXTURE_SIZES = (64, 8192)
 SIZES = (0.001, 10_000)
 """Metres."""
@@ -66,10 +66,10 @@ class OrbitOptions:
     """Where the generator computes; auto takes a GPU if there is one."""
     frames: int | None = None
     """Pictures on the orbit, the photos included."""
-    elevation: float | None = None
-    """Degrees above the horizon that the photos were taken from, and the orbit's."""
-    fov: float | None = None
-    """Field of view of the square around the subject in degrees. Left out, EXIF is asked, then 33.8 assumed."""
+    elevation: float | Literal["auto"] = "auto"
+    """Degrees above the horizon that the photos were taken from, and the orbit's; auto asks the generator."""
+    fov: float | Literal["auto"] = "auto"
+    """Field of view of the square around the subject in degrees; auto asks EXIF, then assumes 33.8."""
     azimuths: tuple[float, ...] | None = None
     """Degrees around the object, counter-clockwise seen from above, at which each photo was taken: as many as photos,
     all different, the first 0."""
@@ -156,8 +156,8 @@ class AssetSettings:
 class Settings:
     """A run's settings, presets applied: everything that changes its bytes besides the input files. Angles in degrees.
 
-    `elevation`, `fov` and `max_gaussians` are None where the user did not say; the last is then the preset's in
-    `recon.splat.fit_options`.
+    `elevation` and `fov` are None where they are to be found. So is `max_gaussians` where the user did not say; it then
+    is the preset's in `recon.splat.fit_options`.
     """
 
     preset: PresetName
@@ -218,8 +218,9 @@ def resolve(options: MeshOptions) -> Settings:
     _check_range("--refine", options.refine, 0, 16)
     _check_range("--seed", options.seed, 0, 2**63 - 1)
     _check_range("--frames", options.frames, 2, 256)
-    _check_range("--elevation", options.elevation, -89, 89)
-    _check_range("--fov", options.fov, 1, 150)
+    elevation, fov = (None if value == "auto" else value for value in (options.elevation, options.fov))
+    _check_range("--elevation", elevation, -89, 89)
+    _check_range("--fov", fov, 1, 150)
     _check_range("--max-gaussians", options.max_gaussians, 500, 10_000_000)
     if options.resume and options.overwrite:
         raise OptionsError("--resume keeps what is there and --overwrite removes it; give one of them")
@@ -232,8 +233,8 @@ def resolve(options: MeshOptions) -> Settings:
         device=_device(options.device),
         frames=frames,
         num_inference_steps=preset.num_inference_steps,
-        elevation=options.elevation,
-        fov=options.fov,
+        elevation=elevation,
+        fov=fov,
         azimuths=azimuths,
         refine=options.refine,
         samples=options.samples,
@@ -282,8 +283,8 @@ def _check_inputs(options: MeshOptions) -> None:
         "photos": bool(options.photos),
         "--cameras": options.cameras is not None,
         "--frames": options.frames is not None,
-        "--elevation": options.elevation is not None,
-        "--fov": options.fov is not None,
+        "--elevation": options.elevation != "auto",
+        "--fov": options.fov != "auto",
         "--azimuths": options.azimuths is not None,
         "--model": options.model is not None,
         "--matting": options.matting is not None,

@@ -11,7 +11,7 @@ from importlib import metadata
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from pipelines._options import DEFAULT_ELEVATION, Settings
+from pipelines._options import DEFAULT_ELEVATION
 from pipelines._run import Done, Stage, StageLog, write_json
 
 if TYPE_CHECKING:
@@ -37,13 +37,11 @@ def versions() -> dict[str, str]:
     return found
 
 
-def preview_stage(finished: Sequence[str], settings: Settings) -> Stage:
+def preview_stage(finished: Sequence[str]) -> Stage:
     """`preview.png` of what the finished stages left."""
     made = {"photo": "photo", "splat": "splat.ply", "mesh": "mesh.glb"}
     inputs = ("capture", *(made[name] for name in finished if name in made))
-    elevation = DEFAULT_ELEVATION if settings.elevation is None else settings.elevation
-    work = functools.partial(_preview, inputs=inputs, elevation=math.radians(elevation))
-    return Stage("preview", inputs, ("preview.png",), {"elevation": elevation}, work)
+    return Stage("preview", inputs, ("preview.png",), {}, functools.partial(_preview, inputs=inputs))
 
 
 def report_stage(identity: Mapping[str, Any], done: Mapping[str, Done]) -> Stage:
@@ -73,7 +71,7 @@ def _write_report(run: Path, out: Path, log: StageLog, *, report: Mapping[str, A
     write_json(out / "report.json", report)
 
 
-def _preview(run: Path, out: Path, log: StageLog, *, inputs: Sequence[str], elevation: float) -> None:
+def _preview(run: Path, out: Path, log: StageLog, *, inputs: Sequence[str]) -> None:
     from pipelines._pictures import TILE, evenly, mesh_rows, orbit_order, write_sheet
     from pipelines._quality import draw_splats
     from recon.capture.io_nerfstudio import read_transforms
@@ -82,8 +80,10 @@ def _preview(run: Path, out: Path, log: StageLog, *, inputs: Sequence[str], elev
 
     capture = read_transforms(run / "capture")
     rows: list[tuple[str, Sequence[Tensor]]] = []
+    elevation = math.radians(DEFAULT_ELEVATION)
     if "photo" in inputs:
         photos = read_transforms(run / "photo").frames
+        elevation = photos[0].camera.elevation
         rows.append(("input, cut out and framed", [frame.rgba() for frame in photos[:_ROW]]))
     shown = evenly(orbit_order(capture.frames), _ROW)
     kinds = " and ".join(sorted({frame.source.value for frame in shown}, reverse=True))

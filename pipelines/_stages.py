@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pipelines._asset import finish_asset
-from pipelines._options import DEFAULT_ELEVATION, Settings, views_to_draw
+from pipelines._options import Settings, views_to_draw
 from pipelines._report import versions
 from pipelines._run import Stage, StageLog
 from pipelines._sources import Sources
@@ -38,7 +38,7 @@ def capture_stages(sources: Sources, settings: Settings) -> list[Stage]:
         return [Stage("capture", (), ("capture",), sources.as_json(), read), video]
     prepared = ("elevation", "fov", "azimuths")
     of_fits = ("max_gaussians",) if settings.refine else ()
-    drawn = ("preset", "seed", "device", "frames", "num_inference_steps", "elevation", "azimuths", "refine", *of_fits)
+    drawn = ("preset", "seed", "device", "frames", "num_inference_steps", "azimuths", "refine", *of_fits)
     given = sources.as_json()
     return [
         Stage(
@@ -47,7 +47,8 @@ def capture_stages(sources: Sources, settings: Settings) -> list[Stage]:
             ("photo",),
             _only(settings, prepared)
             | {"texture_size": settings.asset.texture_size}
-            | {"photos": given["photos"], "matting": given.get("matting")},
+            | {"photos": given["photos"], "matting": given.get("matting")}
+            | ({"model": given["model"], "device": settings.device} if settings.elevation is None else {}),
             functools.partial(_photo, sources=sources, settings=settings),
         ),
         Stage(
@@ -94,13 +95,23 @@ def _photo(run: Path, out: Path, log: StageLog, *, sources: Sources, settings: S
         with log.step(f"foreground {source.name}"):
             photos.append(read_photo(source.path))
             alphas.append(find_foreground(photos[-1], None if sources.matting is None else sources.matting.path))
+    if settings.elevation is not None:
+        elevation = math.radians(settings.elevation)
+    else:
+        with log.step("finding the camera's elevation"):
+            elevation = _told_elevation(photos, alphas, sources, settings)
+        log.warn(
+            f"the camera is taken to be {math.degrees(elevation):.0f} degrees above the horizon, as the generator "
+            "tells (--elevation says otherwise)"
+        )
+    log.figures["elevation_degrees"] = round(math.degrees(elevation), 3)
     frames, figures = [], []
-    sides = common_sides(photos, alphas, _elevation(settings))
+    sides = common_sides(photos, alphas, elevation)
     for index, (source, photo, alpha, side, azimuth) in enumerate(
         zip(sources.photos, photos, alphas, sides, settings.azimuths, strict=True)
     ):
         with log.step("framing"):
-            frame = _framed(photo, alpha, side, settings, azimuth, f"photo_{index:03d}")
+            frame = _framed(photo, alpha, side, settings, (math.radians(azimuth), elevation), f"photo_{index:03d}")
             fov, fov_from = subject_fov(photo, alpha, asked, side=side)
         frames.append(frame)
         figures.append(
@@ -117,8 +128,6 @@ def _photo(run: Path, out: Path, log: StageLog, *, sources: Sources, settings: S
         )
         _warn_of_field_of_view(log, source.name, math.degrees(fov), fov_from)
         _warn_of_matte(log, source.name, photo, alpha)
-    if settings.elevation is None:
-        log.warn(f"the camera is assumed {DEFAULT_ELEVATION:g} degrees above the horizon (--elevation says otherwise)")
     log.figures["photos"] = figures
     with log.step("writing"):
         write_transforms(Capture(tuple(frames)), out / "photo")
@@ -151,17 +160,41 @@ def _warn_of_matte(log: StageLog, name: str, photo: Photo, alpha: Tensor) -> Non
         )
 
 
-def _framed(photo: Photo, alpha: Tensor, side: int, settings: Settings, azimuth: float, name: str) -> Frame:
-    """The photo's square of `side` pixels around its subject at its own resolution, or the texture's where that is
-    less, at its azimuth."""
+def _told_elevation(photos: Sequence[Photo], alphas: Sequence[Tensor], sources: Sources, settings: Settings) -> float:
+    """Radians above the horizon, as the generator tells of each photo by itself, within what it was trained on; the
+    mean of them, as the photos of a run are taken from one height."""
+    import torch
+
+    from gen.data.scenes import SceneOptions
+    from gen.unposed import tell_cameras
     from recon.capture.photo import frame_subject
 
-    elevation, fov = _elevation(settings), None if settings.fov is None else math.radians(settings.fov)
+    assert sources.model is not None
+    pipe = _load_pipeline(sources.model.path, settings.device)
+    size = pipe.transformer.config.sample_size
+    told = []
+    for photo, alpha in zip(photos, alphas, strict=True):
+        picture = frame_subject(photo, alpha, size=size).premultiplied()[None].to(pipe.device)
+        noise = torch.Generator().manual_seed(0)  # what the seed draws is the orbit, not the camera
+        told.append(tell_cameras(pipe.transformer, picture, generator=noise)[0].elevation)
+    low, high = (math.radians(bound) for bound in SceneOptions().elevation)
+    return max(low, min(high, sum(told) / len(told)))
+
+
+def _framed(
+    photo: Photo, alpha: Tensor, side: int, settings: Settings, direction: tuple[float, float], name: str
+) -> Frame:
+    """The photo's square of `side` pixels around its subject at its own resolution, or the texture's where that is
+    less, seen from `direction`, azimuth and elevation."""
+    from recon.capture.photo import frame_subject
+
+    azimuth, elevation = direction
+    fov = None if settings.fov is None else math.radians(settings.fov)
     frame = frame_subject(photo, alpha, size=None, elevation=elevation, fov=fov, side=side)
     if frame.camera.width > settings.asset.texture_size:
         size = settings.asset.texture_size
         frame = frame_subject(photo, alpha, size=size, elevation=elevation, fov=fov, side=side)
-    return dataclasses.replace(frame, name=name, camera=_turned(frame.camera, math.radians(azimuth)))
+    return dataclasses.replace(frame, name=name, camera=_turned(frame.camera, azimuth))
 
 
 def _turned(camera: Camera, azimuth: float) -> Camera:
@@ -170,10 +203,6 @@ def _turned(camera: Camera, azimuth: float) -> Camera:
 
     c, s = math.cos(azimuth), math.sin(azimuth)
     return camera.moved(torch.tensor([[c, 0.0, s], [0.0, 1.0, 0.0], [-s, 0.0, c]]), torch.zeros(3))
-
-
-def _elevation(settings: Settings) -> float:
-    return math.radians(DEFAULT_ELEVATION if settings.elevation is None else settings.elevation)
 
 
 def _orbit(run: Path, out: Path, log: StageLog, *, sources: Sources, settings: Settings) -> None:
@@ -233,8 +262,7 @@ def _warn_of_unknown_cameras(log: StageLog, cameras: Sequence[Camera]) -> None:
     elevations, fovs = SceneOptions().elevation, SceneOptions().fov
 
     def is_known(camera: Camera) -> bool:
-        height = float(camera.centre[1] / camera.centre.norm())
-        elevation, fov = math.degrees(math.asin(max(-1.0, min(1.0, height)))), math.degrees(camera.fov_y)
+        elevation, fov = math.degrees(camera.elevation), math.degrees(camera.fov_y)
         return all(low - 0.01 <= value <= high + 0.01 for value, (low, high) in ((elevation, elevations), (fov, fovs)))
 
     unknown = sum(not is_known(camera) for camera in cameras)
@@ -258,7 +286,7 @@ def _targets(context: Capture, size: int, sources: Sources, settings: Settings) 
     """The cameras to draw: those of the file, or the orbit's that no photo was taken from."""
     from recon.capture.orbit import orbit_cameras, read_camera_path
 
-    fov, elevation = context[0].camera.fov_y, _elevation(settings)
+    fov, elevation = context[0].camera.fov_y, context[0].camera.elevation
     if sources.cameras is not None:
         return list(read_camera_path(sources.cameras.path, size, elevation=elevation, fov=fov))
     ring = orbit_cameras(settings.frames, elevation, fov, size)

@@ -43,9 +43,9 @@ def _write_inputs(run: Path, out: Path, log: StageLog, *, plan: Plan) -> None:
 
 def _camera_json(camera: Camera) -> dict[str, float]:
     """As `recon.capture.orbit.read_camera_path` reads it."""
-    x, y, z = camera.centre.tolist()
-    distance = math.hypot(x, y, z)
-    angles = {"azimuth": math.atan2(x, z) % (2 * math.pi), "elevation": math.asin(y / distance), "fov": camera.fov_y}
+    x, _, z = camera.centre.tolist()
+    angles = {"azimuth": math.atan2(x, z) % (2 * math.pi), "elevation": camera.elevation, "fov": camera.fov_y}
+    distance = float(camera.centre.norm())
     return {name: round(math.degrees(angle), 4) for name, angle in angles.items()} | {"distance": round(distance, 6)}
 
 

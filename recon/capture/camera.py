@@ -73,6 +73,11 @@ class Camera:
         return self.c2w[:3, 3]
 
     @property
+    def elevation(self) -> float:
+        """Radians by which it is higher than the world's origin, as seen from there."""
+        return math.asin(max(-1.0, min(1.0, float(self.centre[1] / self.centre.norm()))))
+
+    @property
     def forward(self) -> Tensor:
         """(3,) unit viewing direction in the world."""
         return self.c2w[:3, 2]

@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from safetensors.torch import load_file
 
 from gen.data.batch import Batch, make_batch
 from gen.model import Block
@@ -239,6 +240,28 @@ def test_a_run_goes_on_from_the_averaged_weights_of_another_at_another_size(data
     assert grown[0] < fresh[0]
     train(dataset, fine, replace(OPTIONS, steps=6, init=str(coarse)))  # goes on with its own weights
     assert len((fine / "loss.csv").read_text().splitlines()) == 6
+
+
+def test_a_run_goes_on_from_a_saved_pipeline(dataset, finished, tmp_path):
+    """As from the run that it was made of, but for what its eight-bit matrices have lost."""
+    save_pipeline(finished, tmp_path / "pipeline")
+    run, pipeline = [], []
+    one_step = replace(OPTIONS, steps=1, init=str(finished))
+    train(dataset, tmp_path / "a", one_step, lambda step, loss: run.append(loss))
+    one_step = replace(one_step, init=str(tmp_path / "pipeline"))
+    train(dataset, tmp_path / "b", one_step, lambda step, loss: pipeline.append(loss))
+    assert pipeline == pytest.approx(run, rel=0.02)
+
+
+def test_matrices_are_stored_in_eight_bits_and_come_back_in_the_precision_that_is_asked_for(finished, tmp_path):
+    save_pipeline(finished, tmp_path)
+    stored = load_file(tmp_path / "transformer" / "diffusion_pytorch_model.safetensors")
+    assert {t.dtype for n, t in stored.items() if ".blocks." in n and t.ndim == 2} == {torch.float8_e4m3fn}
+    assert {t.dtype for n, t in stored.items() if ".blocks." not in n or t.ndim == 1} == {torch.float16}
+    before = load_file(finished / "ema.safetensors")
+    for name, tensor in load_pipeline(tmp_path).transformer.net.state_dict().items():
+        assert tensor.dtype == torch.float32
+        torch.testing.assert_close(tensor, before[name], rtol=2**-4, atol=2**-10)
 
 
 def test_a_run_does_not_start_from_something_else(dataset, tmp_path):

@@ -19,7 +19,7 @@ from recon.capture.images import write_rgba
 from recon.capture.io_nerfstudio import read_transforms, write_transforms
 from recon.surface.mesh import Mesh
 from recon.surface.render import render_mesh
-from tests.pipelines.small import save_generator
+from tests.pipelines.small import save_generator, save_photo
 from tests.recon.capture.network import save_network
 
 
@@ -64,6 +64,46 @@ def test_two_photos_of_a_long_box_show_it_at_one_scale(elevation, tmp_path):
     if elevation == 0:
         tall = [float((frame.rgba()[..., 3] > 0.5).any(1).sum()) / frame.camera.height for frame in (side, end)]
         assert tall[0] == pytest.approx(tall[1], abs=0.01)
+
+
+@pytest.fixture
+def told(monkeypatch):
+    """A generator that knows from where photos were taken: a list of elevations in degrees, used one after another."""
+    elevations: list[float] = []
+
+    def tell(network, pictures, generator):
+        assert pictures.shape == (1, 16, 16, 4)
+        return [orbit_camera(0.0, math.radians(elevations.pop(0)), 0.6, 16, 16)]
+
+    monkeypatch.setattr("gen.unposed.tell_cameras", tell)
+    return elevations
+
+
+@pytest.mark.parametrize(
+    ("asked", "tells", "expected"),
+    [((), [40.0], 40.0), (("--elevation", "auto"), [85.0], 60.0), (("--elevation", "-5"), [], -5.0)],
+)
+def test_a_photo_is_taken_from_where_the_user_says_or_else_the_generator(told, asked, tells, expected, tmp_path):
+    told.extend(tells)
+    command = [str(save_photo(tmp_path / "a.png")), "--model", str(save_generator(tmp_path / "tiny")), *asked]
+    run = tmp_path / "run"
+    assert img2orbit.main([*command, "--preset", "fast", "--frames", "4", "--device", "cpu", "-o", str(run)]) == 0
+    assert told == []
+    for frame in (*read_transforms(run / "photo"), *read_transforms(run / "capture")):
+        assert math.degrees(frame.camera.elevation) == pytest.approx(expected, abs=1e-3)
+    report = json.loads((run / "report.json").read_text())
+    assert report["quality"]["photo"]["elevation_degrees"] == pytest.approx(expected, abs=1e-3)
+    assert any("as the generator tells" in warning for warning in report["warnings"]) == bool(tells)
+
+
+def test_several_photos_are_taken_from_one_height(told, tmp_path):
+    told.extend([10.0, 30.0])
+    photos = [str(save_photo(tmp_path / name)) for name in ("front.png", "side.png")]
+    command = [*photos, "--azimuths", "0", "90", "--model", str(save_generator(tmp_path / "tiny"))]
+    run = tmp_path / "run"
+    assert img2orbit.main([*command, "--preset", "fast", "--frames", "4", "--device", "cpu", "-o", str(run)]) == 0
+    elevations = [math.degrees(frame.camera.elevation) for frame in read_transforms(run / "photo")]
+    assert elevations == pytest.approx([20.0, 20.0], abs=1e-3)
 
 
 def test_opaque_pictures_of_a_solver_become_a_mesh_of_the_right_shape(tmp_path, capsys):
