@@ -84,6 +84,24 @@ def find_capture(path: Path) -> Source:
     return Source(path, folder.name, digest)
 
 
+def find_given(path: Path) -> Source:
+    """Somebody's splats or mesh, with what the file names beside it.
+
+    Raises:
+        OptionsError: if there is nothing, or its name cannot be written into the report.
+        OSError: if something cannot be read.
+    """
+    from recon.surface.loading import companions
+
+    source = Source.of(path)
+    beside = companions(path)
+    if not beside:
+        return source
+    lines = [f"{file.relative_to(path.parent.resolve()).as_posix()}\0{content_hash(file)}\n" for file in beside]
+    digest = hashlib.sha256("".join((source.sha256, "\n", *lines)).encode("utf-8", "surrogateescape")).hexdigest()
+    return Source(path, source.name, digest)
+
+
 def find_model(asked: str | None) -> Source:
     """The generator's folder: the shipped one, a path, or the local copy of a Hugging Face repository.
 

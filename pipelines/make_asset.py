@@ -56,13 +56,13 @@ def run(options: MakeAssetOptions) -> None:
     from pipelines._progress import display
     from pipelines._report import report_stage, versions
     from pipelines._run import open_run
-    from pipelines._sources import Source
+    from pipelines._sources import find_given
 
     if options.resume and options.overwrite:
         raise OptionsError("--resume keeps what is there and --overwrite removes it; give one of them")
     if options.source.is_dir():
         raise OptionsError(f"{options.source}: expected a file with splats or a mesh, found a folder")
-    source = Source.of(options.source)
+    source = find_given(options.source)
     settings = resolve_asset(options, PRESETS[options.preset])
     # Left out, the number of faces is no wish: a mesh that has fewer keeps them.
     asked = {"preset": options.preset, "up": options.up, "at_most": options.target_faces is None}

@@ -11,6 +11,7 @@ import json
 import struct
 from pathlib import Path
 from typing import Any
+from urllib.parse import unquote
 
 import numpy as np
 import torch
@@ -78,6 +79,33 @@ def load_mesh(path: Path) -> Mesh:
         raise MeshFileError(
             f"{path}: cannot be read as {suffix[1:].upper()} ({type(error).__name__}: {error})"
         ) from error
+
+
+def companions(path: Path) -> list[Path]:
+    """Files that a glTF or OBJ file names and that lie in its folder or below: buffers, materials, pictures. A file that
+    cannot be read as one names none."""
+    names: set[str] = set()
+    if path.suffix.lower() == ".gltf" and path.is_file():
+        try:
+            header = json.loads(path.read_bytes())
+            named = [entry.get("uri", "") for kind in ("buffers", "images") for entry in header.get(kind, ())]
+            names = {unquote(uri) for uri in named if not uri.startswith("data:")}
+        except (ValueError, TypeError, AttributeError, RecursionError):
+            return []
+    elif path.suffix.lower() == ".obj":
+        materials = _last_words(path, "mtllib")
+        names = materials.union(*(_last_words(path.parent / name, "map_", "bump", "disp") for name in materials))
+    folder = path.parent.resolve()
+    found = {(folder / name).resolve() for name in names if name and "\0" not in name}
+    return sorted(file for file in found if file.is_relative_to(folder) and file.is_file())
+
+
+def _last_words(file: Path, *keys: str) -> set[str]:
+    """What stands at the end of a text file's lines that begin with one of the keys; nothing where there is no file."""
+    if not file.is_file():
+        return set()
+    lines = (line.strip() for line in file.read_text(encoding="utf-8", errors="replace").splitlines())
+    return {line.split()[-1] for line in lines if line.lower().startswith(keys) and len(line.split()) > 1}
 
 
 def normalised(mesh: Mesh) -> Mesh:

@@ -9,6 +9,7 @@ import torch
 import trimesh
 
 from pipelines import make_asset
+from pipelines._sources import find_given
 from recon.asset import read_glb, write_glb
 from recon.metrics.topology import is_watertight
 from recon.splat.ply import write_ply
@@ -83,6 +84,15 @@ def test_splats_become_a_closed_asset_and_a_resumed_run_gives_the_same_bytes(tmp
     (tmp_path / "run" / "preview.png").unlink()
     assert make_asset.main([*arguments, "--resume"]) == 0
     assert content(tmp_path / "run") == before
+
+
+def test_another_texture_beside_the_same_mesh_is_another_input(tmp_path):
+    (tmp_path / "flat.obj").write_text("mtllib flat.mtl\nv 0 0 0\nv 1 0 0\nv 2 0 0\nf 1 2 3\n")
+    (tmp_path / "flat.mtl").write_text("newmtl red\nKd 1 0 0\n")
+    before = find_given(tmp_path / "flat.obj")
+    assert find_given(tmp_path / "flat.obj") == before
+    (tmp_path / "flat.mtl").write_text("newmtl red\nKd 0 1 0\n")
+    assert find_given(tmp_path / "flat.obj").sha256 != before.sha256
 
 
 @pytest.mark.parametrize(

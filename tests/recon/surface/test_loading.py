@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from recon.capture import orbit_camera
-from recon.surface.loading import MeshFileError, load_mesh, normalised
+from recon.surface.loading import MeshFileError, companions, load_mesh, normalised
 from recon.surface.mesh import Mesh
 from recon.surface.render import render_mesh
 
@@ -168,3 +168,23 @@ def test_damaged_glbs_raise_nothing_but_mesh_file_error(tmp_path, data):
     except MeshFileError:
         return
     render_mesh(mesh, orbit_camera(0, 0, 0.7, 8, 8))
+
+
+def test_companions_are_the_files_that_a_mesh_names_in_its_own_folder(tmp_path):
+    folder = tmp_path / "given"
+    (folder / "pictures").mkdir(parents=True)
+    for name in ("a b.bin", "pictures/skin.png", "paint.mtl", "wood.jpg", "other.bin", "../outside.bin"):
+        (folder / name).write_bytes(b"1")
+    (folder / "paint.mtl").write_text("newmtl wood\nKd 1 1 1\nmap_Kd -s 1 1 1 wood.jpg\nmap_d absent.png\n")
+    (folder / "a.obj").write_text("mtllib paint.mtl\nv 0 0 0\n")
+    uris = {"buffers": ["a%20b.bin", "../outside.bin", "data:;base64,AA=="], "images": ["pictures/skin.png"]}
+    header = {kind: [{"uri": uri} for uri in named] for kind, named in uris.items()}
+    (folder / "b.gltf").write_text(json.dumps(header | {"images": [*header["images"], {"bufferView": 0}]}))
+    (folder / "c.gltf").write_text("[1")
+
+    def names(file: str) -> list[str]:
+        return [path.relative_to(folder.resolve()).as_posix() for path in companions(folder / file)]
+
+    assert names("a.obj") == ["paint.mtl", "wood.jpg"]
+    assert names("b.gltf") == ["a b.bin", "pictures/skin.png"]
+    assert names("c.gltf") == names("absent.gltf") == names("a b.bin") == []
