@@ -82,8 +82,8 @@ def load_mesh(path: Path) -> Mesh:
 
 
 def companions(path: Path) -> list[Path]:
-    """Files that a glTF or OBJ file names and that lie in its folder or below: buffers, materials, pictures. A file that
-    cannot be read as one names none."""
+    """Buffers, materials and pictures that a glTF or OBJ file names and that lie in its folder or below. What cannot be
+    read as such a file names none."""
     names: set[str] = set()
     if path.suffix.lower() == ".gltf" and path.is_file():
         try:
