@@ -125,7 +125,7 @@ class Blocked:
             raise ModuleNotFoundError(f"{name} is not on a bare machine", name=name)
 
 BLOCKED = {
-    "open3d", "viser", "rich", "tyro", "trimesh", "xatlas", "kornia", "skimage", "av",
+    "open3d", "viser", "rich", "tyro", "trimesh", "xatlas", "cv2", "skimage", "av",
     "diffusers", "scipy", "PIL", "transformers", "tensorboard",
 }
 found = importlib.util.find_spec
