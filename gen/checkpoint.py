@@ -21,7 +21,7 @@ from torch.distributed.tensor import DTensor, distribute_tensor
 
 from gen.data.dataset import OrbitDataset
 from gen.gauge import CHANNELS
-from gen.model import CAMERA_CHANNELS, PIXEL_CHANNELS
+from gen.model import CAMERA_CHANNELS, HIDDEN_CAMERA_TOKENS, PIXEL_CHANNELS
 from gen.options import TrainOptions
 
 MAY_DIFFER = ("steps", "decay", "accumulate", "device", "compile", "save_every", "recompute", "tensorboard", "workers")
@@ -30,7 +30,7 @@ MAY_DIFFER = ("steps", "decay", "accumulate", "device", "compile", "save_every",
 def identity(options: TrainOptions, dataset: OrbitDataset, batches: int) -> dict[str, Any]:
     """What `config.json` says: everything that the steps depend on. `batches` of all processes go into each step."""
     fixed = {k: v for k, v in asdict(options).items() if k not in MAY_DIFFER}
-    channels = [CHANNELS, PIXEL_CHANNELS, CAMERA_CHANNELS]
+    channels = [CHANNELS, PIXEL_CHANNELS, CAMERA_CHANNELS, HIDDEN_CAMERA_TOKENS]
     return {"options": fixed, "dataset": dataset.sha256, "batches": batches, "channels": channels}
 
 
@@ -137,7 +137,10 @@ def _weights_in(folder: Path) -> tuple[Path, dict[str, Tensor]]:
         (folder / "transformer" / "diffusion_pytorch_model.safetensors", "net."),
     ):
         if path.is_file():
-            return path, {name.removeprefix(prefix): tensor for name, tensor in load_file(path).items()}
+            found = {name.removeprefix(prefix): tensor for name, tensor in load_file(path).items()}
+            if "unknown_camera" in found:  # once one token stood for all hidden cameras
+                found.setdefault("unknown_first_camera", found["unknown_camera"])
+            return path, found
     raise ValueError(
         f"{folder}: expected a training run with ema.safetensors in it, or a generator's folder with "
         "transformer/diffusion_pytorch_model.safetensors, to start from"

@@ -31,6 +31,10 @@ CAMERA_CHANNELS = 9
 """What is told of each patch: the ray through its middle (6) and the world's +Y (3), in gauge axes."""
 
 
+HIDDEN_CAMERA_TOKENS = 2
+"""One for a hidden first camera, one for the others."""
+
+
 class OrbitTransformer(nn.Module):
     """See the module's text. Shapes: B scenes, F frames, H x W pixels, 8 channels as in `gen.gauge.encode`.
 

@@ -20,7 +20,7 @@ MeshFormat = Literal["obj", "ply", "stl"]
 StopAfter = Literal["orbit", "splat", "mesh"]
 
 DEFAULT_ELEVATION = 10.0
-"""Degrees; the evaluation protocol's, and the previews' of captures."""
+"""Degrees; the evaluation protocol's. Said in the report whenever it is assumed."""
 TEXTURE_SIZES = (64, 8192)
 SIZES = (0.001, 10_000)
 """Metres."""
@@ -66,8 +66,9 @@ class OrbitOptions:
     """Where the generator computes; auto takes a GPU if there is one."""
     frames: int | None = None
     """Pictures on the orbit, the photos included."""
-    elevation: float | Literal["auto"] = "auto"
-    """Degrees above the horizon that the photos were taken from, and the orbit's; auto asks the generator."""
+    elevation: float | Literal["auto"] | None = None
+    """Degrees above the horizon that the photos were taken from, and the orbit's. Left out, 10 are assumed; auto asks
+    the generator, which answers between -10 and 60."""
     fov: float | Literal["auto"] = "auto"
     """Field of view of the square around the subject in degrees; auto asks EXIF, then assumes 33.8."""
     azimuths: tuple[float, ...] | None = None
@@ -156,8 +157,8 @@ class AssetSettings:
 class Settings:
     """A run's settings, presets applied: everything that changes its bytes besides the input files. Angles in degrees.
 
-    `elevation` and `fov` are None where they are to be found. So is `max_gaussians` where the user did not say; it then
-    is the preset's in `recon.splat.fit_options`.
+    `elevation` and `max_gaussians` are None where the user did not say; the latter is then the preset's in
+    `recon.splat.fit_options`. `fov` is None where the photo is to tell it.
     """
 
     preset: PresetName
@@ -165,7 +166,7 @@ class Settings:
     device: Literal["cpu", "cuda"]
     frames: int
     num_inference_steps: int
-    elevation: float | None
+    elevation: float | Literal["auto"] | None
     fov: float | None
     azimuths: tuple[float, ...]
     refine: int
@@ -218,8 +219,8 @@ def resolve(options: MeshOptions) -> Settings:
     _check_range("--refine", options.refine, 0, 16)
     _check_range("--seed", options.seed, 0, 2**63 - 1)
     _check_range("--frames", options.frames, 2, 256)
-    elevation, fov = (None if value == "auto" else value for value in (options.elevation, options.fov))
-    _check_range("--elevation", elevation, -89, 89)
+    fov = None if options.fov == "auto" else options.fov
+    _check_range("--elevation", None if options.elevation == "auto" else options.elevation, -89, 89)
     _check_range("--fov", fov, 1, 150)
     _check_range("--max-gaussians", options.max_gaussians, 500, 10_000_000)
     if options.resume and options.overwrite:
@@ -233,7 +234,7 @@ def resolve(options: MeshOptions) -> Settings:
         device=_device(options.device),
         frames=frames,
         num_inference_steps=preset.num_inference_steps,
-        elevation=elevation,
+        elevation=options.elevation,
         fov=fov,
         azimuths=azimuths,
         refine=options.refine,
@@ -283,7 +284,7 @@ def _check_inputs(options: MeshOptions) -> None:
         "photos": bool(options.photos),
         "--cameras": options.cameras is not None,
         "--frames": options.frames is not None,
-        "--elevation": options.elevation != "auto",
+        "--elevation": options.elevation is not None,
         "--fov": options.fov != "auto",
         "--azimuths": options.azimuths is not None,
         "--model": options.model is not None,

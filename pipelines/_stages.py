@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pipelines._asset import finish_asset
-from pipelines._options import Settings, views_to_draw
+from pipelines._options import DEFAULT_ELEVATION, Settings, views_to_draw
 from pipelines._report import versions
 from pipelines._run import Stage, StageLog
 from pipelines._sources import Sources
@@ -48,7 +48,7 @@ def capture_stages(sources: Sources, settings: Settings) -> list[Stage]:
             _only(settings, prepared)
             | {"texture_size": settings.asset.texture_size}
             | {"photos": given["photos"], "matting": given.get("matting")}
-            | ({"model": given["model"], "device": settings.device} if settings.elevation is None else {}),
+            | ({"model": given["model"], "device": settings.device} if settings.elevation == "auto" else {}),
             functools.partial(_photo, sources=sources, settings=settings),
         ),
         Stage(
@@ -95,14 +95,16 @@ def _photo(run: Path, out: Path, log: StageLog, *, sources: Sources, settings: S
         with log.step(f"foreground {source.name}"):
             photos.append(read_photo(source.path))
             alphas.append(find_foreground(photos[-1], None if sources.matting is None else sources.matting.path))
-    if settings.elevation is not None:
-        elevation = math.radians(settings.elevation)
-    else:
+    if settings.elevation == "auto":
         with log.step("finding the camera's elevation"):
             elevation = _told_elevation(photos, alphas, sources, settings)
+        log.warn(f"the generator takes the camera to be at an elevation of {math.degrees(elevation):.0f} degrees")
+    else:
+        elevation = math.radians(DEFAULT_ELEVATION if settings.elevation is None else settings.elevation)
+    if settings.elevation is None:
         log.warn(
-            f"the camera is taken to be {math.degrees(elevation):.0f} degrees above the horizon, as the generator "
-            "tells (--elevation says otherwise)"
+            f"the camera is assumed {DEFAULT_ELEVATION:g} degrees above the horizon (--elevation says otherwise, "
+            "--elevation auto asks the generator)"
         )
     log.figures["elevation_degrees"] = round(math.degrees(elevation), 3)
     frames, figures = [], []

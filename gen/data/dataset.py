@@ -141,7 +141,12 @@ class OrbitDataset:
 
         Args:
             objects: (B,) places in `ids`; views: (B, F) in [0, `views`).
+
+        Raises:
+            IndexError: if a view is none.
         """
+        if views.size and not 0 <= views.min() <= views.max() < self.views:
+            raise IndexError(f"views lie between 0 and {self.views - 1}, asked for {views.min()} to {views.max()}")
         shards = np.searchsorted(self._starts, objects, side="right") - 1
         rows = objects - self._starts[shards]
 

@@ -4,6 +4,7 @@ import pytest
 import torch
 
 from benchmarks import tasks
+from recon.capture import Camera
 from tests.gen.small import tiny_pipeline
 from tests.recon.metrics.shapes import sphere
 
@@ -16,11 +17,31 @@ def bench():
 def test_every_task_has_an_answer_and_one_without_understanding(bench):
     with torch.no_grad():
         pairs = [bench.photos_to_views(2), bench.between(), bench.wide(), bench.seam(), *bench.geometry().values()]
-    assert len(pairs) == 7
+        pairs += bench.cameras().values()
+    assert len(pairs) == 10
     assert all(math.isfinite(value) for pair in pairs for value in pair)
     # A ball looks alike from all sides but for its light: copying a picture of it is not far from right.
     assert pairs[0][1] > 10
     assert pairs[0][1] > pairs[0][0]
+
+
+def test_cameras_that_are_told_rightly_have_no_error(bench, monkeypatch):
+    """And the answer that turns nothing errs by the true turns."""
+    true: list[Camera] = []
+
+    def draw_views(mesh, cameras):
+        true[:] = cameras
+        return torch.rand(len(cameras), 32, 32, 4)
+
+    monkeypatch.setattr(tasks, "draw_views", draw_views)
+    monkeypatch.setattr(tasks, "tell_cameras", lambda network, pictures, generator: true[: len(pictures)])
+    found = bench.cameras()
+    assert [found[name][0] for name in (tasks.ELEVATION, tasks.FIELD, tasks.TURNS)] == pytest.approx(
+        [0, 0, 0], abs=0.05
+    )
+    cosines = [float((true[0].c2w[:3, :3] * camera.c2w[:3, :3]).sum() - 1) / 2 for camera in true[1:]]
+    turned = sum(math.degrees(math.acos(cosine)) for cosine in cosines) / len(cosines)
+    assert found[tasks.TURNS][1] == pytest.approx(turned, rel=1e-3)
 
 
 def test_geometry_is_measured_in_diameters_and_degrees(bench):

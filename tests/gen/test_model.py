@@ -119,3 +119,15 @@ def test_rays_that_miss_the_framed_sphere_have_moments_above_the_margin():
     closest = rays[0, 0, ..., 3:].norm(dim=-1)  # to the object's centre, in object radii
     assert closest[32, 32] < 0.03
     assert abs(float(closest[32, 0]) - 1.1) < 0.04  # the picture's edge is the sphere times the margin
+
+
+def test_a_hidden_first_camera_has_a_token_of_its_own():
+    network = random_network()
+    cameras, frames, levels, times = scene(3)
+    hidden, others = torch.tensor([[False, False, True]]), torch.tensor([[True, False, True]])
+    before = [run(network, cameras, frames, levels, times, known) for known in (hidden, others)]
+    with torch.no_grad():
+        network.unknown_first_camera.add_(1)
+    after = [run(network, cameras, frames, levels, times, known) for known in (hidden, others)]
+    assert not torch.allclose(before[0], after[0], atol=1e-3)
+    assert torch.equal(before[1], after[1])

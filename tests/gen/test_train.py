@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from safetensors.torch import load_file
+from safetensors.torch import load_file, save_file
 
 from gen.data.batch import Batch, make_batch
 from gen.model import Block
@@ -262,6 +262,19 @@ def test_matrices_are_stored_in_eight_bits_and_come_back_in_the_precision_that_i
     for name, tensor in load_pipeline(tmp_path).transformer.net.state_dict().items():
         assert tensor.dtype == torch.float32
         torch.testing.assert_close(tensor, before[name], rtol=2**-4, atol=2**-10)
+
+
+def test_a_run_whose_hidden_cameras_shared_a_token_can_be_started_from(dataset, finished, tmp_path):
+    run = shutil.copytree(finished, tmp_path / "run")
+    weights = load_file(run / "ema.safetensors")
+    del weights["unknown_first_camera"]
+    save_file(weights, run / "ema.safetensors")
+    config = json.loads((run / "config.json").read_text())
+    config["channels"] = config["channels"][:3]
+    (run / "config.json").write_text(json.dumps(config))
+    with pytest.raises(ValueError, match=r"earlier version.*--init"):
+        go_on(dataset, run)
+    train(dataset, tmp_path / "new", replace(OPTIONS, steps=1, init=str(run)))
 
 
 def test_a_run_does_not_start_from_something_else(dataset, tmp_path):

@@ -81,7 +81,12 @@ def told(monkeypatch):
 
 @pytest.mark.parametrize(
     ("asked", "tells", "expected"),
-    [((), [40.0], 40.0), (("--elevation", "auto"), [85.0], 60.0), (("--elevation", "-5"), [], -5.0)],
+    [
+        ((), [], 10.0),
+        (("--elevation", "auto"), [40.0], 40.0),
+        (("--elevation", "auto"), [85.0], 60.0),
+        (("--elevation", "-5"), [], -5.0),
+    ],
 )
 def test_a_photo_is_taken_from_where_the_user_says_or_else_the_generator(told, asked, tells, expected, tmp_path):
     told.extend(tells)
@@ -93,13 +98,23 @@ def test_a_photo_is_taken_from_where_the_user_says_or_else_the_generator(told, a
         assert math.degrees(frame.camera.elevation) == pytest.approx(expected, abs=1e-3)
     report = json.loads((run / "report.json").read_text())
     assert report["quality"]["photo"]["elevation_degrees"] == pytest.approx(expected, abs=1e-3)
-    assert any("as the generator tells" in warning for warning in report["warnings"]) == bool(tells)
+    assert any("the generator takes" in warning for warning in report["warnings"]) == bool(tells)
+    assert any("is assumed 10 degrees" in warning for warning in report["warnings"]) == (not asked)
 
 
 def test_several_photos_are_taken_from_one_height(told, tmp_path):
     told.extend([10.0, 30.0])
     photos = [str(save_photo(tmp_path / name)) for name in ("front.png", "side.png")]
-    command = [*photos, "--azimuths", "0", "90", "--model", str(save_generator(tmp_path / "tiny"))]
+    command = [
+        *photos,
+        "--azimuths",
+        "0",
+        "90",
+        "--elevation",
+        "auto",
+        "--model",
+        str(save_generator(tmp_path / "tiny")),
+    ]
     run = tmp_path / "run"
     assert img2orbit.main([*command, "--preset", "fast", "--frames", "4", "--device", "cpu", "-o", str(run)]) == 0
     elevations = [math.degrees(frame.camera.elevation) for frame in read_transforms(run / "photo")]

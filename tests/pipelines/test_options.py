@@ -61,6 +61,7 @@ def test_where_the_user_did_not_say_the_settings_do_not_pretend_so():
     resolved = settings()
     assert (resolved.elevation, resolved.fov) == (None, None)
     assert (settings(elevation=0.0).elevation, settings(fov=40.0).fov) == (0.0, 40.0)
+    assert (settings(elevation="auto").elevation, settings(fov="auto").fov) == ("auto", None)
 
 
 def test_one_photo_is_the_front_unless_said_otherwise():
