@@ -24,7 +24,7 @@ from benchmarks._held_out import LEGO, dino
 from benchmarks._results import environment, write_json
 from gen.weights import load_pipeline, weights_digest
 from pipelines._command import run_command
-from pipelines._pictures import write_sheet
+from pipelines._pictures import evenly, write_sheet
 from pipelines.evaluation.markdown import show, table
 from recon.capture import FRAME_MARGIN, OBJECT_RADIUS, Camera, Frame, Source, frame_from_tensors
 from recon.capture.io_synthetic import read_nerf_synthetic
@@ -58,10 +58,10 @@ def open_captures(folder: Path, size: int) -> dict[str, list[Frame]]:
     split = dino(folder, _SIZE)
     lego = normalise(read_nerf_synthetic(folder / LEGO))
     # The dinosaur's camera lay on its side.
-    lying = [framed(frame, size) for frame in _evenly((*split.capture, *split.held_out), MOST)]
+    lying = [framed(frame, size) for frame in evenly((*split.capture, *split.held_out), MOST)]
     return {
         "dinosaur": [_stood_up(frame) for frame in lying],
-        "lego": [framed(frame, size) for frame in _evenly(lego.frames, MOST)],
+        "lego": [framed(frame, size) for frame in evenly(lego.frames, MOST)],
     }
 
 
@@ -118,7 +118,7 @@ def run(options: RealBenchmarkOptions) -> dict[str, Any]:
     rows = []
     for name, frames in open_captures(options.captures, size).items():
         found: dict[str, list[float]] = {"psnr": [], "copy psnr": [], "iou": [], "copy iou": []}
-        for place in track(_evenly(range(len(frames)), INPUTS), name, console=Console(stderr=True)):
+        for place in track(evenly(range(len(frames)), INPUTS), name, console=Console(stderr=True)):
             others = [frame for i, frame in enumerate(frames) if i != place]
             told = _tell(pipe, frames[place], [frame.camera for frame in others])
             truth = torch.stack([frame.rgba() for frame in others])
@@ -128,7 +128,7 @@ def run(options: RealBenchmarkOptions) -> dict[str, Any]:
                 found[f"{key}psnr"].append(float(compared.masked_psnr.mean()))
                 found[f"{key}iou"].append(float(compared.mask_iou.mean()))
             if place == 0:
-                shown = _evenly(range(len(others)), _SHOWN)
+                shown = evenly(range(len(others)), _SHOWN)
                 rows += [
                     (f"{name}: the input, then the truth", [frames[place].rgba(), *(truth[i] for i in shown)]),
                     (f"{name}: generated from the input", [frames[place].rgba(), *(told[i] for i in shown)]),
@@ -161,13 +161,6 @@ def _tell(pipe: Any, context: Frame, targets: Sequence[Camera]) -> Tensor:
     with torch.no_grad():
         capture = pipe([context], targets, generator=generator)
     return torch.stack([frame.rgba() for frame in capture.frames[1:]])
-
-
-def _evenly(items: Sequence[Any], count: int) -> list[Any]:
-    """Up to `count` of the items, evenly spread."""
-    if len(items) <= count:
-        return list(items)
-    return [items[i * len(items) // count] for i in range(count)]
 
 
 def main(args: list[str] | None = None) -> int:

@@ -24,6 +24,7 @@ from torch import Tensor
 
 from benchmarks._errors import BenchmarkError
 from benchmarks._results import environment, write_json
+from gen.baselines import premultiplied
 from gen.gauge import APPEARANCE, DEPTH_GAIN, encode, make_gauge, stack_cameras
 from gen.predict import Belief, ask, believe
 from gen.splats import draw
@@ -117,7 +118,8 @@ class Bench:
         rng = np.random.default_rng(np.frombuffer(digest, np.uint32))
         low, high = (math.sin(e) for e in ELEVATIONS)
         around, up = rng.uniform(0, 2 * math.pi, FREE), np.arcsin(rng.uniform(low, high, FREE))
-        self.free = [self.camera(float(a), float(e)) for a, e in zip(around, up)]
+        self.directions = list(zip(around.tolist(), up.tolist()))
+        self.free = [self.camera(*direction) for direction in self.directions]
         self.fovs = rng.uniform(*FOVS, UNPOSED).tolist()
 
     def camera(self, azimuth: float, elevation: float = PHOTO[1]) -> Camera:
@@ -165,10 +167,9 @@ class Bench:
         drawn = [render_mesh(self.mesh, camera, lights=Lights.studio(), supersample=3) for camera in cameras]
         rgba = torch.stack([view.rgba for view in drawn])[None]
         depth, normal = (torch.stack([getattr(view, k) for view in drawn])[None] for k in ("depth", "normal"))
-        premultiplied = torch.cat((rgba[..., :3] * rgba[..., 3:], rgba[..., 3:]), dim=-1)
         c2w, intrinsics = stack_cameras(cameras)
         gauge = make_gauge(c2w[None], intrinsics[None], self.size, self.size)
-        clean = encode(premultiplied, depth, normal, gauge)
+        clean = encode(premultiplied(rgba), depth, normal, gauge)
         noise = torch.randn(clean.shape, generator=torch.Generator().manual_seed(self.seed))
         known, times = torch.ones(1, RING, dtype=torch.bool), torch.zeros(1, RING)
 
@@ -203,13 +204,10 @@ class Bench:
 
     def cameras(self) -> dict[str, tuple[float, float]]:
         """What is told of cameras that nothing is said of: of a single photo, and of three together."""
-        azimuths = [math.atan2(float(c.centre[0]), float(c.centre[2])) for c in self.free]
         true = [
-            orbit_camera(azimuth, camera.elevation, fov, self.size, self.size)
-            for azimuth, camera, fov in zip(azimuths, self.free, self.fovs)
+            orbit_camera(*direction, fov, self.size, self.size) for direction, fov in zip(self.directions, self.fovs)
         ]
-        rgba = draw_views(self.mesh, true)
-        pictures = torch.cat((rgba[..., :3] * rgba[..., 3:], rgba[..., 3:]), dim=-1)
+        pictures = premultiplied(draw_views(self.mesh, true))
 
         def told(some: Tensor) -> list[Camera]:
             return tell_cameras(self.pipe.transformer, some, generator=torch.Generator().manual_seed(self.seed))
@@ -307,7 +305,7 @@ def _blend(pictures: Tensor) -> Tensor:
 
 def _changes(views: Tensor) -> Tensor:
     """(V,) mean absolute change of premultiplied pictures from each view to the next, round to the first."""
-    flat = torch.cat((views[..., :3] * views[..., 3:], views[..., 3:]), dim=-1)
+    flat = premultiplied(views)
     return (flat.roll(-1, 0) - flat).abs().mean(dim=(1, 2, 3))
 
 

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from fractions import Fraction
 from pathlib import Path
+from typing import TypeVar
 
 import numpy as np
 import torch
@@ -22,6 +23,7 @@ VIDEO_SIZE = 256
 VIDEO_SECONDS = 3
 TILE = 160
 GAP = 6
+T = TypeVar("T")
 CAPTION = 20
 COLUMNS = 8
 
@@ -74,11 +76,11 @@ def fit_tile(rgba: Tensor, size: int) -> NDArray[np.uint8]:
     return tile
 
 
-def evenly(frames: Sequence[Frame], count: int = COLUMNS) -> list[Frame]:
-    """At most `count` of the frames, evenly spaced, the first among them."""
-    if len(frames) <= count:
-        return list(frames)
-    return [frames[round(i * len(frames) / count)] for i in range(count)]
+def evenly(items: Sequence[T], count: int = COLUMNS) -> list[T]:
+    """At most `count` of the items, such as frames, evenly spaced, the first among them."""
+    if len(items) <= count:
+        return list(items)
+    return [items[round(i * len(items) / count)] for i in range(count)]
 
 
 def without_texture(mesh: Mesh) -> Mesh:

@@ -15,7 +15,7 @@ import os
 import shutil
 import sys
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
@@ -223,15 +223,19 @@ def content_hash(path: Path) -> str:
         RunFolderError: if there is nothing at `path`.
     """
     if path.is_dir():
-        digest = hashlib.sha256()
-        for file in sorted((f for f in path.rglob("*") if f.is_file()), key=lambda f: f.relative_to(path).as_posix()):
-            line = f"{file.relative_to(path).as_posix()}\0{content_hash(file)}\n"
-            digest.update(line.encode("utf-8", "surrogateescape"))  # file names may be any bytes
-        return digest.hexdigest()
+        return files_digest(path, [file for file in path.rglob("*") if file.is_file()])
     if not path.is_file():
         raise RunFolderError(f"{path}: expected a file or a folder, found nothing; start the run anew")
     with path.open("rb") as stream:
         return hashlib.file_digest(stream, "sha256").hexdigest()
+
+
+def files_digest(folder: Path, files: Iterable[Path]) -> str:
+    """SHA-256 of files inside a folder: of their paths there and their contents, not of their order."""
+    digest = hashlib.sha256()
+    for name, file in sorted({file.relative_to(folder).as_posix(): file for file in files}.items()):
+        digest.update(f"{name}\0{content_hash(file)}\n".encode("utf-8", "surrogateescape"))  # names may be any bytes
+    return digest.hexdigest()
 
 
 def to_json(value: Any) -> str:

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from pipelines._options import MeshOptions, OptionsError
-from pipelines._run import content_hash
+from pipelines._run import content_hash, files_digest
 
 
 @dataclass(frozen=True)
@@ -97,9 +97,8 @@ def find_given(path: Path) -> Source:
     beside = companions(path)
     if not beside:
         return source
-    lines = [f"{file.relative_to(path.parent.resolve()).as_posix()}\0{content_hash(file)}\n" for file in beside]
-    digest = hashlib.sha256("".join((source.sha256, "\n", *lines)).encode("utf-8", "surrogateescape")).hexdigest()
-    return Source(path, source.name, digest)
+    whole = path.resolve()
+    return Source(path, source.name, files_digest(whole.parent, [whole, *beside]))
 
 
 def find_model(asked: str | None) -> Source:

@@ -99,9 +99,10 @@ def _photo(run: Path, out: Path, log: StageLog, *, sources: Sources, settings: S
         with log.step("finding the camera's elevation"):
             elevation = _told_elevation(photos, alphas, sources, settings)
         log.warn(f"the generator takes the camera to be at an elevation of {math.degrees(elevation):.0f} degrees")
+    elif settings.elevation is not None:
+        elevation = math.radians(settings.elevation)
     else:
-        elevation = math.radians(DEFAULT_ELEVATION if settings.elevation is None else settings.elevation)
-    if settings.elevation is None:
+        elevation = math.radians(DEFAULT_ELEVATION)
         log.warn(
             f"the camera is assumed {DEFAULT_ELEVATION:g} degrees above the horizon (--elevation says otherwise, "
             "--elevation auto asks the generator)"

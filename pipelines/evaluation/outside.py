@@ -14,8 +14,8 @@ import torch
 from torch import Tensor
 
 from gen.data.names import MESH_SUFFIXES, stem
+from pipelines._run import files_digest
 from pipelines.evaluation.protocol import EvaluationError
-from pipelines.evaluation.sets import files_digest
 from pipelines.evaluation.subject import Answer, Method, Subject, Timer, picture_files
 from recon.capture.images import read_rgba
 from recon.metrics.views import resize_views

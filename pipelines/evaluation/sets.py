@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import hashlib
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from gen.data.names import MESH_SUFFIXES
 from gen.data.sources import NEVER_TRAIN, FolderSource, ObjectInfo, ObjectSource, PackSource, read_ids
-from pipelines._run import content_hash
+from pipelines._run import files_digest
 from pipelines.evaluation.protocol import EvaluationError
 from recon.surface.mesh import Mesh
 
@@ -85,11 +83,3 @@ def set_digest(folder: Path) -> str:
     return files_digest(
         folder, [f for f in folder.rglob("*") if f.suffix.lower() in _PARTS or f.name.startswith("manifest")]
     )
-
-
-def files_digest(folder: Path, files: Sequence[Path]) -> str:
-    """SHA-256 of files inside a folder: of their paths there and their contents, not of their order."""
-    digest = hashlib.sha256()
-    for file in sorted(set(files)):
-        digest.update(f"{file.relative_to(folder).as_posix()}\0{content_hash(file)}\n".encode())
-    return digest.hexdigest()
