@@ -1,0 +1,278 @@
+"""Videos at the border of the package: what is in them, and the pictures that are wanted, upright and in sRGB.
+
+Everything that opens a video goes through `_decode`, so that kind, size and damage are judged in one place. Videos are
+read twice: once small, to find out where the camera or the object moves and which pictures are sharp, then only what
+was chosen.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+
+from recon.capture.errors import CaptureError
+from recon.capture.hdr import TRANSFERS, tone_mapped
+from recon.capture.images import MAX_PIXELS
+
+MAX_FRAMES = 20_000
+"""Longer videos are refused: eleven minutes at 30 frames a second."""
+MAX_VIDEO_BYTES = 16 * 2**30
+_DEMUXERS = ("mov", "mp4", "matroska", "webm", "gif", "avi", "mpegts", "ogg", "flv", "mpeg")
+"""Kinds of files that are opened. Playlists are not among them: they name other files and addresses."""
+_SCAN_SIDE = 320
+_FLOW_SIDE = 128
+_STILL = 0.002
+"""Motions below this share of the picture's longer side are noise."""
+_COMPLETE = 0.9
+"""A file with fewer of the frames that it promises is truncated."""
+_MOVING_QUANTILE = 0.9
+_REMEDY = "Export it again, for instance as MP4 (H.264)."
+_EXPECTED = "a video (MP4, MOV, WebM, MKV, AVI or animated GIF)"
+_HD_HEIGHT = 720
+_BT601, _BT709 = 5, 1
+_UNKNOWN_MATRIX = (0, 2)
+
+Progress = Callable[[int, int], None]
+"""Told (frames done, frames in all as far as the file says, else 0)."""
+
+
+@dataclass(frozen=True)
+class Scan:
+    """What a first look at a video tells about its N frames.
+
+    Attributes:
+        times: (N,) seconds, of presentation; uneven where the frame rate varies.
+        sharpness: (N,) variance of the Laplacian of the luma at 320 pixels.
+        motion: (N,) how far what moves has moved since the frame before, in shares of the longer side; the first is 0.
+        contrast: (N,) standard deviation of the luma, 0 to 255.
+        width, height: of the upright pictures.
+    """
+
+    times: np.ndarray
+    sharpness: np.ndarray
+    motion: np.ndarray
+    contrast: np.ndarray
+    width: int
+    height: int
+
+
+@dataclass(frozen=True)
+class VideoPicture:
+    """One frame of a video.
+
+    Attributes:
+        index: which, from 0.
+        time: seconds.
+        rgb: (H, W, 3) uint8 sRGB, upright.
+        alpha: (H, W) uint8, or None where the video has no transparency.
+    """
+
+    index: int
+    time: float
+    rgb: np.ndarray
+    alpha: np.ndarray | None
+
+
+def scan_video(path: Path, progress: Progress = lambda done, total: None) -> Scan:
+    """Look at every frame once, small.
+
+    Raises:
+        CaptureError: if the file is no video, has no pictures or is damaged, truncated, too long or too large.
+    """
+    times, sharpness, motion, contrast = [], [], [], []
+    before, flow_of, size = None, _Flow(), (0, 0)
+    for index, frame, promised in _decode(path):
+        width, height = _upright_size(frame)
+        size = (width, height)
+        scale = min(1.0, _SCAN_SIDE / max(frame.width, frame.height))
+        shape = (max(2, round(frame.width * scale)), max(2, round(frame.height * scale)))
+        grey = frame.reformat(width=shape[0], height=shape[1], format="gray").to_ndarray()
+        sharpness.append(float(cv2.Laplacian(grey, cv2.CV_32F).var()))
+        contrast.append(float(grey.std()))
+        small = cv2.resize(grey, _within(shape, _FLOW_SIDE), interpolation=cv2.INTER_AREA)
+        motion.append(0.0 if before is None else flow_of(before, small))
+        times.append(_seconds(frame, index))
+        before = small
+        progress(index + 1, promised)
+    return Scan(np.array(times), np.array(sharpness), np.array(motion), np.array(contrast), *size)
+
+
+def read_pictures(
+    path: Path, indices: Sequence[int], progress: Progress = lambda done, total: None
+) -> Iterator[VideoPicture]:
+    """The frames numbered `indices`, in their order in the video.
+
+    Raises:
+        CaptureError: as `scan_video`, and if the video has no such frame any more.
+    """
+    wanted = set(indices)
+    last = max(wanted)
+    for index, frame, _ in _decode(path, until=last):
+        if index in wanted:
+            rgb, alpha = _pixels(frame)
+            wanted.remove(index)
+            progress(len(indices) - len(wanted), len(indices))
+            yield VideoPicture(index, _seconds(frame, index), rgb, alpha)
+    if wanted:
+        raise CaptureError(path, found=f"no frame {min(wanted)}", expected="the video that was scanned", remedy=_REMEDY)
+
+
+class _Flow:
+    """Dense inverse search (Kroeger et al. 2016), summed up as the displacement of what moves fastest: before a still
+    backdrop that is the object, in a walk around it everything."""
+
+    def __init__(self) -> None:
+        self._flow = cv2.DISOpticalFlow_create(cv2.DISOPTICAL_FLOW_PRESET_FAST)
+
+    def __call__(self, before: np.ndarray, after: np.ndarray) -> float:
+        length = np.linalg.norm(self._flow.calc(before, after, None), axis=-1)
+        found = float(np.quantile(length, _MOVING_QUANTILE)) / max(before.shape)
+        return found if found >= _STILL else 0.0
+
+
+def _within(size: tuple[int, int], side: int) -> tuple[int, int]:
+    """(width, height) shrunk to `side`, but not below what the flow needs."""
+    scale = min(1.0, side / max(size))
+    return max(16, round(size[0] * scale)), max(16, round(size[1] * scale))
+
+
+def _decode(path: Path, until: int | None = None) -> Iterator[tuple[int, Any, int]]:
+    """(index, decoded frame, frames that the file promises or 0)."""
+    import av
+
+    path = Path(path)
+    _check_file(path)
+    with _opened(path) as (container, stream):
+        promised, seconds = int(stream.frames or 0), _promised_seconds(stream)
+        index, end = 0, 0.0
+        try:
+            for frame in _frames(container, stream):
+                if index >= MAX_FRAMES:
+                    raise CaptureError(
+                        path,
+                        found=f"more than {MAX_FRAMES} frames",
+                        expected="a short video of one object",
+                        remedy="Cut out the part that goes around the object.",
+                    )
+                if frame.width * frame.height > MAX_PIXELS:
+                    raise _too_large(path, frame.width, frame.height)
+                yield index, frame, promised
+                if index == until:
+                    return
+                index, end = index + 1, _seconds(frame, index)
+        except av.error.FFmpegError as cause:
+            raise CaptureError(
+                path, found=f"damage after {index} frames ({_reason(cause)})", expected="a whole video", remedy=_REMEDY
+            ) from cause
+        if index == 0:
+            raise CaptureError(path, found="a video without a picture", expected=_EXPECTED, remedy=_REMEDY)
+        if index < _COMPLETE * promised or end < _COMPLETE * seconds * (1 - 1 / index):
+            of = f"{index} of {promised} frames" if promised else f"{end:.1f} of {seconds:.1f} seconds"
+            found = f"{of} that it promises"
+            raise CaptureError(path, found=found, expected="a whole video", remedy="Copy the file again.")
+
+
+@contextmanager
+def _opened(path: Path) -> Iterator[tuple[Any, Any]]:
+    """The container and its first video stream."""
+    import av
+
+    # The library gets an open file, no name or address, and may open nothing else.
+    with path.open("rb") as file:
+        try:
+            container = av.open(
+                file,
+                metadata_errors="replace",
+                container_options={"format_whitelist": ",".join(_DEMUXERS), "protocol_whitelist": "none"},
+            )
+        except (av.error.FFmpegError, ValueError) as cause:
+            found = f"no video that can be read ({_reason(cause)})"
+            raise CaptureError(path, found=found, expected=_EXPECTED, remedy=_REMEDY) from cause
+        with container:
+            if not container.streams.video:
+                sound = "sound only" if container.streams.audio else "no pictures"
+                raise CaptureError(path, found=sound, expected=_EXPECTED, remedy="Choose another file.")
+            stream = container.streams.video[0]
+            if stream.codec_context is None:
+                raise CaptureError(path, found="a codec that is not known", expected=_EXPECTED, remedy=_REMEDY)
+            width, height = stream.codec_context.width, stream.codec_context.height
+            if width * height > MAX_PIXELS:
+                raise _too_large(path, width, height)
+            stream.thread_type = "AUTO"
+            yield container, stream
+
+
+def _frames(container: Any, stream: Any) -> Iterator[Any]:
+    """Decoded pictures. VP8 and VP9 keep transparency apart, where only libvpx finds it."""
+    import av
+
+    name = stream.codec_context.name
+    if name not in ("vp8", "vp9") or stream.metadata.get("alpha_mode", stream.metadata.get("ALPHA_MODE")) != "1":
+        yield from container.decode(stream)
+        return
+    decoder = av.CodecContext.create(f"libvpx-{name}" if name == "vp9" else "libvpx", "r")
+    for packet in container.demux(stream):
+        yield from decoder.decode(packet if packet.size else None)
+
+
+def _promised_seconds(stream: Any) -> float:
+    """How long the pictures last by a Matroska file's tags (its header does not count frames); 0 where it does not say."""
+    match = re.fullmatch(r"(\d+):(\d\d):(\d\d(?:\.\d+)?)", stream.metadata.get("DURATION", ""))
+    return 0.0 if match is None else 3600 * int(match[1]) + 60 * int(match[2]) + float(match[3])
+
+
+def _check_file(path: Path) -> None:
+    if not path.is_file():
+        found = "a folder" if path.is_dir() else "no file"
+        raise CaptureError(path, found=found, expected=_EXPECTED, remedy="Check the path.")
+    size = os.stat(path).st_size
+    if size == 0 or size > MAX_VIDEO_BYTES:
+        found = "an empty file (0 bytes)" if size == 0 else f"a file of {size / 2**30:.0f} GiB"
+        raise CaptureError(path, found=found, expected=_EXPECTED, remedy=_REMEDY)
+
+
+def _too_large(path: Path, width: int, height: int) -> CaptureError:
+    return CaptureError(
+        path,
+        found=f"pictures of {width} x {height} pixels",
+        expected=f"at most {MAX_PIXELS / 1e6:.0f} megapixels",
+        remedy="Scale the video down first.",
+    )
+
+
+def _seconds(frame: Any, index: int) -> float:
+    return float(index) if frame.time is None else float(frame.time)
+
+
+def _upright_size(frame: Any) -> tuple[int, int]:
+    return (frame.height, frame.width) if frame.rotation % 180 else (frame.width, frame.height)
+
+
+def _pixels(frame: Any) -> tuple[np.ndarray, np.ndarray | None]:
+    """(H, W, 3) and (H, W) uint8, upright, sRGB."""
+    has_alpha = any(component.is_alpha for component in frame.format.components)
+    matrix = int(frame.colorspace)
+    if matrix in _UNKNOWN_MATRIX:  # by custom, as players do
+        matrix = _BT709 if frame.height >= _HD_HEIGHT else _BT601
+    transfer = TRANSFERS.get(int(frame.color_trc or 0))
+    if transfer is not None:
+        deep = frame.reformat(format="rgb48le", src_colorspace=matrix).to_ndarray()
+        rgb, alpha = tone_mapped(deep, transfer), None
+    else:
+        pixels = frame.reformat(format="rgba" if has_alpha else "rgb24", src_colorspace=matrix).to_ndarray()
+        rgb, alpha = pixels[..., :3], pixels[..., 3] if has_alpha else None
+    turns = round(frame.rotation / 90) % 4
+    rgb = np.ascontiguousarray(np.rot90(rgb, turns))
+    return rgb, None if alpha is None else np.ascontiguousarray(np.rot90(alpha, turns))
+
+
+def _reason(cause: BaseException) -> str:
+    return (str(cause).splitlines() or [type(cause).__name__])[0][:120]
