@@ -3,18 +3,29 @@
 from __future__ import annotations
 
 import dataclasses
-import functools
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from pipelines._options import MeshOptions, Settings, StopAfter, resolve
+from pipelines._options import FitSettings, MeshOptions, Settings, StopAfter, resolve
+from pipelines._photo_stages import capture_stages
 from pipelines._progress import Display
 from pipelines._report import preview_stage, report_stage, samples_report_stage, samples_sheet_stage, versions
 from pipelines._run import RunFolder, Stage, open_run
+from pipelines._scene_stages import mesh_stage, splat_stage
 from pipelines._sources import Sources, find_sources
-from pipelines._stages import capture_stages, mesh_stage, splat_stage
 
-RANK: dict[StopAfter, int] = {"orbit": 0, "splat": 1, "mesh": 2}
+RANK: dict[StopAfter, int] = {"orbit": 0, "capture": 0, "splat": 1, "mesh": 2}
+
+
+@dataclass(frozen=True)
+class Asked:
+    """How a run treats its folder and where it ends."""
+
+    stop_after: StopAfter | None
+    resume: bool
+    overwrite: bool
 
 
 def run_chain(options: MeshOptions, display: Display) -> None:
@@ -25,32 +36,38 @@ def run_chain(options: MeshOptions, display: Display) -> None:
     """
     settings = resolve(options)
     sources = find_sources(options)
-    one = functools.partial(
-        _run_one, sources=sources, stop_after=options.stop_after, resume=options.resume, overwrite=options.overwrite
-    )
+    asked = Asked(options.stop_after, options.resume, options.overwrite)
     if settings.samples == 1:
-        one(options.output, settings, display)
+        _run_one(options.output, settings, sources, asked, display)
     else:
-        _run_samples(options, settings, sources, one, display)
+        _run_samples(options, settings, sources, asked, display)
 
 
-def _run_one(
+def run_scene(
     path: Path,
-    settings: Settings,
+    first: Sequence[Stage],
+    inputs: Mapping[str, Any],
+    settings: FitSettings,
+    name: str,
+    asked: Asked,
     display: Display,
-    *,
-    sources: Sources,
-    stop_after: StopAfter | None,
-    resume: bool,
-    overwrite: bool,
 ) -> None:
-    """One run folder with everything up to `stop_after`, its preview and its report."""
-    identity = _identity(settings, sources)
-    with open_run(path, identity, resume=resume, overwrite=overwrite) as run:
-        last = 2 if stop_after is None else RANK[stop_after]
-        stages = capture_stages(sources, settings)
-        done = {stage.name: run.run(stage, display) for stage in stages}
-        for rank, stage in enumerate((splat_stage(settings), mesh_stage(sources, settings, _name(sources))), start=1):
+    """One run folder with everything up to where it is to end, its preview and its report.
+
+    Args:
+        path: the folder.
+        first: the stages that end with `capture/`.
+        inputs: names and hashes of what the run starts from.
+        settings: of the run.
+        name: what the asset is called in other programs.
+        asked: where it ends, and whether the folder may hold something.
+        display: told about everything.
+    """
+    identity = _identity(settings, inputs)
+    with open_run(path, identity, resume=asked.resume, overwrite=asked.overwrite) as run:
+        last = 2 if asked.stop_after is None else RANK[asked.stop_after]
+        done = {stage.name: run.run(stage, display) for stage in first}
+        for rank, stage in enumerate((splat_stage(settings), mesh_stage(inputs, settings, name)), start=1):
             # An earlier, longer run of the same options may have gone farther than this one is asked to.
             if rank > last and not _is_finished(run, stage):
                 break
@@ -61,28 +78,33 @@ def _run_one(
         display.said(f"{path / 'mesh.glb' if 'mesh' in done else path}")
 
 
+def _run_one(path: Path, settings: Settings, sources: Sources, asked: Asked, display: Display) -> None:
+    first = capture_stages(sources, settings)
+    run_scene(path, first, sources.as_json(), settings, _name(sources), asked, display)
+
+
 def _is_finished(run: RunFolder, stage: Stage) -> bool:
     return all((run.path / name).exists() for name in stage.inputs) and run.marker(stage) is not None
 
 
-def _run_samples(options: MeshOptions, settings: Settings, sources: Sources, one: Any, display: Display) -> None:
+def _run_samples(options: MeshOptions, settings: Settings, sources: Sources, asked: Asked, display: Display) -> None:
     """A run folder of run folders, one a seed, and a sheet of them."""
-    identity = _identity(settings, sources)
+    identity = _identity(settings, sources.as_json())
     with open_run(options.output, identity, resume=options.resume, overwrite=options.overwrite) as run:
         seeds = range(settings.seed, settings.seed + settings.samples)
         names = [f"seed_{seed}" for seed in seeds]
         run.announce(names)
         for seed, name in zip(seeds, names):
             display.said(f"variant of seed {seed}")
-            one(run.path / name, dataclasses.replace(settings, seed=seed, samples=1), display)
+            _run_one(run.path / name, dataclasses.replace(settings, seed=seed, samples=1), sources, asked, display)
         run.run(samples_sheet_stage(tuple(names)), display)
         run.run(samples_report_stage(identity, tuple(names)), display)
         display.said(str(run.path / "samples.png"))
 
 
-def _identity(settings: Settings, sources: Sources) -> dict[str, Any]:
+def _identity(settings: FitSettings, inputs: Mapping[str, Any]) -> dict[str, Any]:
     """What has to stay the same for a run to be resumed. Where it stops may change."""
-    return {"options": settings.as_json(), "inputs": sources.as_json(), "versions": versions()}
+    return {"options": settings.as_json(), "inputs": inputs, "versions": versions()}
 
 
 def _name(sources: Sources) -> str:

@@ -17,7 +17,7 @@ PresetName = Literal["fast", "balanced", "quality"]
 OriginName = Literal["centre", "base"]
 ImageFormat = Literal["png", "jpeg", "webp"]
 MeshFormat = Literal["obj", "ply", "stl"]
-StopAfter = Literal["orbit", "splat", "mesh"]
+StopAfter = Literal["orbit", "capture", "splat", "mesh"]
 
 DEFAULT_ELEVATION = 10.0
 """Degrees; the evaluation protocol's. Said in the report whenever it is assumed."""
@@ -116,18 +116,24 @@ class AssetOptions:
 
 
 @dataclass(frozen=True)
-class MeshOptions(AssetOptions, OrbitOptions):
-    """Photos of one object in, a textured mesh.glb out."""
+class SceneOptions(AssetOptions):
+    """What the scene in between and the mesh are to be like."""
 
     max_gaussians: int | None = None
     """Gaussians of the scene in between, at most; the memory and the time of its fit grow with them."""
     refine_texture: bool = False
-    """With --capture: solve for the texture whose renders are nearest to the pictures. A little sharper, a little
-    longer."""
+    """Solve for the texture whose renders are nearest to the pictures, which must agree: not with generated ones. A
+    little sharper, a little longer."""
+
+
+@dataclass(frozen=True)
+class MeshOptions(SceneOptions, OrbitOptions):
+    """Photos of one object in, a textured mesh.glb out."""
+
     capture: Path | None = None
     """Pictures with cameras (nerfstudio, NeRF-synthetic or Middlebury) to reconstruct; nothing is generated. Pictures
     without transparency are cut out first."""
-    stop_after: StopAfter | None = None
+    stop_after: Literal["orbit", "splat", "mesh"] | None = None
     """Leave the later stages out; --resume goes on from there."""
 
 
@@ -153,16 +159,32 @@ class AssetSettings:
         return ("mesh.glb", *(name for kind in self.also for name in beside[kind]))
 
 
-@dataclass(frozen=True)
-class Settings:
-    """A run's settings, presets applied: everything that changes its bytes besides the input files. Angles in degrees.
+@dataclass(frozen=True, kw_only=True)
+class FitSettings:
+    """What changes a reconstruction's bytes besides its capture, presets applied.
 
-    `elevation` and `max_gaussians` are None where the user did not say; the latter is then the preset's in
-    `recon.splat.fit_options`. `fov` is None where the photo is to tell it.
+    `max_gaussians` is None where the user did not say; it is then the preset's in `recon.splat.fit_options`.
     """
 
     preset: PresetName
     seed: int
+    max_gaussians: int | None
+    refine_texture: bool
+    asset: AssetSettings
+
+    def as_json(self) -> dict[str, Any]:
+        """JSON values by name."""
+        values = {key: list(value) if isinstance(value, tuple) else value for key, value in asdict(self).items()}
+        return {**values, "asset": self.asset.as_json()}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Settings(FitSettings):
+    """A run's settings, presets applied: everything that changes its bytes besides the input files. Angles in degrees.
+
+    `elevation` is None where the user did not say, `fov` where the photo is to tell it.
+    """
+
     device: Literal["cpu", "cuda"]
     frames: int
     num_inference_steps: int
@@ -171,13 +193,6 @@ class Settings:
     azimuths: tuple[float, ...]
     refine: int
     samples: int
-    max_gaussians: int | None
-    refine_texture: bool
-    asset: AssetSettings
-
-    def as_json(self) -> dict[str, Any]:
-        """JSON values by name."""
-        return {**asdict(self), "azimuths": list(self.azimuths), "asset": self.asset.as_json()}
 
 
 def as_mesh_options(options: OrbitOptions) -> MeshOptions:
@@ -191,9 +206,9 @@ def resolve_asset(options: AssetOptions, preset: Preset) -> AssetSettings:
     Raises:
         OptionsError: if a value is out of range.
     """
-    _check_range("--target-faces", options.target_faces, 20, 2_000_000)
-    _check_range("--texture-size", options.texture_size, *TEXTURE_SIZES)
-    _check_range("--size", options.size, *SIZES)
+    check_range("--target-faces", options.target_faces, 20, 2_000_000)
+    check_range("--texture-size", options.texture_size, *TEXTURE_SIZES)
+    check_range("--size", options.size, *SIZES)
     if len(set(options.also)) < len(options.also):
         raise OptionsError(f"--also names a format twice: {' '.join(options.also)}")
     return AssetSettings(
@@ -215,16 +230,13 @@ def resolve(options: MeshOptions) -> Settings:
     """
     _check_inputs(options)
     _check_refinement(options)
-    _check_range("--samples", options.samples, 1, 64)
-    _check_range("--refine", options.refine, 0, 16)
-    _check_range("--seed", options.seed, 0, 2**63 - 1)
-    _check_range("--frames", options.frames, 2, 256)
+    check_scene(options, options.seed, options.resume, options.overwrite)
+    check_range("--samples", options.samples, 1, 64)
+    check_range("--refine", options.refine, 0, 16)
+    check_range("--frames", options.frames, 2, 256)
     fov = None if options.fov == "auto" else options.fov
-    _check_range("--elevation", None if options.elevation == "auto" else options.elevation, -89, 89)
-    _check_range("--fov", fov, 1, 150)
-    _check_range("--max-gaussians", options.max_gaussians, 500, 10_000_000)
-    if options.resume and options.overwrite:
-        raise OptionsError("--resume keeps what is there and --overwrite removes it; give one of them")
+    check_range("--elevation", None if options.elevation == "auto" else options.elevation, -89, 89)
+    check_range("--fov", fov, 1, 150)
     preset = PRESETS[options.preset]
     frames, azimuths = preset.frames if options.frames is None else options.frames, _azimuths(options)
     _check_views(options, frames, azimuths)
@@ -243,6 +255,18 @@ def resolve(options: MeshOptions) -> Settings:
         refine_texture=options.refine_texture,
         asset=resolve_asset(options, preset),
     )
+
+
+def check_scene(options: SceneOptions, seed: int, resume: bool, overwrite: bool) -> None:
+    """What every run of a scene checks.
+
+    Raises:
+        OptionsError: if a value is out of range or two contradict each other.
+    """
+    check_range("--seed", seed, 0, 2**63 - 1)
+    check_range("--max-gaussians", options.max_gaussians, 500, 10_000_000)
+    if resume and overwrite:
+        raise OptionsError("--resume keeps what is there and --overwrite removes it; give one of them")
 
 
 def views_to_draw(frames: int, azimuths: Sequence[float]) -> list[int]:
@@ -322,7 +346,10 @@ def _azimuths(options: MeshOptions) -> tuple[float, ...]:
     return tuple(float(angle) for angle in given)
 
 
-def _check_range(name: str, value: float | None, low: float, high: float) -> None:
+def check_range(name: str, value: float | None, low: float, high: float) -> None:
+    """Raises:
+    OptionsError: unless the value is not given or lies within the bounds.
+    """
     if value is not None and not low <= value <= high:
         raise OptionsError(f"{name} must lie between {low} and {high}, found {value:g}")
 

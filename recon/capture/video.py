@@ -224,7 +224,7 @@ def _frames(container: Any, stream: Any) -> Iterator[Any]:
 
 
 def _promised_seconds(stream: Any) -> float:
-    """How long the pictures last by a Matroska file's tags (its header does not count frames); 0 where it does not say."""
+    """How long the pictures last by a Matroska file's tags, as its header counts no frames; 0 if it does not say."""
     match = re.fullmatch(r"(\d+):(\d\d):(\d\d(?:\.\d+)?)", stream.metadata.get("DURATION", ""))
     return 0.0 if match is None else 3600 * int(match[1]) + 60 * int(match[2]) + float(match[3])
 

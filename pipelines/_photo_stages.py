@@ -1,4 +1,4 @@
-"""The stages of a run, each from files to files: photo, orbit, video, splat, mesh. What they compute is elsewhere.
+"""The stages from photos to `capture/` through the generator, each from files to files. What they compute is elsewhere.
 
 Heavy imports stay inside the functions, so that a stage that is kept costs nothing.
 """
@@ -12,10 +12,10 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from pipelines._asset import finish_asset
+from pipelines._capture_stages import frame_counts, given_capture_stage
 from pipelines._options import DEFAULT_ELEVATION, Settings, views_to_draw
-from pipelines._report import versions
 from pipelines._run import Stage, StageLog
+from pipelines._scene_stages import compile_kernels, fit_options, only, video_stage
 from pipelines._sources import Sources
 
 if TYPE_CHECKING:
@@ -23,19 +23,15 @@ if TYPE_CHECKING:
 
     from recon.capture import Camera, Capture, Frame
     from recon.capture.photo import Photo
-    from recon.splat.fit_options import FitOptions
 
 _MAX_CUT_OFF = 0.03
 
 
 def capture_stages(sources: Sources, settings: Settings) -> list[Stage]:
     """The stages that end with `capture/` and its `orbit.mp4`: from photos through the generator, or from a capture."""
-    video = Stage("video", ("capture",), ("orbit.mp4",), {"by_azimuth": sources.cameras is None}, functools.partial(
-        _video, by_azimuth=sources.cameras is None
-    ))  # fmt: skip
+    video = video_stage(by_azimuth=sources.cameras is None)
     if sources.capture is not None:
-        read = functools.partial(_capture, source=sources.capture.path)
-        return [Stage("capture", (), ("capture",), sources.as_json(), read), video]
+        return [given_capture_stage(sources.capture.path, sources.as_json()), video]
     prepared = ("elevation", "fov", "azimuths")
     of_fits = ("max_gaussians",) if settings.refine else ()
     drawn = ("preset", "seed", "device", "frames", "num_inference_steps", "azimuths", "refine", *of_fits)
@@ -45,7 +41,7 @@ def capture_stages(sources: Sources, settings: Settings) -> list[Stage]:
             "photo",
             (),
             ("photo",),
-            _only(settings, prepared)
+            only(settings, prepared)
             | {"texture_size": settings.asset.texture_size}
             | {"photos": given["photos"], "matting": given.get("matting")}
             | ({"model": given["model"], "device": settings.device} if settings.elevation == "auto" else {}),
@@ -55,31 +51,11 @@ def capture_stages(sources: Sources, settings: Settings) -> list[Stage]:
             "orbit",
             ("photo",),
             ("capture",),
-            _only(settings, drawn) | {"model": given["model"], "cameras": given.get("cameras")},
+            only(settings, drawn) | {"model": given["model"], "cameras": given.get("cameras")},
             functools.partial(_orbit, sources=sources, settings=settings),
         ),
         video,
     ]
-
-
-def splat_stage(settings: Settings) -> Stage:
-    """`capture/` to `splat.ply`."""
-    work = functools.partial(_splat, settings=settings)
-    return Stage("splat", ("capture",), ("splat.ply",), _only(settings, ("preset", "seed", "max_gaussians")), work)
-
-
-def mesh_stage(sources: Sources, settings: Settings, name: str) -> Stage:
-    """`splat.ply` and `capture/` to `mesh.glb` and the other files that are asked for."""
-    used = _only(settings, ("preset", "seed", "refine_texture", "asset"))
-    extras = {"seed": settings.seed, "preset": settings.preset, "inputs": sources.as_json(), "versions": versions()}
-    work = functools.partial(_mesh, settings=settings, name=name, extras=extras)
-    used |= {"name": name, "extras": extras}
-    return Stage("mesh", ("capture", "splat.ply"), settings.asset.files(), used, work)
-
-
-def _only(settings: Settings, names: tuple[str, ...]) -> dict[str, Any]:
-    values = settings.as_json()
-    return {name: values[name] for name in names}
 
 
 def _photo(run: Path, out: Path, log: StageLog, *, sources: Sources, settings: Settings) -> None:
@@ -232,7 +208,7 @@ def _orbit(run: Path, out: Path, log: StageLog, *, sources: Sources, settings: S
     with log.step("drawing"):
         orbit = draw(generator=torch.Generator().manual_seed(settings.seed))
     if settings.refine:
-        _compile(log)
+        compile_kernels(log)
     for turn in range(settings.refine):
         with log.step(f"refining, round {turn + 1} of {settings.refine}"):
             start = _rendered(orbit, settings, log)
@@ -241,7 +217,7 @@ def _orbit(run: Path, out: Path, log: StageLog, *, sources: Sources, settings: S
     capture = Capture((*observed, *map(cut_back, generated, targets)))
     with log.step("writing"):
         write_transforms(capture, out / "capture")
-    log.figures.update(_frame_counts(capture))
+    log.figures.update(frame_counts(capture))
 
 
 def _rendered(orbit: Capture, settings: Settings, log: StageLog) -> tuple[Frame, ...]:
@@ -251,7 +227,7 @@ def _rendered(orbit: Capture, settings: Settings, log: StageLog) -> tuple[Frame,
 
     gaussians = fit_gaussians(
         orbit,
-        _fit_options(settings),
+        fit_options(settings),
         seed=settings.seed,
         progress=lambda done, total, _: log.watcher.advanced(done, total),
     )
@@ -294,99 +270,3 @@ def _targets(context: Capture, size: int, sources: Sources, settings: Settings) 
         return list(read_camera_path(sources.cameras.path, size, elevation=elevation, fov=fov))
     ring = orbit_cameras(settings.frames, elevation, fov, size)
     return [ring[index] for index in views_to_draw(settings.frames, settings.azimuths)]
-
-
-def _capture(run: Path, out: Path, log: StageLog, *, source: Path) -> None:
-    from recon.capture.cutouts import cut_out
-    from recon.capture.io_nerfstudio import write_transforms
-    from recon.capture.normalise import normalise
-    from recon.capture.reading import read_capture
-
-    with log.step("reading"):
-        given = read_capture(source)
-    with log.step("cutting out"):
-        cut = cut_out(given, log.watcher.advanced)
-    for name, reason in cut.refused.items():
-        log.warn(f"picture {name} is left out: {reason}")
-    if cut.found:
-        log.warn(
-            f"{len(cut.found)} of {len(given)} pictures have no transparency; their subject was found by GrabCut "
-            f"(capture/images shows how well; RGBA pictures are taken as they are)"
-        )
-    with log.step("placing"):
-        capture = normalise(cut.capture)
-    with log.step("writing"):
-        write_transforms(capture, out / "capture")
-    log.figures.update(_frame_counts(capture) | {"mattes_found": len(cut.found), "left_out": len(cut.refused)})
-
-
-def _frame_counts(capture: Capture) -> dict[str, Any]:
-    counts: dict[str, int] = {}
-    for frame in capture:
-        counts[frame.source.value] = counts.get(frame.source.value, 0) + 1
-    return {"frames": counts}
-
-
-def _video(run: Path, out: Path, log: StageLog, *, by_azimuth: bool) -> None:
-    from pipelines._pictures import orbit_order, write_video
-    from recon.capture.io_nerfstudio import read_transforms
-
-    frames = read_transforms(run / "capture").frames
-    write_video(orbit_order(frames) if by_azimuth else frames, out / "orbit.mp4")
-
-
-def _splat(run: Path, out: Path, log: StageLog, *, settings: Settings) -> None:
-    from pipelines._quality import splat_figures
-    from recon.capture.io_nerfstudio import read_transforms
-    from recon.splat.fit import fit_gaussians
-    from recon.splat.ply import write_ply
-    from recon.surface.stereo import comparable, stereo_volume
-
-    capture, options = read_transforms(run / "capture"), _fit_options(settings)
-    _compile(log)
-    solid = None
-    if comparable(capture.frames):
-        with log.step("comparing"):
-            solid = stereo_volume(capture.frames, options.grid)
-    with log.step("fitting"):
-        gaussians = fit_gaussians(
-            capture,
-            options,
-            seed=settings.seed,
-            solid=solid,
-            progress=lambda done, total, _: log.watcher.advanced(done, total),
-        )
-    write_ply(gaussians, out / "splat.ply")
-    with log.step("measuring"):
-        log.figures.update(splat_figures(gaussians, capture))
-
-
-def _compile(log: StageLog) -> None:
-    """Once on a machine; later runs find the kernels on disk."""
-    from recon.splat.warm_up import warm_up
-
-    with log.step("compiling"):
-        warm_up(log.watcher.advanced)
-
-
-def _fit_options(settings: Settings) -> FitOptions:
-    """The preset's, with at most as many Gaussians as were asked for."""
-    from recon.splat.fit_options import FIT_PRESETS
-
-    options = FIT_PRESETS[settings.preset]
-    return options if settings.max_gaussians is None else options.limited(settings.max_gaussians)
-
-
-def _mesh(run: Path, out: Path, log: StageLog, *, settings: Settings, name: str, extras: dict[str, Any]) -> None:
-    from recon.capture.io_nerfstudio import read_transforms
-    from recon.splat.ply import read_ply
-    from recon.surface.fusion import FUSION_PRESETS, fuse_depth, unseen_frames
-
-    capture, gaussians = read_transforms(run / "capture"), read_ply(run / "splat.ply")
-    fusion = dataclasses.replace(FUSION_PRESETS[settings.preset], keep_open=settings.asset.keep_open)
-    with log.step("fusing"):
-        mesh = fuse_depth(gaussians, capture.cameras, fusion, observed=capture.frames)
-    with log.step("drawing"):
-        rest = unseen_frames(gaussians, capture.frames, fusion)
-    frames, refine = (*capture.frames, *rest), settings.refine_texture
-    finish_asset(mesh, capture, frames, out, log, settings.asset, name, extras, refine)

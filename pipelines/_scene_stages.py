@@ -1,0 +1,113 @@
+"""The stages from `capture/` to `orbit.mp4`, `splat.ply` and `mesh.glb`, whatever the capture came from.
+
+Heavy imports stay inside the functions, so that a stage that is kept costs nothing.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from pipelines._asset import finish_asset
+from pipelines._options import FitSettings
+from pipelines._report import versions
+from pipelines._run import Stage, StageLog
+
+if TYPE_CHECKING:
+    from recon.splat.fit_options import FitOptions
+
+
+def video_stage(*, by_azimuth: bool) -> Stage:
+    """`capture/` to `orbit.mp4`, its frames sorted by azimuth or as they come."""
+    work = functools.partial(_video, by_azimuth=by_azimuth)
+    return Stage("video", ("capture",), ("orbit.mp4",), {"by_azimuth": by_azimuth}, work)
+
+
+def splat_stage(settings: FitSettings) -> Stage:
+    """`capture/` to `splat.ply`."""
+    work = functools.partial(_splat, settings=settings)
+    return Stage("splat", ("capture",), ("splat.ply",), only(settings, ("preset", "seed", "max_gaussians")), work)
+
+
+def mesh_stage(inputs: Mapping[str, Any], settings: FitSettings, name: str) -> Stage:
+    """`splat.ply` and `capture/` to `mesh.glb` and the other files that are asked for; `inputs` name the run's sources
+    in the file."""
+    used = only(settings, ("preset", "seed", "refine_texture", "asset"))
+    extras = {"seed": settings.seed, "preset": settings.preset, "inputs": inputs, "versions": versions()}
+    work = functools.partial(_mesh, settings=settings, name=name, extras=extras)
+    used |= {"name": name, "extras": extras}
+    return Stage("mesh", ("capture", "splat.ply"), settings.asset.files(), used, work)
+
+
+def only(settings: FitSettings, names: tuple[str, ...]) -> dict[str, Any]:
+    """Some of the settings, as JSON values by name."""
+    values = settings.as_json()
+    return {name: values[name] for name in names}
+
+
+def compile_kernels(log: StageLog) -> None:
+    """Once on a machine; later runs find the kernels on disk."""
+    from recon.splat.warm_up import warm_up
+
+    with log.step("compiling"):
+        warm_up(log.watcher.advanced)
+
+
+def fit_options(settings: FitSettings) -> FitOptions:
+    """The preset's, with at most as many Gaussians as were asked for."""
+    from recon.splat.fit_options import FIT_PRESETS
+
+    options = FIT_PRESETS[settings.preset]
+    return options if settings.max_gaussians is None else options.limited(settings.max_gaussians)
+
+
+def _video(run: Path, out: Path, log: StageLog, *, by_azimuth: bool) -> None:
+    from pipelines._pictures import orbit_order, write_video
+    from recon.capture.io_nerfstudio import read_transforms
+
+    frames = read_transforms(run / "capture").frames
+    write_video(orbit_order(frames) if by_azimuth else frames, out / "orbit.mp4")
+
+
+def _splat(run: Path, out: Path, log: StageLog, *, settings: FitSettings) -> None:
+    from pipelines._quality import splat_figures
+    from recon.capture.io_nerfstudio import read_transforms
+    from recon.splat.fit import fit_gaussians
+    from recon.splat.ply import write_ply
+    from recon.surface.stereo import comparable, stereo_volume
+
+    capture, options = read_transforms(run / "capture"), fit_options(settings)
+    compile_kernels(log)
+    solid = None
+    if comparable(capture.frames):
+        with log.step("comparing"):
+            solid = stereo_volume(capture.frames, options.grid)
+    with log.step("fitting"):
+        gaussians = fit_gaussians(
+            capture,
+            options,
+            seed=settings.seed,
+            solid=solid,
+            progress=lambda done, total, _: log.watcher.advanced(done, total),
+        )
+    write_ply(gaussians, out / "splat.ply")
+    with log.step("measuring"):
+        log.figures.update(splat_figures(gaussians, capture))
+
+
+def _mesh(run: Path, out: Path, log: StageLog, *, settings: FitSettings, name: str, extras: dict[str, Any]) -> None:
+    from recon.capture.io_nerfstudio import read_transforms
+    from recon.splat.ply import read_ply
+    from recon.surface.fusion import FUSION_PRESETS, fuse_depth, unseen_frames
+
+    capture, gaussians = read_transforms(run / "capture"), read_ply(run / "splat.ply")
+    fusion = dataclasses.replace(FUSION_PRESETS[settings.preset], keep_open=settings.asset.keep_open)
+    with log.step("fusing"):
+        mesh = fuse_depth(gaussians, capture.cameras, fusion, observed=capture.frames)
+    with log.step("drawing"):
+        rest = unseen_frames(gaussians, capture.frames, fusion)
+    frames, refine = (*capture.frames, *rest), settings.refine_texture
+    finish_asset(mesh, capture, frames, out, log, settings.asset, name, extras, refine)
