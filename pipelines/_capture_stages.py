@@ -6,29 +6,51 @@ Heavy imports stay inside the functions, so that a stage that is kept costs noth
 from __future__ import annotations
 
 import functools
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pipelines._run import Stage, StageLog
+from pipelines._scene_stages import only
+from pipelines._video_options import UpName, VideoSettings
 
 if TYPE_CHECKING:
     from recon.capture import Capture
+    from recon.capture.photo import Photo
+    from recon.capture.unposed import UnposedFrame
 
 
-def given_capture_stage(source: Path, inputs: Mapping[str, Any]) -> Stage:
-    """A capture with cameras to `capture/`."""
-    return Stage("capture", (), ("capture",), inputs, functools.partial(_capture, source=source))
+_FEWEST = 3
 
 
-def _capture(run: Path, out: Path, log: StageLog, *, source: Path) -> None:
+def given_capture_stage(
+    source: Path, settings: Mapping[str, Any], up: UpName = "auto", frames: int | None = None
+) -> Stage:
+    """A capture with cameras to `capture/`; `settings` are what its bytes depend on."""
+    return Stage(
+        "capture", (), ("capture",), settings, functools.partial(_capture, source=source, up=up, frames=frames)
+    )
+
+
+def frames_stage(source: Path, inputs: Mapping[str, Any], settings: VideoSettings, matting: Path | None) -> Stage:
+    """A video, photos, or a capture's pictures without its cameras, to `frames/`: chosen and cut out."""
+    used = only(settings, ("frames",)) | {"inputs": inputs, "longest_side": settings.asset.texture_size}
+    work = functools.partial(_frames, source=source, settings=settings, matting=matting)
+    return Stage("frames", (), ("frames",), used, work)
+
+
+def _capture(run: Path, out: Path, log: StageLog, *, source: Path, up: UpName, frames: int | None) -> None:
+    from pipelines._pictures import evenly
+    from recon.capture import Capture
     from recon.capture.cutouts import cut_out
     from recon.capture.io_nerfstudio import write_transforms
     from recon.capture.normalise import normalise
-    from recon.capture.reading import read_capture
+    from recon.capture.reading import find_reader, read_capture
 
     with log.step("reading"):
         given = read_capture(source)
+        if frames is not None:
+            given = Capture(tuple(evenly(given.frames, frames)), given.to_source)
     with log.step("cutting out"):
         cut = cut_out(given, log.watcher.advanced)
     for name, reason in cut.refused.items():
@@ -39,10 +61,116 @@ def _capture(run: Path, out: Path, log: StageLog, *, source: Path) -> None:
             f"(capture/images shows how well; RGBA pictures are taken as they are)"
         )
     with log.step("placing"):
-        capture = normalise(cut.capture)
+        reader = find_reader(source)
+        capture = cut.capture
+        if up != "auto" or (reader is not None and not reader.states_up):
+            capture = _upright(capture, up, log)
+        capture = normalise(capture)
     with log.step("writing"):
         write_transforms(capture, out / "capture")
     log.figures.update(frame_counts(capture) | {"mattes_found": len(cut.found), "left_out": len(cut.refused)})
+
+
+def _upright(capture: Capture, up: UpName, log: StageLog) -> Capture:
+    import math
+
+    from recon.capture.upright import find_up, given_up, turned_upright
+
+    found = find_up(capture.cameras) if up == "auto" else given_up(capture.cameras, up)
+    log.figures["up"] = {
+        "told_by": found.told_by,
+        "direction": [round(float(x), 4) for x in found.direction],
+        "unevenness_degrees": round(math.degrees(found.spread), 2),
+    }
+    return turned_upright(capture, found)
+
+
+def _frames(
+    run: Path, out: Path, log: StageLog, *, source: Path, settings: VideoSettings, matting: Path | None
+) -> None:
+    from recon.capture.errors import CaptureError
+    from recon.capture.unposed import write_unposed
+
+    count, photos = _photos(source, settings.frames, log)
+    refused: dict[str, str] = {}
+
+    def cut_out() -> Iterator[UnposedFrame]:
+        for index, (time, photo) in enumerate(photos):
+            log.watcher.advanced(index, count)
+            try:
+                yield _unposed(photo, time, settings.asset.texture_size, matting)
+            except CaptureError as error:
+                refused[photo.path.name] = f"{error.found}; expected {error.expected}"
+        if count - len(refused) < _FEWEST:
+            name, reason = next(iter(refused.items()), (source.name, f"{count} pictures"))
+            raise CaptureError(
+                source,
+                found=f"{count - len(refused)} of {count} pictures that can be used (first reason, {name}: {reason})",
+                expected=f"at least {_FEWEST} pictures of one object",
+                remedy="Take more pictures, before a plain background, or save them as PNG with a transparent one.",
+            )
+
+    with log.step("cutting out"):
+        write_unposed(cut_out(), out / "frames")
+    for name, reason in refused.items():
+        log.warn(f"picture {name} is left out: {reason}")
+    log.figures.update({"used": count - len(refused), "left_out": len(refused)})
+
+
+def _photos(source: Path, limit: int | None, log: StageLog) -> tuple[int, Iterator[tuple[float, Photo]]]:
+    """How many, and (seconds, picture) one by one."""
+    from pipelines._pictures import evenly
+    from recon.capture.errors import CaptureError
+    from recon.capture.frame_choice import choose_frames
+    from recon.capture.photo import read_photo
+    from recon.capture.reading import find_reader, read_capture
+    from recon.capture.unposed import frame_photos, is_video, photo_files, video_photos
+    from recon.capture.video import scan_video
+
+    if is_video(source):
+        assert limit is not None
+        with log.step("choosing frames"):
+            scan = scan_video(source, log.watcher.advanced)
+            choice = choose_frames(scan, limit, source)
+        log.figures["video"] = {
+            "frames": len(scan.times),
+            "seconds": round(float(scan.times[-1] - scan.times[0]), 3),
+            "pixels": [scan.width, scan.height],
+            "chosen": list(choice.indices),
+            "sharpness": [round(float(x), 3) for x in choice.sharpness],
+            "overlap": [round(float(x), 3) for x in choice.overlap],
+            "blurred": choice.blurred,
+            "empty": choice.empty,
+        }
+        if choice.blurred:
+            log.warn(f"{choice.blurred} stretches of the video are blurred throughout and were left out")
+        return len(choice.indices), video_photos(source, choice.indices)
+    if find_reader(source) is not None:
+        frames = read_capture(source).frames
+        frames = tuple(frames if limit is None else evenly(frames, limit))
+        return len(frames), frame_photos(frames)
+    files = photo_files(source) if source.is_dir() else []
+    if not files:
+        raise CaptureError(
+            source,
+            found="no pictures" if source.is_dir() else "no kind of file that is known here",
+            expected="a video, a folder of photos, or a capture with cameras",
+            remedy="Check the path; a single photo goes to `img2mesh`.",
+        )
+    files = files if limit is None else evenly(files, limit)
+    return len(files), ((0.0, read_photo(file)) for file in files)
+
+
+def _unposed(photo: Photo, time: float, longest_side: int, matting: Path | None) -> UnposedFrame:
+    """The picture, cut out, at most `longest_side` pixels long."""
+    from recon.capture.cutouts import with_matte
+    from recon.capture.matting import find_foreground
+    from recon.capture.unposed import UnposedFrame, shrunk_picture
+
+    rgba = shrunk_picture(with_matte(photo.rgb.float() / 255, find_foreground(photo, matting)), longest_side)
+    height, width = rgba.shape[:2]
+    focal = None if photo.focal_pixels is None else photo.focal_pixels * width / photo.rgb.shape[1]
+    return UnposedFrame(photo.path.stem, lambda: rgba, width, height, time, focal, photo.path.name)
 
 
 def frame_counts(capture: Capture) -> dict[str, Any]:
@@ -51,3 +179,13 @@ def frame_counts(capture: Capture) -> dict[str, Any]:
     for frame in capture:
         counts[frame.source.value] = counts.get(frame.source.value, 0) + 1
     return {"frames": counts}
+
+
+def cameras_stage(settings: VideoSettings) -> Stage:
+    """`frames/` to `capture/`: cameras are found for the pictures."""
+    work = functools.partial(_cameras, settings=settings)
+    return Stage("cameras", ("frames",), ("capture",), only(settings, ("cameras", "fov", "up", "seed")), work)
+
+
+def _cameras(run: Path, out: Path, log: StageLog, *, settings: VideoSettings) -> None:
+    raise NotImplementedError

@@ -59,13 +59,13 @@ def cut_out(capture: Capture, progress: Callable[[int, int], None] = lambda done
     return Cutouts(Capture(tuple(frames), capture.to_source), tuple(found), refused)
 
 
+def with_matte(rgb: Tensor, alpha: Tensor) -> Tensor:
+    """(H, W, 4) straight alpha: colours (H, W, 3) in [0, 1], cleaned of the backdrop along the matte (H, W)."""
+    colours = clean_colours(rgb.numpy(), alpha.numpy())
+    return torch.cat((torch.from_numpy(colours), alpha[..., None]), dim=-1)
+
+
 def _cut_out(frame: Frame, rgba: Tensor) -> Frame:
     rgb = (rgba[..., :3] * 255).round().to(torch.uint8)
     matte = (find_foreground(Photo(Path(frame.name), rgb)) * 255).round().to(torch.uint8)
-
-    def load() -> Tensor:
-        alpha = matte.float() / 255
-        colours = clean_colours(frame.rgba()[..., :3].numpy(), alpha.numpy())
-        return torch.cat((torch.from_numpy(colours), alpha[..., None]), dim=-1)
-
-    return replace(frame, load_rgba=load)
+    return replace(frame, load_rgba=lambda: with_matte(frame.rgba()[..., :3], matte.float() / 255))

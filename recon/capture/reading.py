@@ -2,12 +2,53 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 
 from recon.capture import io_nerfstudio, io_synthetic
 from recon.capture.errors import CaptureError
 from recon.capture.io_projection import read_middlebury, read_projections
 from recon.capture.types import Capture
+
+
+@dataclass(frozen=True)
+class Reader:
+    """How a capture is read.
+
+    Attributes:
+        read: reads it from the path.
+        states_up: whether the format says which way is up; others leave the solver's world as it is.
+    """
+
+    read: Callable[[Path], Capture]
+    states_up: bool
+
+
+_NERFSTUDIO = Reader(io_nerfstudio.read_transforms, states_up=True)
+_SYNTHETIC = Reader(io_synthetic.read_nerf_synthetic, states_up=True)
+_MIDDLEBURY = Reader(read_middlebury, states_up=False)
+_PROJECTIONS = Reader(read_projections, states_up=False)
+
+
+def find_reader(path: Path) -> Reader | None:
+    """The reader for what is at `path`, or None if nothing there describes cameras."""
+    if path.is_dir():
+        if (path / io_nerfstudio.FILE_NAME).is_file():
+            return _NERFSTUDIO
+        if (path / io_synthetic.FILE_NAME).is_file():
+            return _SYNTHETIC
+        if any(path.glob("*_par.txt")):
+            return _MIDDLEBURY
+        if any(path.glob("*_P.txt")):
+            return _PROJECTIONS
+    elif path.name == io_nerfstudio.FILE_NAME:
+        return _NERFSTUDIO
+    elif path.name.startswith("transforms_") and path.suffix == ".json":
+        return _SYNTHETIC
+    elif path.name.endswith("_par.txt"):
+        return _MIDDLEBURY
+    return None
 
 
 def read_capture(path: Path) -> Capture:
@@ -18,24 +59,12 @@ def read_capture(path: Path) -> Capture:
         CaptureError: if it is none of these, or the format's reader refuses it.
     """
     path = Path(path)
-    if path.is_dir():
-        if (path / io_nerfstudio.FILE_NAME).is_file():
-            return io_nerfstudio.read_transforms(path)
-        if (path / io_synthetic.FILE_NAME).is_file():
-            return io_synthetic.read_nerf_synthetic(path)
-        if any(path.glob("*_par.txt")):
-            return read_middlebury(path)
-        if any(path.glob("*_P.txt")):
-            return read_projections(path)
-    elif path.name == io_nerfstudio.FILE_NAME:
-        return io_nerfstudio.read_transforms(path)
-    elif path.name.startswith("transforms_") and path.suffix == ".json":
-        return io_synthetic.read_nerf_synthetic(path)
-    elif path.name.endswith("_par.txt"):
-        return read_middlebury(path)
-    raise CaptureError(
-        path,
-        found="nothing that describes cameras" if path.exists() else "no such file or folder",
-        expected="a folder with transforms.json, transforms_train.json, *_par.txt or *_P.txt",
-        remedy="Solve the cameras first, for instance with nerfstudio's ns-process-data.",
-    )
+    reader = find_reader(path)
+    if reader is None:
+        raise CaptureError(
+            path,
+            found="nothing that describes cameras" if path.exists() else "no such file or folder",
+            expected="a folder with transforms.json, transforms_train.json, *_par.txt or *_P.txt",
+            remedy="Solve the cameras first, for instance with `turnabout video2mesh`.",
+        )
+    return reader.read(path)

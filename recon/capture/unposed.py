@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -14,8 +15,9 @@ from torch import Tensor
 from recon.capture.errors import CaptureError
 from recon.capture.files import inside, list_of_frames, number, read_json, unique_names, whole_folder, write_json
 from recon.capture.images import picture_size, read_rgba, write_rgba
-from recon.capture.photo import Photo, read_photo
-from recon.capture.video import Progress, read_pictures
+from recon.capture.photo import Photo
+from recon.capture.types import Frame
+from recon.capture.video import read_pictures
 
 FILE_NAME = "unposed.json"
 PICTURES = (".png", ".jpg", ".jpeg", ".webp", ".bmp", ".tif", ".tiff", ".ppm", ".avif")
@@ -73,43 +75,51 @@ def photo_files(folder: Path) -> list[Path]:
     return sorted(files, key=lambda path: [(int(p), "") if p.isdigit() else (-1, p) for p in _parts(path.name)])
 
 
-def read_photos(files: Sequence[Path], progress: Progress = lambda done, total: None) -> Iterator[Photo]:
-    """The pictures, upright as EXIF says and in sRGB.
-
-    Raises:
-        PhotoError: if one is damaged, animated or too large.
-    """
-    for index, file in enumerate(files):
-        progress(index, len(files))
-        yield read_photo(file)
-
-
-def read_video_photos(
-    path: Path, indices: Sequence[int], progress: Progress = lambda done, total: None
-) -> Iterator[tuple[float, Photo]]:
+def video_photos(path: Path, indices: Sequence[int]) -> Iterator[tuple[float, Photo]]:
     """Frames of a video as photos, each with its time in seconds.
 
     Raises:
         CaptureError: as `read_pictures`.
     """
-    for picture in read_pictures(path, indices, progress):
+    for picture in read_pictures(path, indices):
         alpha = None if picture.alpha is None else torch.from_numpy(picture.alpha)
         yield picture.time, Photo(path.with_name(f"frame_{picture.index:05d}"), torch.from_numpy(picture.rgb), alpha)
 
 
-def write_unposed(frames: Sequence[UnposedFrame], folder: Path) -> None:
-    """A new folder: `unposed.json` and `images/`, 8-bit RGBA. It appears whole or not at all.
+def frame_photos(frames: Sequence[Frame]) -> Iterator[tuple[float, Photo]]:
+    """A capture's pictures as photos, as if nobody knew their cameras."""
+    for frame in frames:
+        rgba = (frame.rgba() * 255).round().to(torch.uint8)
+        opaque = bool((rgba[..., 3] == 255).all())
+        yield frame.time, Photo(Path(frame.name), rgba[..., :3], None if opaque else rgba[..., 3])
+
+
+def shrunk_picture(rgba: Tensor, longest: int) -> Tensor:
+    """Straight alpha (H, W, 4) with at most `longest` pixels on its longer side, averaged over areas."""
+    height, width = rgba.shape[:2]
+    scale = longest / max(height, width)
+    if scale >= 1:
+        return rgba
+    size = (max(1, round(height * scale)), max(1, round(width * scale)))
+    premultiplied = torch.cat((rgba[..., :3] * rgba[..., 3:], rgba[..., 3:]), dim=-1).permute(2, 0, 1)
+    small = torch.nn.functional.interpolate(premultiplied[None], size, mode="area")[0].permute(1, 2, 0)
+    return torch.cat((small[..., :3] / small[..., 3:].clamp_min(1e-6), small[..., 3:]), dim=-1).clamp(0, 1)
+
+
+def write_unposed(frames: Iterable[UnposedFrame], folder: Path) -> None:
+    """A new folder: `unposed.json` and `images/`, 8-bit RGBA, frame by frame. It appears whole or not at all.
 
     Raises:
         CaptureError: if `folder` exists and is not empty.
     """
-    names = unique_names([frame.name for frame in frames])
+    entries: list[dict[str, Any]] = []
+    names: list[str] = []
     with whole_folder(folder) as temporary:
         (temporary / "images").mkdir()
-        entries = []
-        for name, frame in zip(names, frames, strict=True):
-            write_rgba(temporary / "images" / f"{name}.png", frame.rgba())
-            entry = {"file_path": f"images/{name}.png", "time": float(frame.time), "origin": frame.origin}
+        for frame in frames:
+            names = unique_names([*names, frame.name])
+            write_rgba(temporary / "images" / f"{names[-1]}.png", frame.rgba())
+            entry = {"file_path": f"images/{names[-1]}.png", "time": float(frame.time), "origin": frame.origin}
             entries.append(entry | ({} if frame.focal is None else {"focal": float(frame.focal)}))
         write_json(temporary / FILE_NAME, {"frames": entries})
 

@@ -1,0 +1,47 @@
+"""One run of `video2mesh` from its options to its report."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from pipelines._capture_stages import cameras_stage, frames_stage, given_capture_stage
+from pipelines._chain import Asked, run_scene
+from pipelines._progress import Display
+from pipelines._run import STATE, Stage
+from pipelines._scene_stages import only, video_stage
+from pipelines._sources import Source, find_capture
+from pipelines._video_options import VideoOptions, resolve_video
+
+
+def run_video_chain(options: VideoOptions, display: Display) -> None:
+    """Does what the options ask, or goes on with it.
+
+    Raises:
+        ValueError, OSError: for what a user can mend.
+    """
+    from recon.capture.reading import find_reader
+    from recon.capture.unposed import is_video
+
+    path = options.source
+    if (path / STATE / "run.json").is_file() and (path / "capture").is_dir():  # an earlier run
+        path = path / "capture"
+    settings = resolve_video(options, is_video=is_video(path))
+    reader = find_reader(path)
+    source = Source.of(path) if reader is None else find_capture(path)
+    matting = None if options.matting is None else Source.of(options.matting)
+    inputs: dict[str, Any] = {"source": source.as_json()}
+    if matting is not None:
+        inputs["matting"] = matting.as_json()
+    first: list[Stage]
+    if reader is not None and settings.cameras == "auto":
+        first = [
+            given_capture_stage(source.path, inputs | only(settings, ("frames", "up")), settings.up, settings.frames)
+        ]
+    else:
+        first = [
+            frames_stage(source.path, inputs, settings, None if matting is None else matting.path),
+            cameras_stage(settings),
+        ]
+    asked = Asked(options.stop_after, options.resume, options.overwrite)
+    name = options.source.stem if options.source.is_file() else source.name
+    run_scene(options.output, [*first, video_stage(by_azimuth=True)], inputs, settings, name, asked, display)

@@ -1,0 +1,108 @@
+"""What a user can ask of `video2mesh`, and how it becomes the settings of one run.
+
+Imports nothing heavy: `--help` shows these classes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Literal
+
+import tyro
+
+from pipelines._options import (
+    PRESETS,
+    FitSettings,
+    OptionsError,
+    PresetName,
+    SceneOptions,
+    check_range,
+    check_scene,
+    resolve_asset,
+)
+
+CamerasFrom = Literal["auto", "sfm", "orbit"]
+UpName = Literal["auto", "+x", "-x", "+y", "-y", "+z", "-z"]
+VIDEO_FRAMES: Mapping[PresetName, int] = {"fast": 24, "balanced": 40, "quality": 80}
+"""Pictures that a preset takes from a video."""
+
+
+@dataclass(frozen=True)
+class Pictures:
+    """Where the pictures are and where the run goes."""
+
+    source: tyro.conf.Positional[Path]
+    """A video (MP4, MOV, WebM, MKV, GIF); a folder of photos; a capture with cameras (nerfstudio, NeRF-synthetic,
+    COLMAP, Middlebury, projection matrices); or the folder of an earlier run."""
+    output: Annotated[Path, tyro.conf.arg(aliases=["-o"])]
+    """The run's folder; made if needed."""
+
+
+@dataclass(frozen=True)
+class VideoOptions(SceneOptions, Pictures):
+    """A video, photos or a capture of one object in, a textured mesh.glb out; nothing is generated."""
+
+    preset: PresetName = "balanced"
+    """How much work is done; every option that is not given follows from it."""
+    seed: int = 0
+    """Of everything random. The same seed on the same machine gives the same bytes."""
+    frames: int | None = None
+    """Pictures to use, at most. Of a video 24, 40 or 80, by preset: sharp ones, evenly spaced in motion. Of photos and
+    captures all."""
+    cameras: CamerasFrom = "auto"
+    """Where cameras come from. auto takes those that the source brings, else solves them by structure from motion
+    (sfm), and where that finds too few, as an orbit around the object (orbit). sfm and orbit ignore what is brought."""
+    fov: float | Literal["auto"] = "auto"
+    """Field of view of the pictures' shorter side in degrees; auto asks EXIF, then finds it with the cameras."""
+    up: UpName = "auto"
+    """The source's axis that points up; auto takes what the format says, else the ring that the cameras stand on."""
+    matting: Path | None = None
+    """ISNet weights (.onnx) that find the subject, through onnxruntime. Left out, alpha or GrabCut does."""
+    stop_after: Literal["capture", "splat", "mesh"] | None = None
+    """Leave the later stages out; --resume goes on from there."""
+    resume: bool = False
+    """Go on with an interrupted run of the same options; what is finished is kept."""
+    overwrite: bool = False
+    """Remove an earlier run's results in the output folder and start anew."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class VideoSettings(FitSettings):
+    """A run's settings, presets applied.
+
+    `frames` is None where all are taken, `fov` (degrees) where it is to be found.
+    """
+
+    frames: int | None
+    cameras: CamerasFrom
+    fov: float | None
+    up: UpName
+
+
+def resolve_video(options: VideoOptions, *, is_video: bool) -> VideoSettings:
+    """Applies the preset and checks what can be checked without opening a file.
+
+    Raises:
+        OptionsError: if options contradict each other or are out of range.
+    """
+    check_scene(options, options.seed, options.resume, options.overwrite)
+    fov = None if options.fov == "auto" else options.fov
+    check_range("--frames", options.frames, 3, 2000)
+    check_range("--fov", fov, 1, 150)
+    source = options.source
+    folder = source.parent if source.is_file() and source.suffix in (".json", ".txt") else source
+    if options.output.resolve().is_relative_to(folder.resolve()):
+        raise OptionsError(f"{options.output}: lies inside the source {source}; choose another -o")
+    return VideoSettings(
+        preset=options.preset,
+        seed=options.seed,
+        max_gaussians=options.max_gaussians,
+        refine_texture=options.refine_texture,
+        asset=resolve_asset(options, PRESETS[options.preset]),
+        frames=VIDEO_FRAMES[options.preset] if options.frames is None and is_video else options.frames,
+        cameras=options.cameras,
+        fov=fov,
+        up=options.up,
+    )
