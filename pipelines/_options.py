@@ -125,8 +125,8 @@ class MeshOptions(AssetOptions, OrbitOptions):
     """With --capture: solve for the texture whose renders are nearest to the pictures. A little sharper, a little
     longer."""
     capture: Path | None = None
-    """Pictures with cameras (nerfstudio, NeRF-synthetic or Middlebury) to reconstruct; nothing is generated. Pictures
-    without transparency are cut out first."""
+    """Pictures with cameras (nerfstudio, NeRF-synthetic, COLMAP or Middlebury) to reconstruct; nothing is generated.
+    Pictures without transparency are cut out first."""
     stop_after: StopAfter | None = None
     """Leave the later stages out; --resume goes on from there."""
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 import dataclasses
 import functools
 import math
+import warnings
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -298,12 +299,16 @@ def _targets(context: Capture, size: int, sources: Sources, settings: Settings) 
 
 def _capture(run: Path, out: Path, log: StageLog, *, source: Path) -> None:
     from recon.capture.cutouts import cut_out
+    from recon.capture.errors import CaptureWarning
     from recon.capture.io_nerfstudio import write_transforms
     from recon.capture.normalise import normalise
     from recon.capture.reading import read_capture
 
-    with log.step("reading"):
+    with log.step("reading"), warnings.catch_warnings(record=True) as left_out:
+        warnings.simplefilter("always", CaptureWarning)
         given = read_capture(source)
+    for warning in left_out:
+        log.warn(str(warning.message))
     with log.step("cutting out"):
         cut = cut_out(given, log.watcher.advanced)
     for name, reason in cut.refused.items():
