@@ -6,6 +6,7 @@ Heavy imports stay inside the functions, so that a stage that is kept costs noth
 from __future__ import annotations
 
 import functools
+import warnings
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -43,14 +44,18 @@ def _capture(run: Path, out: Path, log: StageLog, *, source: Path, up: UpName, f
     from pipelines._pictures import evenly
     from recon.capture import Capture
     from recon.capture.cutouts import cut_out
+    from recon.capture.errors import CaptureWarning
     from recon.capture.io_nerfstudio import write_transforms
     from recon.capture.normalise import normalise
     from recon.capture.reading import find_reader, read_capture
 
-    with log.step("reading"):
+    with log.step("reading"), warnings.catch_warnings(record=True) as left_out:
+        warnings.simplefilter("always", CaptureWarning)
         given = read_capture(source)
         if frames is not None:
             given = Capture(tuple(evenly(given.frames, frames)), given.to_source)
+    for warning in left_out:
+        log.warn(str(warning.message))
     with log.step("cutting out"):
         cut = cut_out(given, log.watcher.advanced)
     for name, reason in cut.refused.items():

@@ -131,8 +131,8 @@ class MeshOptions(SceneOptions, OrbitOptions):
     """Photos of one object in, a textured mesh.glb out."""
 
     capture: Path | None = None
-    """Pictures with cameras (nerfstudio, NeRF-synthetic or Middlebury) to reconstruct; nothing is generated. Pictures
-    without transparency are cut out first."""
+    """Pictures with cameras (nerfstudio, NeRF-synthetic, COLMAP or Middlebury) to reconstruct; nothing is generated.
+    Pictures without transparency are cut out first."""
     stop_after: Literal["orbit", "splat", "mesh"] | None = None
     """Leave the later stages out; --resume goes on from there."""
 

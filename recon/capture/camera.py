@@ -56,6 +56,8 @@ class Camera:
             raise ValueError("the 3x3 part of c2w is not a rotation (scale, shear or mirror in the pose)")
         if self.distortion is not None:
             distortion = torch.as_tensor(self.distortion, dtype=torch.float32)
+            if not torch.isfinite(distortion).all():
+                raise ValueError("distortion contains NaN or infinity")
             object.__setattr__(self, "distortion", distortion if bool(distortion.abs().sum() > 0) else None)
 
     @property

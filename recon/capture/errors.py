@@ -24,3 +24,7 @@ class CaptureError(ValueError):
 
 class PhotoError(CaptureError):
     """A photo that cannot be read, or in which no single subject can be found."""
+
+
+class CaptureWarning(UserWarning):
+    """A capture that is read all the same, with something left out."""

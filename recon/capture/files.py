@@ -121,6 +121,25 @@ def inside(listing: Path, relative: Any, *, pictures: bool = False) -> Path:
         CaptureError: if the path leaves the folder or no such file exists.
     """
     folder = listing.parent.resolve()
+    path = within(listing, relative, folder)
+    candidates = [path]
+    if pictures:
+        candidates += [path.with_name(path.name + ending) for ending in _EXTENSIONS]
+    for candidate in candidates:
+        if candidate.is_file() and candidate.resolve().is_relative_to(folder):
+            return candidate
+    raise CaptureError(
+        path, found="no file", expected=f"the file that {listing.name} names", remedy="Copy the missing file there."
+    )
+
+
+def within(listing: Path, relative: Any, folder: Path) -> Path:
+    """The path below `folder` that an entry of `listing` names, links resolved, whether or not something is there.
+
+    Raises:
+        CaptureError: if the path leaves the folder.
+    """
+    folder = folder.resolve()
     if not isinstance(relative, str) or not relative or "\0" in relative:
         raise CaptureError(listing, found=f"path {relative!r}"[:120], expected="a file name", remedy="Correct it.")
     path = (folder / relative.replace("\\", "/")).resolve()
@@ -131,15 +150,7 @@ def inside(listing: Path, relative: Any, *, pictures: bool = False) -> Path:
             expected=f"paths inside {folder}",
             remedy="Copy the file into the capture's folder and name it relative to that.",
         )
-    candidates = [path]
-    if pictures:
-        candidates += [path.with_name(path.name + ending) for ending in _EXTENSIONS]
-    for candidate in candidates:
-        if candidate.is_file() and candidate.resolve().is_relative_to(folder):
-            return candidate
-    raise CaptureError(
-        path, found="no file", expected=f"the file that {listing.name} names", remedy="Copy the missing file there."
-    )
+    return path
 
 
 def unique_names(names: list[str]) -> list[str]:

@@ -23,7 +23,6 @@ from recon.capture.conversions import (
     Z_UP_TO_Y_UP,
     opencv_from_opengl,
     opengl_from_opencv,
-    undistort,
     without_distortion,
 )
 from recon.capture.errors import CaptureError
@@ -39,6 +38,7 @@ from recon.capture.files import (
     write_json,
 )
 from recon.capture.images import picture_size, read_array, read_grey, read_rgb8, read_rgba, save_png, write_rgba
+from recon.capture.lenses import resized_to_stored, undistorted_rgba, undistorted_weight
 from recon.capture.types import Capture, Frame, Similarity, Source
 
 FILE_NAME = "transforms.json"
@@ -122,16 +122,7 @@ def read_camera(listing: Path, meta: dict[str, Any], entry: dict[str, Any], size
         raise CaptureError(
             listing, found=f"{cause} (frame {name})", expected="a usable camera", remedy="Correct or drop that frame."
         ) from cause
-    if size is None or size == (width, height):
-        return camera
-    if abs(size[0] / width - size[1] / height) > 0.01 * max(size[0] / width, size[1] / height):
-        raise CaptureError(
-            listing,
-            found=f"a picture of {size[0]}x{size[1]} for a camera of {width}x{height} pixels",
-            expected="the same size, or the same picture scaled",
-            remedy="Give w, h and the intrinsics of the pictures as they are stored.",
-        )
-    return camera.resized(*size)
+    return camera if size is None else resized_to_stored(listing, camera, size)
 
 
 def write_transforms(capture: Capture, folder: Path) -> None:
@@ -228,12 +219,7 @@ def _read_frame(
 
 
 def _load_rgba(file: Path, camera: Camera) -> Tensor:
-    rgba = read_rgba(file)
-    if camera.distortion is None:
-        return rgba
-    premultiplied, _ = undistort(torch.cat((rgba[..., :3] * rgba[..., 3:], rgba[..., 3:]), dim=-1), camera)
-    alpha = premultiplied[..., 3:]
-    return torch.cat((torch.where(alpha > 0, premultiplied[..., :3] / alpha.clamp_min(1e-6), 0.0), alpha), dim=-1)
+    return undistorted_rgba(read_rgba(file), camera)
 
 
 def _load_depth(file: Path, unit: float, camera: Camera) -> Tensor:
@@ -249,14 +235,9 @@ def _load_normal(file: Path, camera: Camera) -> Tensor:
 
 def _load_weight(file: Path | None, camera: Camera) -> Tensor:
     if file is None:
-        weight = torch.ones(camera.height, camera.width)
-    else:
-        values, white = read_grey(file)
-        weight = _of_size(file, values / white, camera)
-    if camera.distortion is None:
-        return weight
-    resampled, reached = undistort(weight[..., None], camera)
-    return resampled[..., 0] * reached
+        return undistorted_weight(None, camera)
+    values, white = read_grey(file)
+    return undistorted_weight(_of_size(file, values / white, camera), camera)
 
 
 def _of_size(file: Path, values: Tensor, camera: Camera) -> Tensor:

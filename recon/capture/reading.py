@@ -8,6 +8,7 @@ from pathlib import Path
 
 from recon.capture import io_nerfstudio, io_synthetic
 from recon.capture.errors import CaptureError
+from recon.capture.io_colmap import find_colmap, read_colmap
 from recon.capture.io_projection import read_middlebury, read_projections
 from recon.capture.types import Capture
 
@@ -27,6 +28,7 @@ class Reader:
 
 _NERFSTUDIO = Reader(io_nerfstudio.read_transforms, states_up=True)
 _SYNTHETIC = Reader(io_synthetic.read_nerf_synthetic, states_up=True)
+_COLMAP = Reader(read_colmap, states_up=False)
 _MIDDLEBURY = Reader(read_middlebury, states_up=False)
 _PROJECTIONS = Reader(read_projections, states_up=False)
 
@@ -38,6 +40,8 @@ def find_reader(path: Path) -> Reader | None:
             return _NERFSTUDIO
         if (path / io_synthetic.FILE_NAME).is_file():
             return _SYNTHETIC
+        if find_colmap(path):
+            return _COLMAP
         if any(path.glob("*_par.txt")):
             return _MIDDLEBURY
         if any(path.glob("*_P.txt")):
@@ -46,14 +50,17 @@ def find_reader(path: Path) -> Reader | None:
         return _NERFSTUDIO
     elif path.name.startswith("transforms_") and path.suffix == ".json":
         return _SYNTHETIC
+    elif find_colmap(path):
+        return _COLMAP
     elif path.name.endswith("_par.txt"):
         return _MIDDLEBURY
     return None
 
 
 def read_capture(path: Path) -> Capture:
-    """Read a capture: a folder with `transforms.json` (nerfstudio, ours), `transforms_train.json` (NeRF-synthetic)
-    or a Middlebury `*_par.txt`, or one of these files; or a folder with a `NAME_P.txt` to its pictures.
+    """Read a capture: a folder with `transforms.json` (nerfstudio, ours), `transforms_train.json` (NeRF-synthetic),
+    a COLMAP model (there or in `sparse/0`) or a Middlebury `*_par.txt`, or one of these files; or a folder with a
+    `NAME_P.txt` to its pictures.
 
     Raises:
         CaptureError: if it is none of these, or the format's reader refuses it.
@@ -64,7 +71,7 @@ def read_capture(path: Path) -> Capture:
         raise CaptureError(
             path,
             found="nothing that describes cameras" if path.exists() else "no such file or folder",
-            expected="a folder with transforms.json, transforms_train.json, *_par.txt or *_P.txt",
+            expected="a folder with transforms.json, transforms_train.json, a COLMAP model, *_par.txt or *_P.txt",
             remedy="Solve the cameras first, for instance with `turnabout video2mesh`.",
         )
     return reader.read(path)
