@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import functools
 import warnings
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -46,7 +46,6 @@ def _capture(run: Path, out: Path, log: StageLog, *, source: Path, up: UpName, f
     from recon.capture.cutouts import cut_out
     from recon.capture.errors import CaptureWarning
     from recon.capture.io_nerfstudio import write_transforms
-    from recon.capture.normalise import normalise
     from recon.capture.reading import find_reader, read_capture
 
     with log.step("reading"), warnings.catch_warnings(record=True) as left_out:
@@ -70,10 +69,22 @@ def _capture(run: Path, out: Path, log: StageLog, *, source: Path, up: UpName, f
         capture = cut.capture
         if up != "auto" or (reader is not None and not reader.states_up):
             capture = _upright(capture, up, log)
-        capture = normalise(capture)
+        capture = _placed(capture, cut.found)
     with log.step("writing"):
         write_transforms(capture, out / "capture")
     log.figures.update(frame_counts(capture) | {"mattes_found": len(cut.found), "left_out": len(cut.refused)})
+
+
+def _placed(capture: Capture, guessed: Sequence[str]) -> Capture:
+    """The capture with its subject in the unit sphere. `guessed` names the frames whose mattes one picture alone told:
+    with cameras they are held against each other, twice, as what is cut away also makes the sphere smaller."""
+    from recon.capture.normalise import normalise
+    from recon.splat.agreeing import agreed_mattes
+
+    capture = normalise(capture)
+    for _ in range(2 if guessed else 0):
+        capture = normalise(agreed_mattes(capture, guessed), keep=False)
+    return capture
 
 
 def _upright(capture: Capture, up: UpName, log: StageLog) -> Capture:

@@ -21,12 +21,12 @@ class NormaliseError(ValueError):
     """A capture whose subject cannot be located."""
 
 
-def normalise(capture: Capture) -> Capture:
+def normalise(capture: Capture, *, keep: bool = True) -> Capture:
     """The capture with its subject's bounding sphere of diameter 1 around the origin; `to_source` leads back.
 
     The centre is where the rays through the middles of the silhouettes meet, the radius the largest distance from it
-    of a ray through a silhouette, as every such ray touches the subject. A capture whose silhouettes already lie in
-    the sphere and reach half of its radius is left alone, so that our own captures keep their frame.
+    of a ray through a silhouette, as every such ray touches the subject. With `keep`, a capture whose silhouettes
+    already lie in the sphere and reach half of its radius is left alone, so that our own captures keep their frame.
 
     Raises:
         NormaliseError: if no frame has a silhouette, or the views do not agree on a place.
@@ -38,7 +38,7 @@ def normalise(capture: Capture) -> Capture:
             "told from its surroundings; cut it out and save RGBA pictures"
         )
     origin = torch.zeros(3, dtype=torch.float64)
-    if OBJECT_RADIUS / 2 <= _radius(rays, origin) <= OBJECT_RADIUS * 1.05:
+    if keep and OBJECT_RADIUS / 2 <= _radius(rays, origin) <= OBJECT_RADIUS * 1.05:
         return capture
     centre = _meeting_point([(start, directions.mean(0)) for start, directions in rays])
     for _ in range(_ROUNDS):
