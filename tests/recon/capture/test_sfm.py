@@ -1,0 +1,194 @@
+"""Cameras of pictures without any are found where they were, and pictures that tell nothing are refused."""
+
+from __future__ import annotations
+
+import math
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from recon.capture import Camera, CaptureError, orbit_camera
+from recon.capture.pairs import EXHAUSTIVE, pairs_to_match
+from recon.capture.ray_cameras import fit_rotation
+from recon.capture.sfm import SfmOptions, Solved, SolveError, Unposed, solve_cameras, unposed_photo
+
+SIZE = 224
+CAMERAS = [
+    orbit_camera(math.radians(15 * step), 0.2 + 0.1 * (step % 2), math.radians(45), SIZE, SIZE) for step in range(7)
+]
+
+
+def speckled_ball(camera: Camera, radius: float = 0.45) -> torch.Tensor:
+    """(H, W, 4) a ball of solid noise, on nothing."""
+    origin, directions = camera.rays()
+    a, b = directions.square().sum(-1), (directions * origin).sum(-1)
+    inside = b**2 - a * (origin.square().sum() - radius**2)
+    points = origin + ((-b - inside.clamp_min(0).sqrt()) / a)[..., None] * directions
+    noise = torch.rand(1, 3, 28, 28, 28, generator=torch.Generator().manual_seed(1))
+    colour = torch.nn.functional.grid_sample(noise, 2 * points[None, None], align_corners=False)[0, :, 0]
+    return torch.cat((colour.permute(1, 2, 0), (inside > 0).float()[..., None]), dim=-1)
+
+
+PICTURES = [
+    Unposed(f"view-{index}", lambda camera=camera: speckled_ball(camera)) for index, camera in enumerate(CAMERAS)
+]
+GREY = Unposed("grey", lambda: torch.full((SIZE, SIZE, 4), 0.5).index_fill(2, torch.tensor(3), 1.0))
+
+
+@pytest.fixture(scope="module")
+def solved() -> Solved:
+    """The ball's views and, between them, a picture of nothing."""
+    return solve_cameras([*PICTURES[:3], GREY, *PICTURES[3:]])
+
+
+def turns_off(solution: Solved, cameras: list[Camera]) -> float:
+    """Largest angle in degrees by which a rotation is off, after the best common one."""
+    found = torch.stack([camera.c2w[:3, :3] for camera in solution.capture.cameras])
+    true = torch.stack([camera.c2w[:3, :3] for camera in cameras])
+    common = fit_rotation(found.mT.reshape(-1, 3), true.mT.reshape(-1, 3))
+    off = (common @ found).mT @ true
+    return max(math.degrees(math.acos(min(1.0, (float(turn.trace()) - 1) / 2))) for turn in off)
+
+
+def test_the_pictures_of_the_object_are_registered_and_the_other_is_named(solved: Solved) -> None:
+    assert solved.registered == (True, True, True, False, True, True, True, True)
+    assert [frame.name for frame in solved.capture] == [picture.name for picture in PICTURES]
+    assert solved.share == 7 / 8
+    assert "7 of 8 pictures" in solved.describe()
+    assert solved.confidence == "fair"
+
+
+def test_cameras_are_where_they_were(solved: Solved) -> None:
+    assert turns_off(solved, CAMERAS) < 1
+    places = torch.stack([camera.centre for camera in solved.capture.cameras]).double()
+    truth = torch.stack([camera.centre for camera in CAMERAS]).double()
+    apart, true_apart = torch.pdist(places), torch.pdist(truth)
+    torch.testing.assert_close(apart / apart.mean(), true_apart / true_apart.mean(), atol=0.02, rtol=0)
+    focal = float(CAMERAS[0].intrinsics[0, 0])
+    assert all(abs(float(camera.intrinsics[0, 0]) / focal - 1) < 0.05 for camera in solved.capture.cameras)
+
+
+def test_sparse_points_lie_on_the_object_and_in_its_colours(solved: Solved) -> None:
+    assert len(solved.points) > 100
+    assert solved.reprojection_error < 1
+    assert solved.track_length > 2.5
+    off = 0.0
+    for frame in solved.capture:
+        pixels, depth = frame.camera.project(solved.points)
+        ahead = (depth > 0) & ((pixels > 1) & (pixels < SIZE - 1)).all(-1)
+        column, row = pixels[ahead].long().unbind(-1)
+        off = max(off, 1 - float((frame.rgba()[row, column, 3] > 0.5).float().mean()))
+    assert off < 0.05
+    assert 0.2 < float(solved.colours.mean()) < 0.8
+    assert float(solved.colours.std()) > 0.02
+
+
+def test_the_same_seed_gives_the_same_bytes(solved: Solved) -> None:
+    again = solve_cameras([*PICTURES[:3], GREY, *PICTURES[3:]])
+    assert torch.equal(again.points, solved.points)
+    assert torch.equal(again.colours, solved.colours)
+    for one, other in zip(again.capture.cameras, solved.capture.cameras, strict=True):
+        assert torch.equal(one.c2w, other.c2w)
+        assert torch.equal(one.intrinsics, other.intrinsics)
+
+
+def test_nothing_is_printed_and_nothing_is_left_behind(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    told: list[tuple[str, int, int]] = []
+    solve_cameras(PICTURES[:3], progress=lambda *report: told.append(report))
+    assert capfd.readouterr() == ("", "")
+    assert list(tmp_path.iterdir()) == []
+    assert {what for what, _, _ in told} == {"features", "matching", "solving"}
+    assert all(0 <= done <= total for _, done, total in told)
+    assert ("features", 3, 3) in told
+
+
+def test_a_world_that_stands_still_behind_a_turning_object_is_masked_out() -> None:
+    noise = torch.rand(1, 3, 48, 48, generator=torch.Generator().manual_seed(5))
+    room = torch.nn.functional.interpolate(noise, (SIZE, SIZE), mode="bilinear")[0].permute(1, 2, 0)
+
+    def in_the_room(camera: Camera) -> torch.Tensor:
+        rgba = speckled_ball(camera)
+        colour = rgba[..., :3] * rgba[..., 3:] + room * (1 - rgba[..., 3:])
+        return torch.cat((colour, torch.ones(SIZE, SIZE, 1)), dim=-1)
+
+    pictures = [
+        Unposed(f"{index}", lambda c=camera: in_the_room(c), lambda c=camera: speckled_ball(c)[..., 3])
+        for index, camera in enumerate(CAMERAS)
+    ]
+    solution = solve_cameras(pictures)
+    assert solution.share == 1
+    assert turns_off(solution, CAMERAS) < 1
+    assert float(solution.capture[0].rgba()[..., 3].min()) > 0.99
+
+
+def test_a_known_focal_length_and_lenses_of_their_own_are_accepted() -> None:
+    focal = float(CAMERAS[0].intrinsics[0, 0])
+    pictures = [replace(picture, focal=focal) for picture in PICTURES[:4]]
+    solution = solve_cameras(pictures, SfmOptions(shared_camera=False, camera_model="SIMPLE_PINHOLE"))
+    assert solution.share == 1
+    assert turns_off(solution, CAMERAS[:4]) < 1
+    assert len({float(camera.intrinsics[0, 0]) for camera in solution.capture.cameras}) == 4
+
+
+def test_large_pictures_are_solved_scaled_and_come_back_whole() -> None:
+    solution = solve_cameras(PICTURES[:4], SfmOptions(max_image_size=SIZE - 32))
+    assert solution.share == 1
+    camera = solution.capture[0].camera
+    assert (camera.width, camera.height) == (SIZE, SIZE)
+    assert abs(float(camera.intrinsics[0, 2]) - SIZE / 2) < 1e-3
+    assert solution.capture[0].rgba().shape == (SIZE, SIZE, 4)
+
+
+@pytest.mark.parametrize(
+    ("pictures", "found"),
+    [
+        ([], "0 pictures"),
+        (PICTURES[:1], "1 pictures"),
+        ([GREY] * 1001, "1001 pictures"),
+        ([replace(GREY, name=str(index)) for index in range(3)], "no two of 3 pictures"),
+        ([PICTURES[0], GREY], "no two of 2 pictures"),
+    ],
+)
+def test_pictures_that_tell_nothing_are_refused(pictures: list[Unposed], found: str) -> None:
+    with pytest.raises(SolveError, match=found) as caught:
+        solve_cameras(pictures, source="shelf")
+    assert str(caught.value).startswith("shelf: found")
+    assert caught.value.remedy
+
+
+def test_without_pycolmap_the_extra_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "pycolmap", None)
+    with pytest.raises(SolveError, match=r"pip install 'turnabout\[colmap\]'"):
+        solve_cameras(PICTURES)
+
+
+def test_a_photo_brings_its_focal_length_and_stands_upright(tmp_path: Path) -> None:
+    exif = Image.Exif()
+    exif[0x0112] = 6  # taken with the camera turned
+    exif.get_ifd(0x8769)[0xA405] = 50  # millimetres, on 36 x 24 mm film
+    Image.fromarray(np.zeros((40, 60, 3), np.uint8)).save(tmp_path / "a.jpg", exif=exif)
+    photo = unposed_photo(tmp_path / "a.jpg")
+    assert photo.name == "a"
+    assert photo.load_rgba().shape == (60, 40, 4)
+    assert photo.focal is not None
+    assert photo.focal == pytest.approx(50 / math.hypot(36, 24) * math.hypot(40, 60))
+    with pytest.raises(CaptureError, match="no file"):
+        unposed_photo(tmp_path / "gone.jpg")
+
+
+def test_every_pair_is_compared_unless_many_pictures_follow_each_other() -> None:
+    assert len(pairs_to_match(EXHAUSTIVE, ordered=True)) == EXHAUSTIVE * (EXHAUSTIVE - 1) // 2
+    assert len(pairs_to_match(100, ordered=False)) == 4950
+    pairs = pairs_to_match(200, ordered=True)
+    assert len(pairs) < 200 * 199 / 4
+    assert all(0 <= i < j < 200 for i, j in pairs)
+    assert pairs == sorted(set(pairs))
+    assert {(0, 1), (50, 60), (0, 199)} <= set(pairs)
