@@ -204,4 +204,52 @@ def cameras_stage(settings: VideoSettings) -> Stage:
 
 
 def _cameras(run: Path, out: Path, log: StageLog, *, settings: VideoSettings) -> None:
-    raise NotImplementedError
+    from recon.capture.io_nerfstudio import write_transforms
+    from recon.capture.unposed import read_unposed
+    from recon.capture.upright import facing_first
+
+    frames = read_unposed(run / "frames")
+    capture = _solved(frames, settings, log)
+    with log.step("placing"):
+        capture = _upright(capture, settings.up, log)
+        capture = facing_first(_placed(capture, [frame.name for frame in capture]))
+    with log.step("writing"):
+        write_transforms(capture, out / "capture")
+    log.figures.update(frame_counts(capture))
+
+
+def _solved(frames: Sequence[UnposedFrame], settings: VideoSettings, log: StageLog) -> Capture:
+    """Cameras from structure from motion, or, where that registers too few, as an orbit."""
+    import math
+
+    from recon.capture.sfm import SfmOptions, SolveError, Unposed, solve_cameras
+
+    def focal(frame: UnposedFrame) -> float | None:
+        if settings.fov is None:
+            return frame.focal
+        return min(frame.width, frame.height) / (2 * math.tan(math.radians(settings.fov) / 2))
+
+    pictures = [Unposed(f.name, f.load_rgba, None, focal(f), f.time) for f in frames]
+    ordered = any(frame.time > 0 for frame in frames)
+    with log.step("solving cameras"):
+        try:
+            solved = solve_cameras(
+                pictures,
+                SfmOptions(seed=settings.seed, ordered=ordered),
+                lambda what, done, total: log.watcher.advanced(done, total),
+                source="frames",
+            )
+        except SolveError:
+            raise
+    log.figures["cameras"] = {
+        "solver": "sfm",
+        "registered": sum(solved.registered),
+        "of": len(frames),
+        "confidence": solved.confidence,
+        "points": len(solved.points),
+        "track_length": round(solved.track_length, 2),
+        "reprojection_error": round(solved.reprojection_error, 3),
+    }
+    if solved.confidence != "good":
+        log.warn(f"structure from motion: {solved.describe()}")
+    return solved.capture

@@ -41,10 +41,11 @@ class Choice:
 
 
 def choose_frames(scan: Scan, count: int, path: Path) -> Choice:
-    """At most `count` frames, evenly spaced in motion, not in time, so that a pause yields one frame and haste many.
+    """At most `count` frames, spaced by motion, not by time, so that a pause yields one frame and haste many.
 
     The way that the pictures move is cut into `count` equal pieces; of each piece the sharpest frame is taken, the
-    nearest to its middle among equally sharp ones.
+    nearest to its middle among equally sharp ones. The way grows with the root of the motion: half of what makes one
+    frame's motion larger than another's is speed, the other half is how near the part is that happens to move.
 
     Args:
         scan: of the whole video.
@@ -65,7 +66,7 @@ def choose_frames(scan: Scan, count: int, path: Path) -> Choice:
         )
     # Flow into and out of an empty frame means nothing.
     moved = scan.motion * shows * np.concatenate(([False], shows[:-1]))
-    way = np.cumsum(moved)
+    way = np.cumsum(np.sqrt(moved))
     if way[-1] <= 0:
         raise _refused(path, "a video in which nothing moves", "Film all around the object, or let it turn.")
     piece = np.minimum((way / way[-1] * count).astype(int), count - 1)
@@ -79,7 +80,7 @@ def choose_frames(scan: Scan, count: int, path: Path) -> Choice:
     return Choice(
         tuple(int(index) for index in kept),
         scan.sharpness[kept] / max(usual, 1e-9),
-        np.clip(1 - np.diff(way[kept]), 0, 1),
+        np.clip(1 - np.diff(np.cumsum(moved)[kept]), 0, 1),
         blurred,
         int((~shows).sum()),
     )

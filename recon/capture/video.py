@@ -33,7 +33,9 @@ _STILL = 0.002
 """Motions below this share of the picture's longer side are noise."""
 _COMPLETE = 0.9
 """A file with fewer of the frames that it promises is truncated."""
-_MOVING_QUANTILE = 0.9
+_MOVING_QUANTILE = 0.75
+_SMALLEST = 0.005
+"""Share of the pixels that must move; fewer are noise."""
 _REMEDY = "Export it again, for instance as MP4 (H.264)."
 _EXPECTED = "a video (MP4, MOV, WebM, MKV, AVI or animated GIF)"
 _HD_HEIGHT = 720
@@ -126,16 +128,18 @@ def read_pictures(
 
 
 class _Flow:
-    """Dense inverse search (Kroeger et al. 2016), summed up as the displacement of what moves fastest: before a still
-    backdrop that is the object, in a walk around it everything."""
+    """Dense inverse search (Kroeger et al. 2016), summed up as the displacement that a quarter of what moves exceeds:
+    before a still backdrop only the object counts, however small it is, in a walk around it everything."""
 
     def __init__(self) -> None:
         self._flow = cv2.DISOpticalFlow_create(cv2.DISOPTICAL_FLOW_PRESET_FAST)
 
     def __call__(self, before: np.ndarray, after: np.ndarray) -> float:
         length = np.linalg.norm(self._flow.calc(before, after, None), axis=-1)
-        found = float(np.quantile(length, _MOVING_QUANTILE)) / max(before.shape)
-        return found if found >= _STILL else 0.0
+        moving = length[length > _STILL * max(before.shape)]
+        if len(moving) < _SMALLEST * length.size:
+            return 0.0
+        return float(np.quantile(moving, _MOVING_QUANTILE)) / max(before.shape)
 
 
 def _within(size: tuple[int, int], side: int) -> tuple[int, int]:

@@ -14,12 +14,13 @@ from torch import Tensor
 
 from recon.capture import Camera, Capture, Frame
 from recon.splat.resizing import resized, shrunk
+from recon.splat.threads import one_torch_thread
 from recon.splat.volume import HALF_EXTENT
 
 _DISSENT = 0.15
 """Share of the views that may call a place empty which the others call solid."""
-_RESOLUTION = 96
-_SIDE = 192
+_RESOLUTION = 80
+_SIDE = 128
 """Pixels a side at which mattes are compared with space."""
 _PART = 0.1
 """Solids smaller than this share of the largest are a coincidence of mistakes."""
@@ -28,6 +29,7 @@ _SHRUNK = 0.6
 _FEWEST = 4
 
 
+@one_torch_thread()
 def agreed_mattes(capture: Capture, found: Collection[str]) -> Capture:
     """The capture with the mattes of the frames named `found` limited to what nearly all frames allow.
 
@@ -51,14 +53,13 @@ def agreed_mattes(capture: Capture, found: Collection[str]) -> Capture:
     if kept < _SHRUNK * sum(float(mask.sum()) for mask in masks):
         return capture
     frames = (
-        _limited(frame, limit) if frame.name in found else frame
-        for frame, limit in zip(capture, allowed, strict=True)
+        _limited(frame, limit) if frame.name in found else frame for frame, limit in zip(capture, allowed, strict=True)
     )
     return replace(capture, frames=tuple(frames))
 
 
 def _agreed_solid(cameras: list[Camera], masks: list[Tensor]) -> Tensor:
-    """(X, Y, Z) 1 where nearly all masks allow the subject to be, in solids of some size."""
+    """(X, Y, Z) 1 within a grid spacing of where nearly all masks allow the subject to be, in solids of some size."""
     import numpy as np
     from scipy.ndimage import label
 
@@ -75,12 +76,12 @@ def _agreed_solid(cameras: list[Camera], masks: list[Tensor]) -> Tensor:
     parts, count = label(solid.numpy())
     sizes = np.bincount(parts.ravel(), minlength=count + 1)
     sizes[0] = 0
-    return torch.from_numpy((sizes >= max(1, _PART * sizes.max()))[parts]).float()
+    kept = torch.from_numpy((sizes >= max(1, _PART * sizes.max()))[parts]).float()
+    return torch.nn.functional.max_pool3d(kept[None], 3, stride=1, padding=1)[0]
 
 
 def _shadow(solid: Tensor, camera: Camera) -> Tensor:
-    """(H, W) 1 where a pixel's ray comes within a grid spacing of the solid, else 0."""
-    wide = torch.nn.functional.max_pool3d(solid[None, None], 3, stride=1, padding=1)
+    """(H, W) 1 where a pixel's ray meets the solid, else 0."""
     origin, directions = camera.rays()
     unit = torch.nn.functional.normalize(directions.reshape(-1, 3), dim=-1)
     nearest = -(unit @ origin)  # distance along the ray to the point that is nearest to the world's origin
@@ -89,7 +90,7 @@ def _shadow(solid: Tensor, camera: Camera) -> Tensor:
         points = origin + (nearest + step)[:, None] * unit
         # The solid is (X, Y, Z), so x is the slowest axis: grid_sample wants z first.
         grid = (points / HALF_EXTENT).flip(-1)[None, :, None, None]
-        sampled = torch.nn.functional.grid_sample(wide, grid, mode="nearest", align_corners=True)
+        sampled = torch.nn.functional.grid_sample(solid[None, None], grid, mode="nearest", align_corners=True)
         hit = torch.maximum(hit, sampled[0, 0, :, 0, 0])
     return hit.reshape(camera.height, camera.width)
 

@@ -24,13 +24,13 @@ def scan_of(motion, sharpness=None, contrast=None):
 
 
 def test_a_pause_yields_one_frame_and_haste_many():
-    motion = [0] + [0.01] * 20 + [0] * 100 + [0.04] * 20
-    chosen = choose_frames(scan_of(motion), 10, PATH).indices
-    way = np.cumsum(motion)
-    gaps = np.diff(way[list(chosen)])
-    assert len(chosen) == 10
-    assert gaps.max() < 1.6 * way[-1] / 10
-    assert sum(20 < index <= 120 for index in chosen) <= 1
+    motion = [0] + [0.01] * 40 + [0] * 100 + [0.04] * 20
+    chosen = np.array(choose_frames(scan_of(motion), 16, PATH).indices)
+    assert len(chosen) == 16
+    assert (np.diff(np.sqrt(motion).cumsum()[chosen]) < 1.6 * np.sqrt(motion).sum() / 16).all()
+    assert ((chosen > 40) & (chosen <= 140)).sum() <= 1
+    slow, fast = (chosen <= 40).sum() / 40, (chosen > 140).sum() / 20
+    assert fast == pytest.approx(2 * slow, rel=0.3)
 
 
 def test_of_frames_near_each_other_the_sharp_one_is_taken():
