@@ -237,7 +237,8 @@ def _binary_points(path: Path) -> tuple[np.ndarray, np.ndarray]:
 
 
 def _text_points(path: Path) -> tuple[np.ndarray, np.ndarray]:
-    places, colours = [], []
+    places: list[tuple[float, ...]] = []
+    colours: list[list[int]] = []
     for words in map(str.split, _lines(path)):
         if not words:
             continue

@@ -144,8 +144,7 @@ def write_colmap(capture: Capture, folder: Path, points: tuple[Tensor, Tensor] |
         for frame in capture:
             write_rgba(temporary / "images" / f"{frame.name}.png", frame.rgba())
         rounded = (colours.clamp(0, 1) * 255).round().to(torch.uint8).cpu().numpy()
-        places = places.double().cpu().numpy()
-        colmap_model.write_model(temporary / "sparse" / "0", cameras, images, places, rounded)
+        colmap_model.write_model(temporary / "sparse" / "0", cameras, images, places.double().cpu().numpy(), rounded)
 
 
 def camera_from_colmap(lens: ModelCamera, rotation: Sequence[float], translation: Sequence[float]) -> Camera:

@@ -39,6 +39,8 @@ Progress = Callable[[str, int, int], None]
 
 _STRONGEST_LENS = 0.25
 """Part of its distance from the middle by which distortion may move a corner; with more the solution went astray."""
+_CLEARLY_MORE, _CLEARLY_NEARER = 0.05, 0.9
+"""Share of all pictures that a lens must add, or part of the reprojection error that it must leave."""
 _REMEDY = (
     "Take more pictures with more overlap (at most 15 degrees apart), sharp, of a textured object, and cut the object "
     "out if it turns before a fixed background."
@@ -253,14 +255,17 @@ class _Workshop:
         progress("matching", len(pairs), len(pairs))
 
     def solve(self, count: int, progress: Progress) -> Any:
-        """The reconstruction with most pictures; without a free lens where that went astray or fell short."""
-        best = self._largest(count, progress, free_lens=True)
-        if best is None or best.num_reg_images() < count or _strongest(best) > _STRONGEST_LENS:
-            stiff = self._largest(count, progress, free_lens=False)
-            astray = best is None or _strongest(best) > _STRONGEST_LENS
-            if stiff is not None and (astray or stiff.num_reg_images() > best.num_reg_images()):
-                return stiff
-        return best
+        """The reconstruction of most pictures, with a lens only where that explains them clearly better.
+
+        A small object tells little of the lens: distortion left free then trades against focal length and distance.
+        """
+        plain = self._largest(count, progress, free_lens=False)
+        bent = self._largest(count, progress, free_lens=True)
+        if plain is None or bent is None or _strongest(bent) > _STRONGEST_LENS:
+            return plain or bent
+        gained = (bent.num_reg_images() - plain.num_reg_images()) / count
+        better = bent.compute_mean_reprojection_error() / plain.compute_mean_reprojection_error()
+        return bent if gained > _CLEARLY_MORE or (gained >= 0 and better < _CLEARLY_NEARER) else plain
 
     def _largest(self, count: int, progress: Progress, *, free_lens: bool) -> Any:
         pycolmap, options = self.pycolmap, self.options

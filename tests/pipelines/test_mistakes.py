@@ -139,6 +139,40 @@ def test_a_capture_that_is_none_is_refused_by_name(content, tmp_path, capsys):
     assert "pictures" in refused(["--capture", tmp_path / "pictures", "-o", tmp_path / "run"], capsys)
 
 
+@pytest.mark.parametrize("damage", ["cut short", "escaping", "without pictures"])
+def test_a_colmap_model_that_cannot_be_used_is_refused_by_name(damage, photo, tmp_path, capsys):
+    model = tmp_path / "turntable" / "sparse" / "0"
+    model.mkdir(parents=True)
+    name = "../../../disc.png" if damage == "escaping" else "disc.png"
+    (model / "cameras.txt").write_text("1 PINHOLE 64 64 100 100 32" + ("\n" if damage == "cut short" else " 32\n"))
+    (model / "images.txt").write_text(f"1 1 0 0 0 0 0 2 1 {name}\n\n")
+    message = refused(["--capture", tmp_path / "turntable", "-o", tmp_path / "run"], capsys)
+    said = {
+        "cut short": "7 columns",
+        "escaping": "outside of the capture",
+        "without pictures": "none of its 1 pictures",
+    }
+    assert said[damage] in message
+    assert "turntable" in message
+    assert not (tmp_path / "run" / "capture").exists()
+
+
+def test_pictures_that_a_colmap_model_names_in_vain_are_reported(photo, tmp_path):
+    project = tmp_path / "turntable"
+    (project / "sparse" / "0").mkdir(parents=True)
+    (project / "images").mkdir()
+    for file in ("a.png", "b.png"):
+        shutil.copy(photo, project / "images" / file)
+    (project / "sparse" / "0" / "cameras.txt").write_text("1 PINHOLE 64 64 100 100 32 32\n")
+    poses = "1 1 0 0 0 0 0 2 1 a.png\n\n2 0 0 1 0 0 0 2 1 b.png\n\n3 1 0 0 0 0 0 2 1 gone.png\n\n"
+    (project / "sparse" / "0" / "images.txt").write_text(poses)
+    command = ["--capture", project, "-o", tmp_path / "run", "--stop-after", "orbit"]
+    assert img2mesh.main([str(argument) for argument in command]) == 0
+    (warning,) = json.loads((tmp_path / "run" / "report.json").read_text())["warnings"]
+    assert "1 of 3 pictures are not in" in warning
+    assert "gone.png" in warning
+
+
 def test_resuming_with_other_options_names_the_change(generator, photo, tmp_path, capsys):
     command = [photo, "-o", tmp_path / "run", "--model", generator, "--preset", "fast", "--device", "cpu"]
     assert img2orbit.main([str(argument) for argument in (*command, "--frames", "2")]) == 0
