@@ -6,8 +6,12 @@ Heavy imports stay inside the functions, so that a stage that is kept costs noth
 from __future__ import annotations
 
 import functools
+import os
 import warnings
-from collections.abc import Iterator, Mapping, Sequence
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -22,6 +26,21 @@ if TYPE_CHECKING:
 
 
 _FEWEST = 3
+
+
+@dataclass(frozen=True)
+class _Load:
+    """A picture that is still to be loaded.
+
+    Attributes:
+        name: its file's, or its frame's.
+        time: seconds.
+        photo: loads it.
+    """
+
+    name: str
+    time: float
+    photo: Callable[[], Photo]
 
 
 def given_capture_stage(
@@ -111,12 +130,13 @@ def _frames(
     refused: dict[str, str] = {}
 
     def cut_out() -> Iterator[UnposedFrame]:
-        for index, (time, photo) in enumerate(photos):
-            log.watcher.advanced(index, count)
+        work = functools.partial(_unposed, longest_side=settings.asset.texture_size, matting=matting)
+        for index, (name, found) in enumerate(_side_by_side(work, photos)):
+            log.watcher.advanced(index + 1, count)
             try:
-                yield _unposed(photo, time, settings.asset.texture_size, matting)
+                yield found()
             except CaptureError as error:
-                refused[photo.path.name] = f"{error.found}; expected {error.expected}"
+                refused[name] = f"{error.found}; expected {error.expected}"
         if count - len(refused) < _FEWEST:
             name, reason = next(iter(refused.items()), (source.name, f"{count} pictures"))
             raise CaptureError(
@@ -133,14 +153,14 @@ def _frames(
     log.figures.update({"used": count - len(refused), "left_out": len(refused)})
 
 
-def _photos(source: Path, limit: int | None, log: StageLog) -> tuple[int, Iterator[tuple[float, Photo]]]:
-    """How many, and (seconds, picture) one by one."""
+def _photos(source: Path, limit: int | None, log: StageLog) -> tuple[int, Iterator[_Load]]:
+    """How many pictures, and how each is loaded, one by one."""
     from pipelines._pictures import evenly
     from recon.capture.errors import CaptureError
     from recon.capture.frame_choice import choose_frames
     from recon.capture.photo import read_photo
     from recon.capture.reading import find_reader, read_capture
-    from recon.capture.unposed import frame_photos, is_video, photo_files, video_photos
+    from recon.capture.unposed import frame_photo, is_video, photo_files, video_photos
     from recon.capture.video import scan_video
 
     if is_video(source):
@@ -160,11 +180,14 @@ def _photos(source: Path, limit: int | None, log: StageLog) -> tuple[int, Iterat
         }
         if choice.blurred:
             log.warn(f"{choice.blurred} stretches of the video are blurred throughout and were left out")
-        return len(choice.indices), video_photos(source, choice.indices)
+        return len(choice.indices), (
+            _Load(photo.path.name, time, lambda photo=photo: photo)
+            for time, photo in video_photos(source, choice.indices)
+        )
     if find_reader(source) is not None:
         frames = read_capture(source).frames
         frames = tuple(frames if limit is None else evenly(frames, limit))
-        return len(frames), frame_photos(frames)
+        return len(frames), (_Load(f.name, f.time, functools.partial(frame_photo, f)) for f in frames)
     files = photo_files(source) if source.is_dir() else []
     if not files:
         raise CaptureError(
@@ -174,19 +197,34 @@ def _photos(source: Path, limit: int | None, log: StageLog) -> tuple[int, Iterat
             remedy="Check the path; a single photo goes to `img2mesh`.",
         )
     files = files if limit is None else evenly(files, limit)
-    return len(files), ((0.0, read_photo(file)) for file in files)
+    return len(files), (_Load(file.name, 0.0, functools.partial(read_photo, file)) for file in files)
 
 
-def _unposed(photo: Photo, time: float, longest_side: int, matting: Path | None) -> UnposedFrame:
+def _side_by_side(
+    work: Callable[[_Load], UnposedFrame], pictures: Iterable[_Load]
+) -> Iterator[tuple[str, Callable[[], UnposedFrame]]]:
+    """(file name, what waits for its frame), in order; a few at a time, so that few pictures are in memory."""
+    workers = min(os.cpu_count() or 1, 8)
+    with ThreadPoolExecutor(workers) as pool:
+        waiting: deque[tuple[str, Callable[[], UnposedFrame]]] = deque()
+        for picture in pictures:
+            waiting.append((picture.name, pool.submit(work, picture).result))
+            if len(waiting) > workers:
+                yield waiting.popleft()
+        yield from waiting
+
+
+def _unposed(picture: _Load, longest_side: int, matting: Path | None) -> UnposedFrame:
     """The picture, cut out, at most `longest_side` pixels long."""
     from recon.capture.cutouts import with_matte
     from recon.capture.matting import find_foreground
     from recon.capture.unposed import UnposedFrame, shrunk_picture
 
+    photo = picture.photo()
     rgba = shrunk_picture(with_matte(photo.rgb.float() / 255, find_foreground(photo, matting)), longest_side)
     height, width = rgba.shape[:2]
     focal = None if photo.focal_pixels is None else photo.focal_pixels * width / photo.rgb.shape[1]
-    return UnposedFrame(photo.path.stem, lambda: rgba, width, height, time, focal, photo.path.name)
+    return UnposedFrame(photo.path.stem, lambda: rgba, width, height, picture.time, focal, picture.name)
 
 
 def frame_counts(capture: Capture) -> dict[str, Any]:

@@ -86,12 +86,11 @@ def video_photos(path: Path, indices: Sequence[int]) -> Iterator[tuple[float, Ph
         yield picture.time, Photo(path.with_name(f"frame_{picture.index:05d}"), torch.from_numpy(picture.rgb), alpha)
 
 
-def frame_photos(frames: Sequence[Frame]) -> Iterator[tuple[float, Photo]]:
-    """A capture's pictures as photos, as if nobody knew their cameras."""
-    for frame in frames:
-        rgba = (frame.rgba() * 255).round().to(torch.uint8)
-        opaque = bool((rgba[..., 3] == 255).all())
-        yield frame.time, Photo(Path(frame.name), rgba[..., :3], None if opaque else rgba[..., 3])
+def frame_photo(frame: Frame) -> Photo:
+    """A capture's picture as a photo, as if nobody knew its camera."""
+    rgba = (frame.rgba() * 255).round().to(torch.uint8)
+    opaque = bool((rgba[..., 3] == 255).all())
+    return Photo(Path(frame.name), rgba[..., :3], None if opaque else rgba[..., 3])
 
 
 def shrunk_picture(rgba: Tensor, longest: int) -> Tensor:
