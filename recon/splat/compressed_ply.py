@@ -33,8 +33,8 @@ def write_compressed_ply(gaussians: Gaussians, path: Path) -> None:
     """Writes the Gaussians in the order of a Z-curve, as chunks of neighbours have the narrowest bounds.
 
     What is lost: up to 1/2046 of a chunk's extent in y and 1/4094 in x and z, the same of the spread of its log-scales
-    (which are clamped to -20 and 20); 1/510 of a chunk's range of colour; 1/510 of opacity; 0.0014 in a quaternion's
-    part; 1/64 of a harmonic above the constant, those outside of -4 and 4 being clamped.
+    (which are clamped to -20 and 20); 1/510 of a chunk's range of colour; 1/510 of opacity; 0.0007 in each of a
+    quaternion's three smaller parts; 1/64 of a harmonic above the constant, those outside of -4 and 4 being clamped.
 
     Raises:
         SplatsError: if there are no Gaussians, some are not finite, or gsply is missing.

@@ -7,7 +7,7 @@
 | `.splat` | antimatter15's (`splat_file`) | |
 | `.spz` | Niantic's (`spz`) | gsply |
 
-None of them is turned or scaled: most files state no frame, and programs copy values from one format to the next.
+Nothing is turned or scaled. `.spz` states a frame, which is ours; the others state none and are taken as they are.
 """
 
 from __future__ import annotations

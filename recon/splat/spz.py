@@ -2,9 +2,10 @@
 
 gsply believes what a file says, so sizes are checked here first: the header's count against what is really there, and
 the length of the inflated stream without keeping it. Positions are fixed-point numbers of 24 bits, everything else has
-8 bits a number except rotations, whose three smaller parts have 10 (8 in version 2). Values are taken and left as
-they are. The format's stated frame is x right, y up, z backward, which is ours; most programs convert as literally as
-this one, so a scene that stood on its head as .ply still does.
+8 bits a number except rotations, whose three smaller parts have 10 (8 in version 2).
+
+The format's frame is x right, y up, z backward, which is ours, so that nothing is turned. Programs that take every PLY
+to be x right, y down, z forward turn by half a circle about x between the two formats.
 """
 
 from __future__ import annotations
