@@ -32,7 +32,7 @@ def import_gsply(path: Path) -> Any:
 
 @contextmanager
 def native_backend(gsply: Any) -> Iterator[None]:
-    """Inside, gsply codes .spz with its C++ library where it brings one: no kernels to compile first, and zstd within."""
+    """Inside, gsply codes .spz with its C++ library where it brings one: nothing to compile first, and zstd within."""
     before = gsply.active_backend()
     gsply.use_backend("auto")
     try:

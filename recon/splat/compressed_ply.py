@@ -1,9 +1,9 @@
-"""PlayCanvas' compressed PLY, which SuperSplat and gsplat write: 16 bytes a Gaussian, and one a harmonic, through gsply.
+"""PlayCanvas' compressed PLY, which SuperSplat and gsplat write; coded by gsply.
 
-Chunks of 256 Gaussians have bounds in float32, between which positions and log-scales have 11, 10 and 11 bits and
-colours 8; opacity has 8 bits, the quaternion's three smaller parts 10 each, and harmonics 8 between -4 and 4
-(developer.playcanvas.com, "PLY format"; splat-transform's reader). Frame, order of harmonics and everything else are
-those of the PLY file that it was made of.
+16 bytes a Gaussian, and one for each number of a harmonic above the constant. Chunks of 256 Gaussians have bounds in
+float32, between which positions and log-scales have 11, 10 and 11 bits and colours 8; opacity has 8 bits, the
+quaternion's three smaller parts 10 each, and harmonics 8 between -4 and 4 (developer.playcanvas.com, "PLY format";
+splat-transform's reader). Frame, order of harmonics and everything else are those of the PLY file that it was made of.
 """
 
 from __future__ import annotations

@@ -80,10 +80,9 @@ def read_ply(path: Path) -> Gaussians:
             require_bytes(vertex.count * dtype.itemsize, available, path)
             rows = np.frombuffer(file.read(vertex.count * dtype.itemsize), dtype)
             columns = {name: rows[name] for name, _ in vertex.properties}
-    if set(_RGB) <= columns.keys() and not set(_COLUMNS["dc"]) & columns.keys():
-        if {kind for name, kind in vertex.properties if name in _RGB} == {"u1"}:
-            for name, color in zip(_COLUMNS["dc"], _RGB):
-                columns[name] = (columns[color].astype(np.float32) / 255 - 0.5) / SH_DC
+    if not set(_COLUMNS["dc"]) & columns.keys() and {(color, "u1") for color in _RGB} <= set(vertex.properties):
+        for name, color in zip(_COLUMNS["dc"], _RGB):
+            columns[name] = (columns[color].astype(np.float32) / 255 - 0.5) / SH_DC
     return _gaussians(columns, path)
 
 

@@ -40,8 +40,8 @@ def write_spz(gaussians: Gaussians, path: Path) -> None:
 
     What is lost, with the largest coordinate below 128: 1/131072 of a unit of a position (twice that for each doubling
     beyond; 2^22 is the limit); 1/32 of a log-scale, 3 % of size, clamped to -10 and 5.9; 1/510 of opacity; 1/76.5 of
-    the constant harmonic, 0.0037 of colour, clamped to -3.33 and 3.33; 1/256 of those above, clamped to -1 and 1; 0.0007
-    in each of a quaternion's three smaller parts.
+    the constant harmonic, 0.0037 of colour, clamped to -3.33 and 3.33; 1/256 of those above, clamped to -1 and 0.99;
+    0.0007 in each of a quaternion's three smaller parts.
 
     Raises:
         SplatsError: if there are no Gaussians, some are not finite or too far away, or gsply is missing.

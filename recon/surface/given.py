@@ -33,10 +33,10 @@ _SOLID = 0.1
 
 
 def read_given(path: Path, up: Up = "+y") -> tuple[Gaussians | Mesh, Similarity]:
-    """What a file of splats (`recon.splat.formats`), or a .glb, .gltf or .obj holds, in our frame, and the way back to the
-    file's.
+    """What a file of splats, or a .glb, .gltf or .obj holds, in our frame, and the way back to the file's.
 
     Args:
+        path: of a mesh, or of splats in a format of `recon.splat.formats`.
         up: the file's axis that points up.
 
     Raises:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 
 import pytest
@@ -87,13 +88,14 @@ def test_splats_become_a_closed_asset_and_a_resumed_run_gives_the_same_bytes(tmp
     assert content(tmp_path / "run") == before
 
 
-def test_splats_of_a_compressed_format_become_a_closed_asset(tmp_path):
+@pytest.mark.parametrize("name", ["ball.compressed.ply", "ball.splat", "ball.spz"])
+def test_splats_of_other_formats_are_read_before_anything_is_made_of_them(tmp_path, capsys, name):
     pytest.importorskip("gsply")
-    write_splats(ball_of_gaussians(), tmp_path / "ball.spz")
-    assert make_asset.main([str(tmp_path / "ball.spz"), "-o", str(tmp_path / "run"), *SMALL]) == 0
-    asset = read_glb(tmp_path / "run" / "mesh.glb")
-    assert asset.name == "ball"
-    assert is_watertight(asset.mesh)
+    ball = ball_of_gaussians()
+    clear = dataclasses.replace(ball, logit_opacities=torch.full_like(ball.logit_opacities, -9.0))
+    write_splats(clear, tmp_path / name)
+    assert make_asset.main([str(tmp_path / name), "-o", str(tmp_path / "run"), *SMALL]) == 2
+    assert f"{name}: all of its splats are transparent" in capsys.readouterr().err.replace("\n", "")
 
 
 def test_another_texture_beside_the_same_mesh_is_another_input(tmp_path):

@@ -123,7 +123,10 @@ def test_neighbours_share_a_chunk_so_that_places_are_kept_better_than_in_any_ord
         (by_hand(harmonics=9).replace(b"sh 2", b"sh 3"), "another layout"),
         (by_hand(harmonics=10), "another layout"),
         (by_hand().replace(b"little", b"big"), "another layout"),
-        (b"ply\nformat binary_little_endian 1.0\nelement chunk 1\nproperty float min_x\nend_header\n", "another layout"),
+        (
+            b"ply\nformat binary_little_endian 1.0\nelement chunk 1\nproperty float min_x\nend_header\n",
+            "another layout",
+        ),
         (by_hand().replace(struct.pack("<f", -3), struct.pack("<f", np.nan)), "2 Gaussians with NaN"),
         (by_hand().replace(struct.pack("<f", 1), struct.pack("<f", np.inf)), "Gaussians with NaN"),
     ],

@@ -11,7 +11,6 @@ import torch
 from recon.splat.files import SplatsError
 from recon.splat.formats import read_splats
 from recon.splat.gaussians import Gaussians
-from recon.splat.harmonics import SH_DC
 from tests.recon.splat.test_ply import some_gaussians
 
 PLACE, NORMAL, DC = ["x", "y", "z"], ["nx", "ny", "nz"], [f"f_dc_{i}" for i in range(3)]
@@ -86,7 +85,10 @@ def test_doubles_and_columns_and_elements_of_others_are_no_obstacle(tmp_path):
     names = ["segment", "red", *LAYOUTS["brush"](1), "green"]
     types = {"segment": "i4", "red": "u1", "green": "u1", "opacity": "f8", "x": "f8"}
     # As cameras are written behind the Gaussians by SHARP and fVDB.
-    tail = ("element intrinsic 2\nproperty float v\nelement face 1\nproperty list uchar int vertex_indices\n", bytes(21))
+    tail = (
+        "element intrinsic 2\nproperty float v\nelement face 1\nproperty list uchar int vertex_indices\n",
+        bytes(21),
+    )
     (tmp_path / "a.ply").write_bytes(ply(table, names, types=types, tail=tail))
     assert same(read_splats(tmp_path / "a.ply"), scene)
 

@@ -52,7 +52,9 @@ def test_full_and_no_opacity_and_no_thickness_stay_finite(tmp_path):
 def test_view_dependence_is_left_out_and_colour_is_clamped(tmp_path):
     sh = torch.zeros(1, 4, 3)
     sh[0, 0], sh[0, 1:] = torch.tensor([9.0, -9.0, 0.0]), 1.0
-    write_splat(Gaussians(torch.zeros(1, 3), torch.eye(4)[:1], torch.zeros(1, 3), torch.zeros(1), sh), tmp_path / "a.splat")
+    write_splat(
+        Gaussians(torch.zeros(1, 3), torch.eye(4)[:1], torch.zeros(1, 3), torch.zeros(1), sh), tmp_path / "a.splat"
+    )
     assert (tmp_path / "a.splat").read_bytes() == record((0, 0, 0), (1, 1, 1), (255, 0, 128, 128), (255, 128, 128, 128))
 
 

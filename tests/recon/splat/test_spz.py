@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+import itertools
 import struct
 import tracemalloc
 
@@ -59,7 +60,9 @@ def decode(data: bytes) -> dict[str, np.ndarray]:
     body = np.frombuffer(data, np.uint8, offset=16)
     ends = np.cumsum([0, 9, 1, 3, 3, 4, 3 * ((degree + 1) ** 2 - 1)]) * count
     assert len(body) == ends[-1]
-    places, alphas, colors, scales, rotations, rest = (body[a:b].reshape(count, -1) for a, b in zip(ends, ends[1:]))
+    places, alphas, colors, scales, rotations, rest = (
+        body[a:b].reshape(count, -1) for a, b in itertools.pairwise(ends)
+    )
     numbers = places.reshape(-1, 3).astype(np.int64) @ [1, 2**8, 2**16]
     quats = np.zeros((count, 4))
     for row, packed in zip(quats, np.ascontiguousarray(rotations).view("<u4")[:, 0].tolist()):
