@@ -79,26 +79,29 @@ def read_compressed_ply(path: Path) -> Gaussians:
 def _elements(header: Header, path: Path) -> tuple[Element, Element, Element]:
     """Bounds, Gaussians and harmonics; the last has no properties in a scene of degree 0."""
     elements = header.elements
-    names = [element.name for element in elements]
-    harmonics = Element("sh", elements[1].count if len(elements) > 1 else 0, ())
-    chunk, vertex, sh = (*elements, harmonics)[:3] if len(elements) > 1 else (elements[0], harmonics, harmonics)
+    if header.encoding != "<" or [e.name for e in elements] not in (["chunk", "vertex"], ["chunk", "vertex", "sh"]):
+        raise _other_layout(header, path)
+    chunk, vertex = elements[:2]
+    sh = elements[2] if len(elements) > 2 else Element("sh", vertex.count, ())
     good = (
-        header.encoding == "<"
-        and names in (["chunk", "vertex"], ["chunk", "vertex", "sh"])
-        and chunk.properties in (_BOUNDS, _OLD_BOUNDS)
+        chunk.properties in (_BOUNDS, _OLD_BOUNDS)
         and vertex.properties == _PACKED
+        and len(sh.properties) in _HARMONICS
+        and sh.properties == tuple((f"f_rest_{i}", "u1") for i in range(len(sh.properties)))
         and vertex.count > 0
         and chunk.count == -(-vertex.count // _CHUNK)
         and sh.count == vertex.count
-        and len(sh.properties) in _HARMONICS
-        and sh.properties == tuple((f"f_rest_{i}", "u1") for i in range(len(sh.properties)))
     )
     if not good:
-        raise SplatsError(
-            path,
-            found="a compressed PLY of another layout: "
-            + ", ".join(f"{e.name} of {e.count} rows and {len(e.properties)} columns" for e in elements[:4]),
-            expected="chunks of 256, packed vertices and, above degree 0, harmonics",
-            remedy="Export it again with SuperSplat or splat-transform, as a compressed or a plain PLY.",
-        )
+        raise _other_layout(header, path)
     return chunk, vertex, sh
+
+
+def _other_layout(header: Header, path: Path) -> SplatsError:
+    parts = [f"{e.name[:20]!r} of {e.count} rows and {len(e.properties)} columns" for e in header.elements[:4]]
+    return SplatsError(
+        path,
+        found=f"a compressed PLY of another layout: {', '.join(parts)}",
+        expected="little-endian chunks of 256, packed vertices and, above degree 0, harmonics",
+        remedy="Export it again with SuperSplat or splat-transform, as a compressed or a plain PLY.",
+    )

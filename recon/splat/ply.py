@@ -91,7 +91,10 @@ def _vertex(header: Header, path: Path) -> Element:
     vertex = header.elements[0]
     if vertex.name != "vertex":
         raise SplatsError(
-            path, found=f"element {vertex.name!r} first", expected="'element vertex'", remedy="Export the splats alone."
+            path,
+            found=f"element {vertex.name[:20]!r} first",
+            expected="'element vertex'",
+            remedy="Export the splats alone.",
         )
     if not vertex.properties or any(kind == LIST for _, kind in vertex.properties):
         raise SplatsError(

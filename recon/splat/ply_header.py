@@ -65,7 +65,7 @@ def read_header(file: BinaryIO, path: Path) -> Header:
         SplatsError: if there is no header, or it makes no sense.
     """
     start = file.read(MAX_HEADER_BYTES)
-    match = re.match(rb"ply\r?\n(.*?)end_header\r?\n", start, re.DOTALL)
+    match = re.match(rb"ply\r?\n((?:[^\n]*\n)*?)end_header\r?\n", start)
     if not match:
         raise SplatsError(
             path, found="no PLY header", expected="a 3DGS PLY", remedy="Is it a splat file of another format?"

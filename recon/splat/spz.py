@@ -63,7 +63,7 @@ def write_spz(gaussians: Gaussians, path: Path) -> None:
 
 
 def read_spz(path: Path) -> Gaussians:
-    """Reads versions 2 to 4, of degree 0 to 3.
+    """Reads versions 2 to 4, of degree 0 to 3. Version 4 needs the C++ library that gsply's wheels bring, or zstandard.
 
     Raises:
         SplatsError: for other or damaged files, such that unfold beyond all measure, or if gsply is missing.

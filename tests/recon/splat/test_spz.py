@@ -10,6 +10,8 @@ import tracemalloc
 import numpy as np
 import pytest
 import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from recon.splat.files import SplatsError
 from recon.splat.spz import read_spz, write_spz
@@ -131,6 +133,20 @@ def broken(folder, data: bytes):
 
 def zipped(head: bytes, body: bytes = b"") -> bytes:
     return gzip.compress(head + body)
+
+
+@settings(max_examples=150, deadline=None)
+@given(version=st.sampled_from([3, 4]), position=st.integers(0, 140), replacement=st.binary(min_size=1, max_size=6))
+def test_whatever_is_inside_the_answer_is_a_scene_or_a_reason(tmp_path_factory, version, position, replacement):
+    data = by_hand(version)
+    inside = gzip.decompress(data) if version == 3 else data
+    changed = inside[:position] + replacement + inside[position + len(replacement) :]
+    path = broken(tmp_path_factory.getbasetemp(), gzip.compress(changed) if version == 3 else changed)
+    try:
+        scene = read_spz(path)
+    except SplatsError:
+        return
+    assert all(torch.isfinite(tensor).all() for tensor in scene.tensors())
 
 
 MANY = 10**9
