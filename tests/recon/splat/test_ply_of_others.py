@@ -23,7 +23,7 @@ def rest(degree: int) -> list[str]:
 
 
 LAYOUTS = {
-    # The program of Kerbl et al., Polycam, LichtFeld: everything in the order of the paper's code.
+    # The program of Kerbl et al., nerfstudio and, as users report, Polycam (of degree 0).
     "graphdeco": lambda d: [*PLACE, *NORMAL, *DC, *rest(d), "opacity", *SCALE, *ROTATION],
     # gsplat.export_splats, SuperSplat: no normals.
     "gsplat": lambda d: [*PLACE, *DC, *rest(d), "opacity", *SCALE, *ROTATION],
