@@ -15,6 +15,7 @@ import torch
 from recon.capture import Camera, intrinsics_from_fov, orbit_camera
 from recon.splat.gaussians import Gaussians
 from recon.splat.harmonics import SH_DC
+from recon.splat.zorder import morton_order
 
 DISTANCE = 3.0
 _FOV = math.radians(44)
@@ -62,14 +63,3 @@ def views(scene: SceneSize, count: int = 1) -> tuple[Camera, ...]:
         orbit_camera(0.8 + 2 * math.pi * index / count, _ELEVATION, _FOV, scene.size, scene.size, distance=DISTANCE)
         for index in range(count)
     )
-
-
-def morton_order(points: np.ndarray) -> np.ndarray:
-    """(N,) indices along the Z-order curve through points (N, 3), ten bits an axis."""
-    low, extent = points.min(0), np.ptp(points, axis=0)
-    cells = ((points - low) / (extent + 1e-9) * 1023).astype(np.uint32)
-    code = np.zeros(len(points), np.uint32)
-    for bit in range(10):
-        for axis in range(3):
-            code |= ((cells[:, axis] >> np.uint32(bit)) & np.uint32(1)) << np.uint32(3 * bit + axis)
-    return np.argsort(code, kind="stable")

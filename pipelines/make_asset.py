@@ -25,7 +25,8 @@ class Given:
     """The file to start from."""
 
     source: tyro.conf.Positional[Path]
-    """Splats of one object (.ply, as 3-D Gaussian splatting writes them) or a mesh (.glb, .gltf, .obj)."""
+    """Splats of one object (.ply, compressed or not, .splat or .spz) or a mesh (.glb, .gltf, .obj). Compressed .ply and
+    .spz need pip install 'turnabout[formats]'."""
     output: Annotated[Path, tyro.conf.arg(aliases=["-o"])]
     """The run's folder; made if needed."""
 

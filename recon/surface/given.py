@@ -12,8 +12,8 @@ import torch
 from torch import Tensor
 
 from recon.capture import Camera, Capture, Frame, Similarity, Source
+from recon.splat import formats
 from recon.splat.gaussians import Gaussians
-from recon.splat.ply import read_ply
 from recon.splat.rendered import render_frames
 from recon.surface.close import surrounding_cameras
 from recon.surface.loading import SUFFIXES, into_sphere, load_mesh
@@ -22,7 +22,6 @@ from recon.surface.render import prepare_mesh, render_prepared
 from recon.surface.seen import connected_parts, seen_faces
 
 Up = Literal["+x", "-x", "+y", "-y", "+z", "-z"]
-SPLATS = ".ply"
 _SPLAT_VIEW = 512
 """Pixels a side at most of splats' views: they hold no more."""
 _OUTLIERS = 0.005
@@ -34,9 +33,10 @@ _SOLID = 0.1
 
 
 def read_given(path: Path, up: Up = "+y") -> tuple[Gaussians | Mesh, Similarity]:
-    """What a .ply of splats, or a .glb, .gltf or .obj holds, in our frame, and the way back to the file's.
+    """What a file of splats, or a .glb, .gltf or .obj holds, in our frame, and the way back to the file's.
 
     Args:
+        path: of a mesh, or of splats in a format of `recon.splat.formats`.
         up: the file's axis that points up.
 
     Raises:
@@ -44,10 +44,11 @@ def read_given(path: Path, up: Up = "+y") -> tuple[Gaussians | Mesh, Similarity]
         OSError: if it cannot be opened.
     """
     upright = Similarity(rotation=_upright(up))
-    if path.suffix.lower() not in (SPLATS, *SUFFIXES):
-        raise ValueError(f"{path}: expected {', '.join((SPLATS, *SUFFIXES))}, found {path.suffix or 'no suffix'}")
-    if path.suffix.lower() == SPLATS:
-        scene = read_ply(path).transform(upright)
+    known = (*formats.SUFFIXES, *SUFFIXES)
+    if path.suffix.lower() not in known:
+        raise ValueError(f"{path}: expected {', '.join(known)}, found {path.suffix or 'no suffix'}")
+    if path.suffix.lower() in formats.SUFFIXES:
+        scene = formats.read_splats(path).transform(upright)
         places = scene.means[torch.sigmoid(scene.logit_opacities) > _SOLID]
         if len(places) == 0:
             raise ValueError(f"{path}: all of its splats are transparent; there is no surface")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 
 import pytest
@@ -12,6 +13,7 @@ from pipelines import make_asset
 from pipelines._sources import find_given
 from recon.asset import read_glb, write_glb
 from recon.metrics.topology import is_watertight
+from recon.splat.formats import write_splats
 from recon.splat.ply import write_ply
 from recon.surface.mesh import Mesh
 from tests.pipelines.small import content
@@ -86,6 +88,16 @@ def test_splats_become_a_closed_asset_and_a_resumed_run_gives_the_same_bytes(tmp
     assert content(tmp_path / "run") == before
 
 
+@pytest.mark.parametrize("name", ["ball.compressed.ply", "ball.splat", "ball.spz"])
+def test_splats_of_other_formats_are_read_before_anything_is_made_of_them(tmp_path, capsys, name):
+    pytest.importorskip("gsply")
+    ball = ball_of_gaussians()
+    clear = dataclasses.replace(ball, logit_opacities=torch.full_like(ball.logit_opacities, -9.0))
+    write_splats(clear, tmp_path / name)
+    assert make_asset.main([str(tmp_path / name), "-o", str(tmp_path / "run"), *SMALL]) == 2
+    assert f"{name}: all of its splats are transparent" in capsys.readouterr().err.replace("\n", "")
+
+
 def test_another_texture_beside_the_same_mesh_is_another_input(tmp_path):
     (tmp_path / "flat.obj").write_text("mtllib flat.mtl\nv 0 0 0\nv 1 0 0\nv 2 0 0\nf 1 2 3\n")
     (tmp_path / "flat.mtl").write_text("newmtl red\nKd 1 0 0\n")
@@ -101,7 +113,9 @@ def test_another_texture_beside_the_same_mesh_is_another_input(tmp_path):
         ("missing.glb", None, "no such file"),
         ("broken.glb", b"glTF" + bytes(40), "broken.glb"),
         ("broken.ply", b"ply\nformat binary_little_endian 1.0\nend_header\n", "broken.ply"),
-        ("picture.png", b"\x89PNG", "expected .ply, .glb, .gltf, .obj"),
+        ("broken.splat", b"cut off", "broken.splat"),
+        ("broken.spz", b"NGSP", "broken.spz"),
+        ("picture.png", b"\x89PNG", "expected .ply, .splat, .spz, .glb, .gltf, .obj"),
         ("flat.obj", b"v 0 0 0\nv 1 0 0\nv 2 0 0\nf 1 2 3\n", "no triangle with an area"),
     ],
 )

@@ -5,6 +5,7 @@ import torch
 
 from recon.asset import write_glb
 from recon.capture import Similarity, Source
+from recon.splat.formats import write_splats
 from recon.splat.gaussians import Gaussians
 from recon.splat.ply import write_ply
 from recon.surface.given import outward, read_given, views_of
@@ -41,6 +42,18 @@ def test_far_and_large_splats_come_into_the_sphere_without_their_strays(tmp_path
     radius = found.means[3:].norm(dim=1)
     assert radius.max() == pytest.approx(0.5, abs=0.02)
     assert torch.allclose(to_source.apply(found.means[3:]), away.means[3:], atol=1e-3)
+
+
+@pytest.mark.parametrize("name", ["ball.ply", "ball.compressed.ply", "ball.splat", "ball.spz"])
+def test_splats_are_the_same_in_every_format(tmp_path, name):
+    pytest.importorskip("gsply")
+    ball = ball_of_gaussians()
+    write_splats(ball, tmp_path / name)
+    found, to_source = read_given(tmp_path / name, "-z")
+    assert isinstance(found, Gaussians)
+    assert len(found) == len(ball)
+    nearest = torch.cdist(to_source.apply(found.means), ball.means).min(dim=1).values
+    assert nearest.max() < 5e-3
 
 
 def test_views_of_meshes_count_as_observed_and_those_of_splats_as_rendered(tmp_path):
