@@ -96,3 +96,8 @@ def _warn(log: StageLog, faces: int, target: int, unseen: float) -> None:
 def similarity_json(similarity: Similarity) -> dict[str, Any]:
     """One without a turn, as JSON values."""
     return {"scale": float(similarity.scale), "translation": [float(x) for x in similarity.translation]}
+
+
+def full_similarity_json(similarity: Similarity) -> dict[str, Any]:
+    """Any, as JSON values."""
+    return similarity_json(similarity) | {"rotation": [[float(x) for x in row] for row in similarity.rotation]}

@@ -5,6 +5,7 @@ Imports nothing heavy: `--help` shows these classes.
 
 from __future__ import annotations
 
+import importlib.util
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, fields
@@ -17,6 +18,7 @@ PresetName = Literal["fast", "balanced", "quality"]
 OriginName = Literal["centre", "base"]
 ImageFormat = Literal["png", "jpeg", "webp"]
 MeshFormat = Literal["obj", "ply", "stl"]
+SplatFormat = Literal["compressed.ply", "splat", "spz"]
 StopAfter = Literal["orbit", "capture", "splat", "mesh"]
 
 DEFAULT_ELEVATION = 10.0
@@ -121,6 +123,9 @@ class SceneOptions(AssetOptions):
 
     max_gaussians: int | None = None
     """Gaussians of the scene in between, at most; the memory and the time of its fit grow with them."""
+    splats: tuple[SplatFormat, ...] = ()
+    """Further files of the scene beside splat.ply: compressed.ply and spz need the extra [formats], splat keeps no
+    view-dependent colour."""
     refine_texture: bool = False
     """Solve for the texture whose renders are nearest to the pictures, which must agree: not with generated ones. A
     little sharper, a little longer."""
@@ -169,8 +174,13 @@ class FitSettings:
     preset: PresetName
     seed: int
     max_gaussians: int | None
+    splats: tuple[SplatFormat, ...]
     refine_texture: bool
     asset: AssetSettings
+
+    def splat_files(self) -> tuple[str, ...]:
+        """What the scene is written to, `splat.ply` first."""
+        return ("splat.ply", *(f"splat.{kind}" for kind in self.splats))
 
     def as_json(self) -> dict[str, Any]:
         """JSON values by name."""
@@ -252,6 +262,7 @@ def resolve(options: MeshOptions) -> Settings:
         refine=options.refine,
         samples=options.samples,
         max_gaussians=options.max_gaussians,
+        splats=options.splats,
         refine_texture=options.refine_texture,
         asset=resolve_asset(options, preset),
     )
@@ -265,8 +276,22 @@ def check_scene(options: SceneOptions, seed: int, resume: bool, overwrite: bool)
     """
     check_range("--seed", seed, 0, 2**63 - 1)
     check_range("--max-gaussians", options.max_gaussians, 500, 10_000_000)
+    if {"compressed.ply", "spz"} & set(options.splats):
+        require_extra("gsply", "formats", "--splats")
+    if len(set(options.splats)) < len(options.splats):
+        raise OptionsError(f"--splats names a format twice: {' '.join(options.splats)}")
     if resume and overwrite:
         raise OptionsError("--resume keeps what is there and --overwrite removes it; give one of them")
+
+
+def require_extra(module: str, extra: str, asked: str) -> None:
+    """Before a long run that would end for want of a package.
+
+    Raises:
+        OptionsError: if it is not installed.
+    """
+    if importlib.util.find_spec(module) is None:
+        raise OptionsError(f"{asked} needs {module}, which is not installed: pip install 'turnabout[{extra}]'")
 
 
 def views_to_draw(frames: int, azimuths: Sequence[float]) -> list[int]:

@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from pipelines._asset import finish_asset
+from pipelines._asset import finish_asset, full_similarity_json
 from pipelines._options import FitSettings
 from pipelines._report import versions
 from pipelines._run import Stage, StageLog
@@ -27,9 +27,10 @@ def video_stage(*, by_azimuth: bool) -> Stage:
 
 
 def splat_stage(settings: FitSettings) -> Stage:
-    """`capture/` to `splat.ply`."""
+    """`capture/` to `splat.ply` and the other files that are asked for."""
+    used = only(settings, ("preset", "seed", "max_gaussians", "splats"))
     work = functools.partial(_splat, settings=settings)
-    return Stage("splat", ("capture",), ("splat.ply",), only(settings, ("preset", "seed", "max_gaussians")), work)
+    return Stage("splat", ("capture",), settings.splat_files(), used, work)
 
 
 def mesh_stage(inputs: Mapping[str, Any], settings: FitSettings, name: str) -> Stage:
@@ -76,7 +77,7 @@ def _splat(run: Path, out: Path, log: StageLog, *, settings: FitSettings) -> Non
     from pipelines._quality import splat_figures
     from recon.capture.io_nerfstudio import read_transforms
     from recon.splat.fit import fit_gaussians
-    from recon.splat.ply import write_ply
+    from recon.splat.formats import write_splats
     from recon.surface.stereo import comparable, stereo_volume
 
     capture, options = read_transforms(run / "capture"), fit_options(settings)
@@ -93,7 +94,9 @@ def _splat(run: Path, out: Path, log: StageLog, *, settings: FitSettings) -> Non
             solid=solid,
             progress=lambda done, total, _: log.watcher.advanced(done, total),
         )
-    write_ply(gaussians, out / "splat.ply")
+    with log.step("writing"):
+        for name in settings.splat_files():
+            write_splats(gaussians, out / name)
     with log.step("measuring"):
         log.figures.update(splat_figures(gaussians, capture))
 
@@ -110,4 +113,5 @@ def _mesh(run: Path, out: Path, log: StageLog, *, settings: FitSettings, name: s
     with log.step("drawing"):
         rest = unseen_frames(gaussians, capture.frames, fusion)
     frames, refine = (*capture.frames, *rest), settings.refine_texture
+    extras = extras | {"to_source": full_similarity_json(capture.to_source)}
     finish_asset(mesh, capture, frames, out, log, settings.asset, name, extras, refine)

@@ -99,6 +99,7 @@ def resolve_video(options: VideoOptions, *, is_video: bool) -> VideoSettings:
         preset=options.preset,
         seed=options.seed,
         max_gaussians=options.max_gaussians,
+        splats=options.splats,
         refine_texture=options.refine_texture,
         asset=resolve_asset(options, PRESETS[options.preset]),
         frames=VIDEO_FRAMES[options.preset] if options.frames is None and is_video else options.frames,

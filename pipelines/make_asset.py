@@ -93,7 +93,7 @@ def run(options: MakeAssetOptions) -> None:
 def _make(
     run: Path, out: Path, log: StageLog, *, options: MakeAssetOptions, settings: AssetSettings, extras: dict[str, Any]
 ) -> None:
-    from pipelines._asset import finish_asset, similarity_json
+    from pipelines._asset import finish_asset, full_similarity_json
     from recon.splat.gaussians import Gaussians
     from recon.splat.warm_up import warm_up
     from recon.surface.fusion import FUSION_PRESETS, close_mesh, fuse_depth
@@ -120,7 +120,7 @@ def _make(
         settings = dataclasses.replace(settings, target_faces=min(settings.target_faces, len(surface.faces)))
     with log.step("drawing"):
         capture = views_of(given, _VIEWS, min(_VIEW_SIZE, settings.texture_size), to_source)
-    known = {"to_source": similarity_json(to_source) | {"rotation": to_source.rotation.tolist()}}
+    known = {"to_source": full_similarity_json(to_source)}
     finish_asset(surface, capture, capture.frames, out, log, settings, options.source.stem, extras | known)
 
 

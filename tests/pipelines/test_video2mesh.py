@@ -1,4 +1,4 @@
-"""Videos, photo folders and captures become meshes; what is no capture becomes a message, and nothing is left behind."""
+"""Videos, photo folders and captures become meshes; what is no capture becomes a message and leaves nothing behind."""
 
 from __future__ import annotations
 
@@ -13,10 +13,12 @@ import torch
 import trimesh
 
 from pipelines import video2mesh
+from recon.asset.gltf import read_glb
 from recon.capture import Capture, frame_from_tensors, orbit_camera
 from recon.capture.images import write_rgba
 from recon.capture.io_colmap import write_colmap
 from recon.capture.io_nerfstudio import read_transforms, write_transforms
+from recon.splat.formats import read_splats
 from recon.surface.mesh import Mesh
 from recon.surface.render import render_mesh
 from tests.pipelines.small import content
@@ -71,7 +73,7 @@ def solved(tmp_path_factory, orbit):
     for place, index in enumerate(order):
         write_rgba(folder / f"IMG_{place}.png", orbit[int(index)].rgba())
     out = tmp_path_factory.mktemp("runs") / "solved"
-    assert run(folder, "-o", out, *SMALL, "--size", "0.3", "--cameras", "sfm") == 0
+    assert run(folder, "-o", out, *SMALL, "--size", "0.3", "--cameras", "sfm", "--splats", "spz", "splat") == 0
     names = {f"IMG_{place}": f"v{index:02d}" for place, index in enumerate(order)}
     return out, names
 
@@ -98,6 +100,27 @@ def test_solved_cameras_stand_upright_around_the_subject_and_the_first_in_front(
     assert np.abs(elevations - 20).max() < 2
     assert abs(float(found[0].camera.centre[0])) < 1e-3
     assert float(found[0].camera.centre[2]) > 0
+
+
+def test_the_scene_leaves_in_the_formats_that_are_asked_for(solved):
+    ply, spz, splat = (read_splats(solved[0] / f"splat.{kind}") for kind in ("ply", "spz", "splat"))
+    assert len(ply) == len(spz) == len(splat)
+    assert torch.allclose(ply.means, spz.means, atol=1e-3)
+
+
+def test_the_way_back_to_the_solved_world_travels_with_the_mesh(solved, tmp_path, orbit):
+    """A corner of the file, led back, is where it is for who looks through the source's own cameras."""
+    write_colmap(Capture(tuple(orbit[i] for i in range(0, 16, 2))), tmp_path / "colmap")
+    assert run(tmp_path / "colmap", "-o", tmp_path / "run", *SMALL, "--size", "0.3", "--origin", "base") == 0
+    asset = read_glb(tmp_path / "run" / "mesh.glb")
+    points = asset.mesh.vertices
+    for step in ("to_capture", "to_source"):
+        way = asset.extras[step]
+        turn = torch.tensor(way.get("rotation", torch.eye(3).tolist()))
+        points = way["scale"] * points @ turn.T + torch.tensor(way["translation"])
+    truth = speckled().vertices
+    assert torch.allclose(points.max(0).values, truth.max(0).values, atol=0.05)
+    assert torch.allclose(points.min(0).values, truth.min(0).values, atol=0.05)
 
 
 def test_the_same_seed_gives_the_same_cameras(solved, tmp_path):
