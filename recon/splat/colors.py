@@ -33,16 +33,16 @@ def solve_colors(
         total, weight = torch.zeros_like(gaussians.means), torch.full_like(gaussians.means, 1e-6)
         for camera, picture in zip(cameras, pictures, strict=True):
             colors = gaussians.base_colors.requires_grad_()
-            image = rasterize(_with_colors(gaussians, colors), [camera], geometry=False).rgb[0]
+            image = rasterize(with_colors(gaussians, colors), [camera], geometry=False).rgb[0]
             residual = (picture - image).detach()
             total += torch.autograd.grad(image, colors, residual, retain_graph=True)[0]
             weight += torch.autograd.grad(image, colors, torch.ones_like(image))[0]
         # Not quite black: a colour at its lower bound has no gradient.
-        gaussians = _with_colors(gaussians, (gaussians.base_colors + total / weight).clamp(1e-3, 1))
+        gaussians = with_colors(gaussians, (gaussians.base_colors + total / weight).clamp(1e-3, 1))
     return gaussians
 
 
-def _with_colors(gaussians: Gaussians, colors: Tensor) -> Gaussians:
+def with_colors(gaussians: Gaussians, colors: Tensor) -> Gaussians:
     """The Gaussians with the constant harmonics of colours (N, 3)."""
     constant = ((colors - 0.5) / SH_DC)[:, None]
     return dataclasses.replace(gaussians, sh=torch.cat((constant, gaussians.sh[:, 1:]), dim=1))
