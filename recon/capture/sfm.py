@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 import tempfile
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
@@ -40,7 +40,7 @@ Progress = Callable[[str, int, int], None]
 _STRONGEST_LENS = 0.25
 """Part of its distance from the middle by which distortion may move a corner; with more the solution went astray."""
 _CLEARLY_MORE, _CLEARLY_NEARER = 0.05, 0.9
-"""Share of all pictures that a lens must add, or part of the reprojection error that it must leave."""
+"""Share of pictures or of sightings of points that a lens must add, or part of their error that it must leave."""
 _REMEDY = (
     "Take more pictures with more overlap (at most 15 degrees apart), sharp, of a textured object, and cut the object "
     "out if it turns before a fixed background."
@@ -263,9 +263,11 @@ class _Workshop:
         bent = self._largest(count, progress, free_lens=True)
         if plain is None or bent is None or _strongest(bent) > _STRONGEST_LENS:
             return plain or bent
-        gained = (bent.num_reg_images() - plain.num_reg_images()) / count
-        better = bent.compute_mean_reprojection_error() / plain.compute_mean_reprojection_error()
-        return bent if gained > _CLEARLY_MORE or (gained >= 0 and better < _CLEARLY_NEARER) else plain
+        gained = bent.num_reg_images() - plain.num_reg_images()
+        seen, before = bent.compute_num_observations(), plain.compute_num_observations()
+        off, off_before = bent.compute_mean_reprojection_error(), plain.compute_mean_reprojection_error()
+        more = gained > _CLEARLY_MORE * count or seen > (1 + _CLEARLY_MORE) * before
+        return bent if gained >= 0 and (more or off < _CLEARLY_NEARER * off_before) else plain
 
     def _largest(self, count: int, progress: Progress, *, free_lens: bool) -> Any:
         pycolmap, options = self.pycolmap, self.options
@@ -279,15 +281,17 @@ class _Workshop:
         mapper = pipeline.mapper
         mapper.abs_pose_refine_extra_params = free_lens
         mapper.init_min_num_inliers, mapper.abs_pose_min_num_inliers = 30, 15  # masked pictures have few features
-        done = [2]
+        start = count if free_lens else 0  # the second of two solutions
+        done = start
 
         def registered() -> None:
-            done[0] = min(done[0] + 1, count)
-            progress("solving", done[0], count)
+            nonlocal done
+            done = min(done + 1, start + count)
+            progress("solving", done, 2 * count)
 
-        progress("solving", 0, count)
+        progress("solving", start, 2 * count)
         models: dict[int, Any] = {}
-        with suppress(RuntimeError):  # COLMAP's checks fail on degenerate sets; that is no solution
+        with suppress(RuntimeError, ValueError):  # COLMAP's checks fail on degenerate sets; that is no solution
             models = pycolmap.incremental_mapping(
                 self.database,
                 self.folder / "images",
@@ -295,7 +299,7 @@ class _Workshop:
                 options=pipeline,
                 next_image_callback=registered,
             )
-        progress("solving", count, count)
+        progress("solving", start + count, 2 * count)
         return max(models.values(), key=lambda model: (model.num_reg_images(), model.num_points3D()), default=None)
 
 
@@ -376,7 +380,7 @@ def _frame(picture: Unposed, name: str, camera: Camera) -> Frame:
     )
 
 
-def _told(pictures: Sequence[Unposed], what: str, progress: Progress) -> Any:
+def _told(pictures: Sequence[Unposed], what: str, progress: Progress) -> Iterator[tuple[int, Unposed]]:
     for index, picture in enumerate(pictures):
         progress(what, index, len(pictures))
         yield index, picture

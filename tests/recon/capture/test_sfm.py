@@ -8,6 +8,7 @@ from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
+import cv2
 import numpy as np
 import pytest
 import torch
@@ -30,9 +31,27 @@ def speckled_ball(camera: Camera, radius: float = 0.45) -> torch.Tensor:
     a, b = directions.square().sum(-1), (directions * origin).sum(-1)
     inside = b**2 - a * (origin.square().sum() - radius**2)
     points = origin + ((-b - inside.clamp_min(0).sqrt()) / a)[..., None] * directions
-    noise = torch.rand(1, 3, 28, 28, 28, generator=torch.Generator().manual_seed(1))
-    colour = torch.nn.functional.grid_sample(noise, 2 * points[None, None], align_corners=False)[0, :, 0]
-    return torch.cat((colour.permute(1, 2, 0), (inside > 0).float()[..., None]), dim=-1)
+    return torch.cat((noise_at(2 * points, 28), (inside > 0).float()[..., None]), dim=-1)
+
+
+def speckled_room(camera: Camera, side: float = 3.5) -> torch.Tensor:
+    """(H, W, 4) the walls of a room about the origin, through the camera's lens."""
+    origin, directions = camera.rays()
+    if camera.distortion is not None:
+        y, x = np.mgrid[0 : camera.height, 0 : camera.width] + 0.5
+        pixels = np.stack((x, y), axis=-1).reshape(-1, 1, 2)
+        straight = cv2.undistortPoints(pixels, camera.intrinsics.double().numpy(), camera.distortion.double().numpy())
+        local = torch.from_numpy(straight).float().reshape(camera.height, camera.width, 2)
+        directions = torch.nn.functional.pad(local, (0, 1), value=1.0) @ camera.c2w[:3, :3].T
+    distance = ((directions.sign() * side / 2 - origin) / directions).amin(dim=-1, keepdim=True)
+    colour = noise_at((origin + distance * directions) * 1.9 / side, 44)
+    return torch.cat((colour, torch.ones_like(distance)), dim=-1)
+
+
+def noise_at(places: torch.Tensor, cells: int) -> torch.Tensor:
+    """(H, W, 3) colours at places (H, W, 3) in [-1, 1], the same for the same place."""
+    noise = torch.rand(1, 3, cells, cells, cells, generator=torch.Generator().manual_seed(1))
+    return torch.nn.functional.grid_sample(noise, places[None, None], align_corners=False)[0, :, 0].permute(1, 2, 0)
 
 
 PICTURES = [Unposed(f"view-{index}", partial(speckled_ball, camera)) for index, camera in enumerate(CAMERAS)]
@@ -139,6 +158,20 @@ def test_a_known_focal_length_and_lenses_of_their_own_are_accepted() -> None:
     assert len({float(camera.intrinsics[0, 0]) for camera in solution.capture.cameras}) == 4
 
 
+def test_a_lens_is_found_where_there_is_one_and_undone(solved: Solved) -> None:
+    assert all(frame.load_weight is None for frame in solved.capture)
+    straight = [orbit_camera(math.radians(12 * step), 0.2, math.radians(60), SIZE, SIZE) for step in range(5)]
+    barrel = [replace(camera, distortion=torch.tensor([-0.15, 0.0, 0.0, 0.0])) for camera in straight]
+    solution = solve_cameras([Unposed(f"{index}", partial(speckled_room, lens)) for index, lens in enumerate(barrel)])
+    assert solution.share == 1
+    assert turns_off(solution, straight) < 1
+    middle = slice(SIZE // 5, -SIZE // 5)
+    found, true = solution.capture[2], speckled_room(straight[2])[middle, middle, :3]
+    assert abs(float(found.camera.intrinsics[0, 0] / straight[2].intrinsics[0, 0]) - 1) < 0.02
+    off = (found.rgba()[middle, middle, :3] - true).abs().mean()
+    assert off < 0.5 * (speckled_room(barrel[2])[middle, middle, :3] - true).abs().mean()
+
+
 def test_large_pictures_are_solved_scaled_and_come_back_whole() -> None:
     solution = solve_cameras(PICTURES[:4], SfmOptions(max_image_size=SIZE - 32))
     assert solution.share == 1
@@ -183,6 +216,11 @@ def test_a_photo_brings_its_focal_length_and_stands_upright(tmp_path: Path) -> N
     assert photo.focal == pytest.approx(50 / math.hypot(36, 24) * math.hypot(40, 60))
     with pytest.raises(CaptureError, match="no file"):
         unposed_photo(tmp_path / "gone.jpg")
+
+
+def test_pictures_too_small_or_empty_are_left_out() -> None:
+    odd = [Unposed("dot", lambda: torch.ones(1, 1, 4)), Unposed("nothing", lambda: torch.zeros(SIZE, SIZE, 4))]
+    assert solve_cameras([*odd, *PICTURES[:3]]).registered == (False, False, True, True, True)
 
 
 def test_every_pair_is_compared_unless_many_pictures_follow_each_other() -> None:
