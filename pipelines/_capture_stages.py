@@ -5,7 +5,9 @@ Heavy imports stay inside the functions, so that a stage that is kept costs noth
 
 from __future__ import annotations
 
+import dataclasses
 import functools
+import math
 import os
 import warnings
 from collections import deque
@@ -20,6 +22,8 @@ from pipelines._scene_stages import only
 from pipelines._video_options import UpName, VideoSettings
 
 if TYPE_CHECKING:
+    from torch import Tensor
+
     from recon.capture import Capture
     from recon.capture.photo import Photo
     from recon.capture.unposed import UnposedFrame
@@ -43,37 +47,61 @@ class _Load:
     photo: Callable[[], Photo]
 
 
-def given_capture_stage(
-    source: Path, settings: Mapping[str, Any], up: UpName = "auto", frames: int | None = None
-) -> Stage:
-    """A capture with cameras to `capture/`; `settings` are what its bytes depend on."""
-    return Stage(
-        "capture", (), ("capture",), settings, functools.partial(_capture, source=source, up=up, frames=frames)
-    )
+def given_capture_stage(source: Path, used: Mapping[str, Any], settings: VideoSettings | None = None) -> Stage:
+    """A capture with cameras to `capture/`; `used` is what its bytes depend on."""
+    work = functools.partial(_capture, source=source, settings=settings)
+    return Stage("capture", (), ("capture",), used, work)
 
 
 def frames_stage(source: Path, inputs: Mapping[str, Any], settings: VideoSettings, matting: Path | None) -> Stage:
-    """A video, photos, or a capture's pictures without its cameras, to `frames/`: chosen and cut out."""
+    """A video, photos, or a capture's pictures without its cameras, to `frames/`: chosen and, unless the subject is
+    told by its place, cut out."""
     used = only(settings, ("frames",)) | {"inputs": inputs, "longest_side": settings.asset.texture_size}
+    used |= {"cut_out": settings.crop is None}
     work = functools.partial(_frames, source=source, settings=settings, matting=matting)
     return Stage("frames", (), ("frames",), used, work)
 
 
-def _capture(run: Path, out: Path, log: StageLog, *, source: Path, up: UpName, frames: int | None) -> None:
+def cameras_stage(settings: VideoSettings) -> Stage:
+    """`frames/` to `capture/`: cameras are found for the pictures."""
+    work = functools.partial(_cameras, settings=settings)
+    return Stage("cameras", ("frames",), ("capture",), only(settings, ("cameras", "fov", "up", "crop", "seed")), work)
+
+
+def _capture(run: Path, out: Path, log: StageLog, *, source: Path, settings: VideoSettings | None) -> None:
     from pipelines._pictures import evenly
     from recon.capture import Capture
-    from recon.capture.cutouts import cut_out
     from recon.capture.errors import CaptureWarning
+    from recon.capture.io_colmap import find_colmap, read_colmap_points
     from recon.capture.io_nerfstudio import write_transforms
     from recon.capture.reading import find_reader, read_capture
 
     with log.step("reading"), warnings.catch_warnings(record=True) as left_out:
         warnings.simplefilter("always", CaptureWarning)
         given = read_capture(source)
-        if frames is not None:
-            given = Capture(tuple(evenly(given.frames, frames)), given.to_source)
+        if settings is not None and settings.frames is not None:
+            given = Capture(tuple(evenly(given.frames, settings.frames)), given.to_source)
     for warning in left_out:
         log.warn(str(warning.message))
+    if settings is None or settings.crop is None:
+        capture, guessed = _cut_out(given, log)
+    else:
+        points = read_colmap_points(source) if find_colmap(source) else None
+        capture, guessed = _cropped(given, points, settings, log), [frame.name for frame in given]
+    reader, up = find_reader(source), "auto" if settings is None else settings.up
+    if up != "auto" or (reader is not None and not reader.states_up):
+        capture = _upright(capture, up, log)
+    with log.step("placing"):
+        capture = _placed(capture, guessed)
+    with log.step("writing"):
+        write_transforms(capture, out / "capture")
+    log.figures.update(frame_counts(capture))
+
+
+def _cut_out(given: Capture, log: StageLog) -> tuple[Capture, Sequence[str]]:
+    """With a matte for every frame; and the names of those whose mattes were guessed."""
+    from recon.capture.cutouts import cut_out
+
     with log.step("cutting out"):
         cut = cut_out(given, log.watcher.advanced)
     for name, reason in cut.refused.items():
@@ -83,15 +111,43 @@ def _capture(run: Path, out: Path, log: StageLog, *, source: Path, up: UpName, f
             f"{len(cut.found)} of {len(given)} pictures have no transparency; their subject was found by GrabCut "
             f"(capture/images shows how well; RGBA pictures are taken as they are)"
         )
-    with log.step("placing"):
-        reader = find_reader(source)
-        capture = cut.capture
-        if up != "auto" or (reader is not None and not reader.states_up):
-            capture = _upright(capture, up, log)
-        capture = _placed(capture, cut.found)
-    with log.step("writing"):
-        write_transforms(capture, out / "capture")
-    log.figures.update(frame_counts(capture) | {"mattes_found": len(cut.found), "left_out": len(cut.refused)})
+    log.figures.update({"mattes_found": len(cut.found), "left_out": len(cut.refused)})
+    return cut.capture, cut.found
+
+
+def _cropped(capture: Capture, points: tuple[Tensor, Tensor] | None, settings: VideoSettings, log: StageLog) -> Capture:
+    """With mattes of what lies in the region that was asked for. `points`: places and colours in the source's world."""
+    import torch
+
+    from pipelines._scene_stages import compile_kernels
+    from recon.splat.crop import Region, cropped, framed_region
+
+    compile_kernels(log)
+    asked = settings.crop
+    in_source = capture.moved(capture.to_source)
+    if isinstance(asked, tuple):
+        numbers = torch.tensor(asked)
+        if len(asked) == 4:
+            region = Region(numbers[:3], numbers[3].expand(3))
+        else:
+            region = Region((numbers[:3] + numbers[3:]) / 2, (numbers[3:] - numbers[:3]) / 2, is_box=True)
+    else:
+        region = framed_region(in_source.cameras)
+    with log.step("fitting the surroundings"):
+        found = cropped(
+            in_source,
+            region,
+            points,
+            seed=settings.seed,
+            progress=lambda done, total, _: log.watcher.advanced(done, total),
+        )
+    log.figures["region"] = {
+        "shape": "box" if region.is_box else "sphere",
+        "centre": [round(float(x), 5) for x in region.centre],
+        "half": [round(float(x), 5) for x in region.half],
+        "visible_in": len(found),
+    }
+    return found.moved(capture.to_source.inverse())
 
 
 def _placed(capture: Capture, guessed: Sequence[str]) -> Capture:
@@ -107,8 +163,6 @@ def _placed(capture: Capture, guessed: Sequence[str]) -> Capture:
 
 
 def _upright(capture: Capture, up: UpName, log: StageLog) -> Capture:
-    import math
-
     from recon.capture.upright import find_up, given_up, turned_upright
 
     found = find_up(capture.cameras) if up == "auto" else given_up(capture.cameras, up)
@@ -130,7 +184,8 @@ def _frames(
     refused: dict[str, str] = {}
 
     def cut_out() -> Iterator[UnposedFrame]:
-        work = functools.partial(_unposed, longest_side=settings.asset.texture_size, matting=matting)
+        side = settings.asset.texture_size
+        work = functools.partial(_unposed, longest_side=side, cut_out=settings.crop is None, matting=matting)
         for index, (name, found) in enumerate(_side_by_side(work, photos)):
             log.watcher.advanced(index + 1, count)
             try:
@@ -214,14 +269,21 @@ def _side_by_side(
         yield from waiting
 
 
-def _unposed(picture: _Load, longest_side: int, matting: Path | None) -> UnposedFrame:
-    """The picture, cut out, at most `longest_side` pixels long."""
+def _unposed(picture: _Load, longest_side: int, cut_out: bool, matting: Path | None) -> UnposedFrame:
+    """The picture, cut out unless it is to stay as it is, at most `longest_side` pixels long."""
+    import torch
+
     from recon.capture.cutouts import with_matte
     from recon.capture.matting import find_foreground
     from recon.capture.unposed import UnposedFrame, shrunk_picture
 
     photo = picture.photo()
-    rgba = shrunk_picture(with_matte(photo.rgb.float() / 255, find_foreground(photo, matting)), longest_side)
+    rgb = photo.rgb.float() / 255
+    if cut_out:
+        rgba = with_matte(rgb, find_foreground(photo, matting))
+    else:
+        rgba = torch.cat((rgb, torch.ones_like(rgb[..., :1])), dim=-1)
+    rgba = shrunk_picture(rgba, longest_side)
     height, width = rgba.shape[:2]
     focal = None if photo.focal_pixels is None else photo.focal_pixels * width / photo.rgb.shape[1]
     return UnposedFrame(photo.path.stem, lambda: rgba, width, height, picture.time, focal, picture.name)
@@ -235,52 +297,40 @@ def frame_counts(capture: Capture) -> dict[str, Any]:
     return {"frames": counts}
 
 
-def cameras_stage(settings: VideoSettings) -> Stage:
-    """`frames/` to `capture/`: cameras are found for the pictures."""
-    work = functools.partial(_cameras, settings=settings)
-    return Stage("cameras", ("frames",), ("capture",), only(settings, ("cameras", "fov", "up", "seed")), work)
-
-
 def _cameras(run: Path, out: Path, log: StageLog, *, settings: VideoSettings) -> None:
     from recon.capture.io_nerfstudio import write_transforms
     from recon.capture.unposed import read_unposed
     from recon.capture.upright import facing_first
 
-    frames = read_unposed(run / "frames")
-    capture = _solved(frames, settings, log)
+    capture, points = _solved(read_unposed(run / "frames"), settings, log)
+    if settings.crop is not None:
+        capture = _cropped(capture, points, settings, log)
+    capture = _upright(capture, settings.up, log)
     with log.step("placing"):
-        capture = _upright(capture, settings.up, log)
         capture = facing_first(_placed(capture, [frame.name for frame in capture]))
     with log.step("writing"):
         write_transforms(capture, out / "capture")
     log.figures.update(frame_counts(capture))
 
 
-def _solved(frames: Sequence[UnposedFrame], settings: VideoSettings, log: StageLog) -> Capture:
-    """Cameras from structure from motion, or, where that registers too few, as an orbit."""
-    import math
+def _solved(
+    frames: Sequence[UnposedFrame], settings: VideoSettings, log: StageLog
+) -> tuple[Capture, tuple[Tensor, Tensor] | None]:
+    """Cameras from structure from motion, with its points and their colours; or, where that registers too few, as an
+    orbit."""
+    from recon.capture.sfm import SfmOptions, solve_cameras
 
-    from recon.capture.sfm import SfmOptions, SolveError, Unposed, solve_cameras
-
-    def focal(frame: UnposedFrame) -> float | None:
-        if settings.fov is None:
-            return frame.focal
-        return min(frame.width, frame.height) / (2 * math.tan(math.radians(settings.fov) / 2))
-
-    pictures = [Unposed(f.name, f.load_rgba, None, focal(f), f.time) for f in frames]
+    known = [dataclasses.replace(frame, focal=_focal(frame, settings.fov)) for frame in frames]
     ordered = any(frame.time > 0 for frame in frames)
     with log.step("solving cameras"):
-        try:
-            solved = solve_cameras(
-                pictures,
-                SfmOptions(seed=settings.seed, ordered=ordered),
-                lambda what, done, total: log.watcher.advanced(done, total),
-                source="frames",
-            )
-        except SolveError:
-            raise
-    log.figures["cameras"] = {
-        "solver": "sfm",
+        solved = solve_cameras(
+            known,
+            SfmOptions(seed=settings.seed, ordered=ordered),
+            lambda what, done, total: log.watcher.advanced(done, total),
+            source="frames",
+        )
+    log.figures["solved"] = {
+        "by": "sfm",
         "registered": sum(solved.registered),
         "of": len(frames),
         "confidence": solved.confidence,
@@ -290,4 +340,11 @@ def _solved(frames: Sequence[UnposedFrame], settings: VideoSettings, log: StageL
     }
     if solved.confidence != "good":
         log.warn(f"structure from motion: {solved.describe()}")
-    return solved.capture
+    return solved.capture, (solved.points, solved.colours)
+
+
+def _focal(frame: UnposedFrame, fov: float | None) -> float | None:
+    """Pixels; from a given field of view (degrees, of the shorter side), else as the file says."""
+    if fov is None:
+        return frame.focal
+    return min(frame.width, frame.height) / (2 * math.tan(math.radians(fov) / 2))

@@ -34,9 +34,8 @@ def run_video_chain(options: VideoOptions, display: Display) -> None:
         inputs["matting"] = matting.as_json()
     first: list[Stage]
     if reader is not None and settings.cameras == "auto":
-        first = [
-            given_capture_stage(source.path, inputs | only(settings, ("frames", "up")), settings.up, settings.frames)
-        ]
+        used = inputs | only(settings, ("frames", "up", "crop", "seed"))
+        first = [given_capture_stage(source.path, used, settings)]
     else:
         first = [
             frames_stage(source.path, inputs, settings, None if matting is None else matting.path),

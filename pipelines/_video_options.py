@@ -5,6 +5,7 @@ Imports nothing heavy: `--help` shows these classes.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -58,6 +59,10 @@ class VideoOptions(SceneOptions, Pictures):
     """Field of view of the pictures' shorter side in degrees; auto asks EXIF, then finds it with the cameras."""
     up: UpName = "auto"
     """The source's axis that points up; auto takes what the format says, else the ring that the cameras stand on."""
+    crop: Literal["auto"] | tuple[float, ...] | None = None
+    """The subject is what lies in a region, surroundings of any kind are taken away: auto takes the sphere that the
+    cameras look at; X Y Z R is a sphere, X0 Y0 Z0 X1 Y1 Z1 a box, both in the source's world. Left out, each picture's
+    alpha or backdrop tells the subject."""
     matting: Path | None = None
     """ISNet weights (.onnx) that find the subject, through onnxruntime. Left out, alpha or GrabCut does."""
     stop_after: Literal["capture", "splat", "mesh"] | None = None
@@ -79,6 +84,7 @@ class VideoSettings(FitSettings):
     cameras: CamerasFrom
     fov: float | None
     up: UpName
+    crop: Literal["auto"] | tuple[float, ...] | None
 
 
 def resolve_video(options: VideoOptions, *, is_video: bool) -> VideoSettings:
@@ -106,4 +112,22 @@ def resolve_video(options: VideoOptions, *, is_video: bool) -> VideoSettings:
         cameras=options.cameras,
         fov=fov,
         up=options.up,
+        crop=_region(options),
     )
+
+
+def _region(options: VideoOptions) -> Literal["auto"] | tuple[float, ...] | None:
+    crop = options.crop
+    if crop is None or crop == "auto":
+        return crop
+    if options.matting is not None:
+        raise OptionsError("--crop and --matting both say what the subject is; give one of them")
+    numbers = tuple(float(value) for value in crop)
+    sphere = len(numbers) == 4 and numbers[3] > 0
+    box = len(numbers) == 6 and all(low < high for low, high in zip(numbers[:3], numbers[3:]))
+    if not (sphere or box) or not all(math.isfinite(value) for value in numbers):
+        raise OptionsError(
+            "--crop takes auto, a sphere X Y Z R with a positive radius, or a box X0 Y0 Z0 X1 Y1 Z1 with the smaller "
+            f"corner first; found {' '.join(f'{value:g}' for value in numbers)}"
+        )
+    return numbers

@@ -115,17 +115,6 @@ def picture_size(path: Path) -> tuple[int, int]:
         return image.width, image.height
 
 
-def picture_focal(path: Path) -> float | None:
-    """Focal length in pixels as EXIF tells, or None.
-
-    Raises:
-        CaptureError: as `open_picture`.
-    """
-    with open_picture(path) as image:
-        stated = _focal_35mm(image)
-        return None if stated is None else stated / FILM_DIAGONAL * math.hypot(image.width, image.height)
-
-
 def decode_picture(path: Path, error: type[CaptureError] = CaptureError, *, upright: bool = False) -> Picture:
     """Decode a picture of any usual kind (palette, 16 bit, CMYK, grey, with or without transparency) to 8-bit sRGB.
 

@@ -26,12 +26,12 @@ from recon.capture.colmap_model import PARAMETERS, ModelCamera
 from recon.capture.conversions import without_distortion, wxyz_from_xyzw
 from recon.capture.errors import CaptureError
 from recon.capture.files import unique_names
-from recon.capture.images import picture_focal, save_png
+from recon.capture.images import save_png
 from recon.capture.io_colmap import camera_from_colmap
 from recon.capture.lenses import undistorted_rgba, undistorted_weight
 from recon.capture.pairs import pairs_to_match
-from recon.capture.photo import read_photo
 from recon.capture.types import Capture, Frame
+from recon.capture.unposed import UnposedFrame
 
 MAX_PICTURES = 1000
 Progress = Callable[[str, int, int], None]
@@ -49,26 +49,6 @@ _REMEDY = (
 
 class SolveError(CaptureError):
     """Pictures whose cameras could not be solved."""
-
-
-@dataclass(frozen=True)
-class Unposed:
-    """A picture without a camera; pixels are loaded when asked for.
-
-    Attributes:
-        name: what its frame will be called.
-        load_rgba: returns (H, W, 4) float32 in [0, 1], straight alpha; alpha below one half contributes no features.
-        load_mask: returns (H, W) that says in alpha's place where features may lie, for pictures that are to stay
-            opaque; or None.
-        focal: focal length in pixels where it is known, as from EXIF; a start that is refined.
-        time: seconds.
-    """
-
-    name: str
-    load_rgba: Callable[[], Tensor]
-    load_mask: Callable[[], Tensor] | None = None
-    focal: float | None = None
-    time: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -133,32 +113,17 @@ class Solved:
         )
 
 
-def unposed_photo(path: Path) -> Unposed:
-    """A photo's file as `solve_cameras` takes it: upright, with the focal length that EXIF tells.
-
-    Raises:
-        CaptureError: if it is no usable picture.
-    """
-    path = Path(path)
-
-    def load() -> Tensor:
-        photo = read_photo(path)
-        alpha = torch.ones(photo.rgb.shape[:2]) if photo.alpha is None else photo.alpha.float() / 255
-        return torch.cat((photo.rgb.float() / 255, alpha[..., None]), dim=-1)
-
-    return Unposed(path.stem, load, focal=picture_focal(path))
-
-
 def solve_cameras(
-    pictures: Sequence[Unposed],
+    pictures: Sequence[UnposedFrame],
     options: SfmOptions | None = None,
     progress: Progress = lambda what, done, total: None,
     *,
     source: Path | str = "pictures",
 ) -> Solved:
-    """The cameras of pictures of one still scene.
+    """The cameras of pictures of one still scene. What a picture's alpha leaves out contributes nothing.
 
     Args:
+        pictures: focal lengths that they bring are starts, which are refined.
         source: what an error names.
 
     Raises:
@@ -198,12 +163,12 @@ class _Workshop:
             (folder / name).mkdir()
         pycolmap.set_random_seed(options.seed)
 
-    def look_at(self, index: int, picture: Unposed) -> tuple[int, int]:
+    def look_at(self, index: int, picture: UnposedFrame) -> tuple[int, int]:
         """Finds one picture's features; returns its (width, height)."""
         pycolmap, options = self.pycolmap, self.options
         rgba = picture.load_rgba()
         height, width = rgba.shape[:2]
-        rgb, mask = _prepared(rgba, None if picture.load_mask is None else picture.load_mask(), options.max_image_size)
+        rgb, mask = _prepared(rgba, options.max_image_size)
         scale = max(rgb.shape[:2]) / max(height, width)
         save_png(self.folder / "images" / _file_name(index), rgb)
         save_png(self.folder / "masks" / f"{_file_name(index)}.png", mask)
@@ -303,15 +268,14 @@ class _Workshop:
         return max(models.values(), key=lambda model: (model.num_reg_images(), model.num_points3D()), default=None)
 
 
-def _prepared(rgba: Tensor, mask: Tensor | None, longest: int) -> tuple[np.ndarray, np.ndarray]:
+def _prepared(rgba: Tensor, longest: int) -> tuple[np.ndarray, np.ndarray]:
     """(h, w, 3) and (h, w) uint8: the picture over its subject's mean colour, and where features may lie."""
     alpha = rgba[..., 3:]
     covered = alpha.sum().clamp_min(1)
-    mean = (rgba[..., :3] * alpha).sum(
-        dim=(0, 1)
-    ) / covered  # any fixed colour would draw an outline of strong features
+    # Any fixed colour would draw an outline of strong features.
+    mean = (rgba[..., :3] * alpha).sum(dim=(0, 1)) / covered
     rgb = ((rgba[..., :3] * alpha + mean * (1 - alpha)).clamp(0, 1) * 255).round().to(torch.uint8).numpy()
-    allowed = (((alpha[..., 0] if mask is None else mask) > 0.5).to(torch.uint8) * 255).numpy()
+    allowed = ((alpha[..., 0] > 0.5).to(torch.uint8) * 255).numpy()
     height, width = rgb.shape[:2]
     if max(height, width) > longest:
         scale = longest / max(height, width)
@@ -340,7 +304,7 @@ def _strongest(model: Any) -> float:
     return moved
 
 
-def _solved(model: Any, pictures: Sequence[Unposed], sizes: Sequence[tuple[int, int]]) -> Solved:
+def _solved(model: Any, pictures: Sequence[UnposedFrame], sizes: Sequence[tuple[int, int]]) -> Solved:
     names = unique_names([picture.name for picture in pictures])
     found = {image.name: image for image in model.images.values() if image.has_pose}
     frames, registered = [], []
@@ -370,7 +334,7 @@ def _camera(image: Any) -> Camera:
     return camera_from_colmap(stated, rotation.tolist(), motion.translation.tolist())
 
 
-def _frame(picture: Unposed, name: str, camera: Camera) -> Frame:
+def _frame(picture: UnposedFrame, name: str, camera: Camera) -> Frame:
     return Frame(
         camera=without_distortion(camera),
         load_rgba=lambda: undistorted_rgba(picture.load_rgba(), camera),
@@ -380,7 +344,7 @@ def _frame(picture: Unposed, name: str, camera: Camera) -> Frame:
     )
 
 
-def _told(pictures: Sequence[Unposed], what: str, progress: Progress) -> Iterator[tuple[int, Unposed]]:
+def _told(pictures: Sequence[UnposedFrame], what: str, progress: Progress) -> Iterator[tuple[int, UnposedFrame]]:
     for index, picture in enumerate(pictures):
         progress(what, index, len(pictures))
         yield index, picture

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -38,6 +39,8 @@ _INNER, _OUTER = 4_000, 4_000
 _FAR = 3.0
 """Radius of the shell that stands for the distance, against the farthest camera's distance."""
 _VISIBLE = 0.5
+_GAP = 2
+"""Pixels of the fit: narrower gaps in what is visible are closed."""
 
 
 @dataclass(frozen=True)
@@ -71,9 +74,10 @@ class Region:
 
 
 def framed_region(cameras: tuple[Camera, ...]) -> Region:
-    """The sphere that most of the cameras look at and have in view as a whole.
+    """The sphere that the cameras look at.
 
-    Its centre is where the optical axes meet, the radius what three quarters of the pictures hold.
+    Its centre is where the optical axes meet, the radius what a quarter of the pictures hold: the farther ones, as
+    close-ups show a part only.
 
     Raises:
         ValueError: if the axes do not meet in front of the cameras.
@@ -90,9 +94,9 @@ def framed_region(cameras: tuple[Camera, ...]) -> Region:
     narrow = torch.tensor([min(camera.fov_x, camera.fov_y) / 2 for camera in cameras], dtype=torch.float64)
     offset = torch.linalg.cross(axes, middle - centres).norm(dim=-1)
     radius = (distance * narrow.tan() - offset) * narrow.cos()
-    held = float(torch.quantile(radius, 0.25))
+    held = float(torch.quantile(radius, 0.75))
     if held <= 0:
-        raise ValueError("no place is in view of most cameras; give the region yourself")
+        raise ValueError("no place is in view of the cameras as a whole; give the region yourself")
     return Region(middle.float(), torch.full((3,), held))
 
 
@@ -105,7 +109,7 @@ def cropped(
     seed: int = 0,
     progress: Progress | None = None,
 ) -> Capture:
-    """The capture in a world where the region is the unit-diameter sphere, with mattes of what lies in it.
+    """The capture with mattes of what lies in the region.
 
     Frames in which nothing of it is visible are left out.
 
@@ -127,12 +131,12 @@ def cropped(
     marked = inside.contains(scene.means)
     frames = [
         _with_visible(frame, mask)
-        for frame in moved
-        if bool((mask := _visible(scene, marked, frame.camera, options.max_size)).any())
+        for frame, camera in zip(capture, moved.cameras, strict=True)
+        if bool((mask := _visible(scene, marked, camera, options.max_size)).any())
     ]
     if not frames:
         raise ValueError("nothing in the region is visible in any picture; give another one")
-    return replace(moved, frames=tuple(frames))
+    return replace(capture, frames=tuple(frames))
 
 
 def _start(capture: Capture, region: Region, known: tuple[Tensor, Tensor] | None, seed: int) -> Gaussians:
@@ -152,9 +156,12 @@ def _start(capture: Capture, region: Region, known: tuple[Tensor, Tensor] | None
 @torch.no_grad()
 def _visible(scene: Gaussians, marked: Tensor, camera: Camera, max_size: int) -> Tensor:
     """(h, w) bool: where most of what a picture shows is marked."""
+    from scipy.ndimage import binary_closing
+
     painted = with_colors(scene, marked.float()[:, None].expand(-1, 3))
     drawn = rasterize(painted, [shrunk(camera, max_size)], geometry=False)
-    return drawn.rgb[0, ..., 0] > _VISIBLE
+    visible = (drawn.rgb[0, ..., 0] > _VISIBLE).numpy()
+    return torch.from_numpy(binary_closing(np.pad(visible, _GAP, mode="edge"), iterations=_GAP)[_GAP:-_GAP, _GAP:-_GAP])
 
 
 def _with_visible(frame: Frame, mask: Tensor) -> Frame:

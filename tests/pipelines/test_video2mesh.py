@@ -81,7 +81,7 @@ def solved(tmp_path_factory, orbit):
 def test_photos_without_cameras_become_a_mesh(solved, orbit):
     out, names = solved
     report = json.loads((out / "report.json").read_text())
-    cameras = report["quality"]["cameras"]["cameras"]
+    cameras = report["quality"]["cameras"]["solved"]
     assert cameras["registered"] == len(orbit)
     assert cameras["confidence"] == "good"
     assert report["quality"]["mesh"]["watertight"]
