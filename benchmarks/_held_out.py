@@ -34,8 +34,8 @@ BACKGROUND = torch.tensor([0.6130, 0.0101, 0.3984])
 DINO = "middlebury_dinoSparseRing"
 DINO_HELD_OUT = "middlebury_dino_heldout"
 LEGO = "nerf_synthetic_lego"
-_LEGO_STRIDE = 10
-_DINO_SHIFT = torch.tensor([0.02, 0.02, 0.02])
+LEGO_STRIDE = 10
+DINO_SHIFT = torch.tensor([0.02, 0.02, 0.02])
 """How far the copy of the full set's cameras is moved against the sparse ring's: the 16 poses that both list have equal
 rotations and centres that differ by exactly this."""
 _DINO_DARK = 0.12  # of 1; the object is cut out before black
@@ -91,20 +91,22 @@ def dino(folder: Path, size: int) -> Split:
     """16 photographs on a ring, judged by views of the full set that are not among them; all are cut out of the
     black before which the dinosaur stands."""
     for name in (DINO, DINO_HELD_OUT):
-        _require(folder / name)
+        require(folder / name)
     given = read_middlebury(folder / DINO)
-    others = read_middlebury(folder / DINO_HELD_OUT).moved(Similarity(translation=-_DINO_SHIFT))
+    others = read_middlebury(folder / DINO_HELD_OUT).moved(Similarity(translation=-DINO_SHIFT))
     # One of the others is a view of the ring itself.
     new = [f for f in others if not any(torch.allclose(f.camera.c2w, g.camera.c2w, atol=1e-4) for g in given)]
-    return _split("dino", *([_in_memory(_cut_out(frame), size) for frame in frames] for frames in (given, new)))
+    return split_of(
+        "dino", *([in_memory(cut_out_before_black(frame), size) for frame in frames] for frames in (given, new))
+    )
 
 
 def lego(folder: Path, size: int) -> Split:
     """100 rendered views from above, every tenth kept back."""
-    _require(folder / LEGO)
-    frames = [_in_memory(frame, size) for frame in read_nerf_synthetic(folder / LEGO)]
-    given = [frame for i, frame in enumerate(frames) if i % _LEGO_STRIDE]
-    return _split("lego", given, frames[::_LEGO_STRIDE])
+    require(folder / LEGO)
+    frames = [in_memory(frame, size) for frame in read_nerf_synthetic(folder / LEGO)]
+    given = [frame for i, frame in enumerate(frames) if i % LEGO_STRIDE]
+    return split_of("lego", given, frames[::LEGO_STRIDE])
 
 
 def rendered_objects(folder: Path, count: int, size: int) -> Iterator[Split]:
@@ -130,7 +132,7 @@ def _frames(cameras: Sequence[Camera], views: Tensor) -> tuple[Frame, ...]:
     )
 
 
-def _split(name: str, given: Sequence[Frame], held_out: Sequence[Frame]) -> Split:
+def split_of(name: str, given: Sequence[Frame], held_out: Sequence[Frame]) -> Split:
     """Both in the world that the given frames' silhouettes are normalised to."""
     capture = normalise(Capture(tuple(given)))
     moved = Capture(tuple(held_out)).moved(capture.to_source.inverse())
@@ -138,7 +140,7 @@ def _split(name: str, given: Sequence[Frame], held_out: Sequence[Frame]) -> Spli
     return Split(name, replace(capture, frames=centred), tuple(_centred(frame) for frame in moved))
 
 
-def _in_memory(frame: Frame, size: int) -> Frame:
+def in_memory(frame: Frame, size: int) -> Frame:
     """The frame at no more than `size` pixels on its longer side, decoded once."""
     camera = shrunk(frame.camera, size)
     picture = resized(frame.premultiplied(), (camera.height, camera.width), "area")
@@ -173,7 +175,8 @@ def _constant(picture: Tensor) -> Callable[[], Tensor]:
     return lambda: picture
 
 
-def _cut_out(frame: Frame) -> Frame:
+def cut_out_before_black(frame: Frame) -> Frame:
+    """The dinosaur's picture with its background transparent."""
     return replace(frame, load_rgba=partial(_before_black, frame))
 
 
@@ -195,6 +198,6 @@ def _before_black(frame: Frame) -> Tensor:
     return torch.cat((rgb, torch.from_numpy(inner > _DINO_SHRINK)[..., None].float()), dim=-1)
 
 
-def _require(folder: Path) -> None:
+def require(folder: Path) -> None:
     if not folder.is_dir():
         raise BenchmarkError(f"{folder}: expected the capture {folder.name!r} there, found no such folder")

@@ -139,6 +139,36 @@ def cropped(
     return replace(capture, frames=tuple(frames))
 
 
+def scene_start(
+    capture: Capture, points: tuple[Tensor, Tensor] | None = None, *, seed: int = 0
+) -> tuple[Gaussians, Similarity]:
+    """Where the fit of a whole scene without silhouettes starts, and the world that it is made for.
+
+    Args:
+        capture: opaque pictures with cameras, in any world.
+        points: (N, 3) places in that world and their colours.
+        seed: of the Gaussians that are strewn where no point is.
+
+    Returns:
+        Gaussians, and what moves the capture to their world: there the region that the cameras look at, or, where
+        they look past each other, the middle of the points, is the unit-diameter sphere.
+
+    Raises:
+        ValueError: if neither is known.
+    """
+    try:
+        region = framed_region(capture.cameras)
+    except ValueError:
+        if points is None or len(points[0]) == 0:
+            raise
+        middle = points[0].median(0).values
+        radius = float(torch.quantile((points[0] - middle).norm(dim=-1), 0.5))
+        region = Region(middle, torch.full((3,), radius))
+    similarity = region.to_unit_sphere()
+    known = None if points is None else (similarity.apply(points[0]), points[1])
+    return _start(capture.moved(similarity), region.moved(similarity), known, seed), similarity
+
+
 def _start(capture: Capture, region: Region, known: tuple[Tensor, Tensor] | None, seed: int) -> Gaussians:
     generator = torch.Generator().manual_seed(seed)
     inner = region.centre + region.half * (2 * torch.rand(_INNER, 3, generator=generator) - 1)
