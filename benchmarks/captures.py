@@ -206,7 +206,7 @@ def _peer(split: Split, start: Gaussians, options: CapturesOptions) -> dict[str,
     chosen = torch.randperm(len(start), generator=torch.Generator().manual_seed(0))[:_PEER_POINTS]
     with tempfile.TemporaryDirectory() as folder:
         data, output = Path(folder) / "data", Path(folder) / "out"
-        write_data(split.capture, start[chosen], data)
+        write_data(split.capture, start.select(chosen), data)
         done = run_program(options.opensplat, data, output, options.peer_steps, [])
         scene = read_ply(done.saved[-1][1])
         psnr, similarity = _scores(split, scene)

@@ -235,10 +235,8 @@ def _photos(source: Path, limit: int | None, log: StageLog) -> tuple[int, Iterat
         }
         if choice.blurred:
             log.warn(f"{choice.blurred} stretches of the video are blurred throughout and were left out")
-        return len(choice.indices), (
-            _Load(photo.path.name, time, lambda photo=photo: photo)
-            for time, photo in video_photos(source, choice.indices)
-        )
+        chosen = video_photos(source, choice.indices)
+        return len(choice.indices), (_Load(p.path.name, time, functools.partial(_loaded, p)) for time, p in chosen)
     if find_reader(source) is not None:
         frames = read_capture(source).frames
         frames = tuple(frames if limit is None else evenly(frames, limit))
@@ -253,6 +251,10 @@ def _photos(source: Path, limit: int | None, log: StageLog) -> tuple[int, Iterat
         )
     files = files if limit is None else evenly(files, limit)
     return len(files), (_Load(file.name, 0.0, functools.partial(read_photo, file)) for file in files)
+
+
+def _loaded(photo: Photo) -> Photo:
+    return photo
 
 
 def _side_by_side(

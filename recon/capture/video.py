@@ -132,7 +132,7 @@ class _Flow:
     before a still backdrop only the object counts, however small it is, in a walk around it everything."""
 
     def __init__(self) -> None:
-        self._flow = cv2.DISOpticalFlow_create(cv2.DISOPTICAL_FLOW_PRESET_FAST)
+        self._flow = cv2.DISOpticalFlow.create(cv2.DISOPTICAL_FLOW_PRESET_FAST)
 
     def __call__(self, before: np.ndarray, after: np.ndarray) -> float:
         length = np.linalg.norm(self._flow.calc(before, after, None), axis=-1)
