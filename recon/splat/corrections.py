@@ -53,6 +53,9 @@ class CorrectionOptions:
     generated_geometry: float = 0.0
     """Share of the weights of depth and normals that holds for generated frames. Their depth places the first
     Gaussians all the same."""
+    settled: float = 0.0
+    """Share of the fit in which cameras and focal length wait, so that they are not moved to suit a scene that has no
+    shape yet."""
     pose_rate: float = 1e-3
     """Adam's step size for the motion: radians, and world units."""
     focal_rate: float = 5e-3
@@ -61,10 +64,12 @@ class CorrectionOptions:
     """Adam's step size for gains and offsets."""
     pose_prior: float = 0.05
     """Standard deviation of the motions that are expected."""
+    focal_prior: float = 0.1
+    """Standard deviation of the focal length's logarithm that is expected."""
     exposure_prior: float = 0.1
     """Standard deviation of the gains and offsets that are expected."""
     prior_weight: float = 1e-3
-    """Weight of both expectations against the photometric loss."""
+    """Weight of these expectations against the photometric loss."""
 
 
 NO_CORRECTIONS = CorrectionOptions(
@@ -162,6 +167,8 @@ class FrameCorrections:
             cost = cost + (self._twists.values[index] / options.pose_prior).square().sum()
         if self._exposes[index]:
             cost = cost + (self._exposures.values[index] / options.exposure_prior).square().sum()
+        if options.focal:
+            cost = cost + (self._log_focal.values / options.focal_prior).square().sum()
         return options.prior_weight * cost
 
     def geometry(self, index: int) -> float:
@@ -213,8 +220,10 @@ class FrameCorrections:
         if not gradients:
             return
         slow = 0.1 ** (done / self._iterations)
+        waits = done <= self._options.settled * self._iterations
         for rows, gradient in zip((self._twists, self._exposures, self._log_focal), gradients, strict=True):
-            rows.step(gradient, slow)
+            if not waits or rows is self._exposures:
+                rows.step(gradient, slow)
         # Without a frame of fixed exposure, scene and frames could brighten and darken together.
         if all(self._exposes):
             self._exposures.values -= self._exposures.values.mean(0)
