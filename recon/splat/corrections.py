@@ -36,6 +36,12 @@ class CorrectionOptions:
 
     pose: bool = True
     """Move the cameras of generated frames. Those of others are the gauge and stay."""
+    observed_pose: bool = False
+    """Move the cameras of the others too, for photographs whose cameras were only estimated; the scene's place, turn
+    and size are then held by nothing but the expectation that motions are small."""
+    focal: bool = False
+    """Correct the focal length, one for all frames. Cameras draw back as it grows, so that the world's origin keeps its
+    size in the picture."""
     exposure: bool = True
     """Gain and offset of each channel of generated frames."""
     observed_exposure: bool = False
@@ -47,16 +53,23 @@ class CorrectionOptions:
     generated_geometry: float = 0.0
     """Share of the weights of depth and normals that holds for generated frames. Their depth places the first
     Gaussians all the same."""
+    settled: float = 0.0
+    """Share of the fit in which cameras and focal length wait, so that they are not moved to suit a scene that has no
+    shape yet."""
     pose_rate: float = 1e-3
     """Adam's step size for the motion: radians, and world units."""
+    focal_rate: float = 5e-3
+    """Adam's step size for the focal length's logarithm."""
     exposure_rate: float = 5e-3
     """Adam's step size for gains and offsets."""
     pose_prior: float = 0.05
     """Standard deviation of the motions that are expected."""
+    focal_prior: float = 0.1
+    """Standard deviation of the focal length's logarithm that is expected."""
     exposure_prior: float = 0.1
     """Standard deviation of the gains and offsets that are expected."""
     prior_weight: float = 1e-3
-    """Weight of both expectations against the photometric loss."""
+    """Weight of these expectations against the photometric loss."""
 
 
 NO_CORRECTIONS = CorrectionOptions(
@@ -73,12 +86,14 @@ class FrameCorrection:
         motion: (4, 4) rigid; the frame's true world-to-camera matrix is `motion @ camera.w2c`.
         gain, offset: (3,) the frame's colours are `gain * color + offset`, where the scene has `color`.
         confidence: (h, w) in (0, 1], coarse, 1 where a pixel is believed.
+        focal: the true focal length over that of the frame's camera.
     """
 
     motion: Tensor
     gain: Tensor
     offset: Tensor
     confidence: Tensor
+    focal: float = 1.0
 
 
 class FrameCorrections:
@@ -101,28 +116,41 @@ class FrameCorrections:
         self._options = options
         self._iterations = iterations
         self._generated = generated = [frame.source is Source.GENERATED for frame in frames]
-        self._moves = [options.pose and made for made in generated]
+        self._moves = [options.pose if made else options.observed_pose for made in generated]
         self._exposes = [options.exposure if made else options.observed_exposure for made in generated]
         self._doubts = [options.confidence and made for made in generated]
         self._w2c = torch.stack([frame.camera.w2c for frame in frames])
         count = len(frames)
         self._twists = _Rows(torch.zeros(count, 6), options.pose_rate)
         self._exposures = _Rows(torch.zeros(count, 2, 3), options.exposure_rate)
+        self._log_focal = _Rows(torch.zeros(1, 1), options.focal_rate)
         self._residuals = torch.zeros(count, CONFIDENCE_CELLS, CONFIDENCE_CELLS)
         self._covered = torch.zeros(count, CONFIDENCE_CELLS, CONFIDENCE_CELLS)
 
     def leaves(self) -> list[Tensor]:
         """What gradients are wanted of."""
-        return [self._twists.values, self._exposures.values]
+        return [self._twists.values, self._exposures.values, self._log_focal.values]
 
     def viewmat(self, index: int) -> Tensor:
         """(4, 4) world-to-camera of a frame; gradients reach its motion."""
         w2c = self._w2c[index]
-        return self._motion(index) @ w2c if self._moves[index] else w2c
+        if self._moves[index]:
+            w2c = self._motion(index) @ w2c
+        if self._options.focal:
+            farther = torch.cat((w2c[:3, 3] * self._log_focal.values[0].exp(), torch.ones(1)))
+            w2c = torch.cat((w2c[:, :3], farther[:, None]), 1)
+        return w2c
+
+    def intrinsics(self, given: Tensor) -> Tensor:
+        """(3, 3) of a frame whose camera has the `given` ones; gradients reach the focal length."""
+        if not self._options.focal:
+            return given
+        focal = torch.tensor([[1.0, 1.0, 0.0], [1.0, 1.0, 0.0], [0.0, 0.0, 0.0]])
+        return given * torch.where(focal > 0, self._log_focal.values.exp(), 1.0)
 
     def corrects(self, index: int) -> bool:
-        """Whether a frame has a motion or an exposure to be estimated."""
-        return self._moves[index] or self._exposes[index]
+        """Whether a frame has a motion, a focal length or an exposure to be estimated."""
+        return self._moves[index] or self._exposes[index] or self._options.focal
 
     def exposed(self, index: int, rgb: Tensor, alpha: Tensor) -> Tensor:
         """(H, W, 3) drawn colours, premultiplied by alpha (H, W), as the frame's exposure shows them."""
@@ -139,6 +167,8 @@ class FrameCorrections:
             cost = cost + (self._twists.values[index] / options.pose_prior).square().sum()
         if self._exposes[index]:
             cost = cost + (self._exposures.values[index] / options.exposure_prior).square().sum()
+        if options.focal:
+            cost = cost + (self._log_focal.values / options.focal_prior).square().sum()
         return options.prior_weight * cost
 
     def geometry(self, index: int) -> float:
@@ -190,8 +220,10 @@ class FrameCorrections:
         if not gradients:
             return
         slow = 0.1 ** (done / self._iterations)
-        for rows, gradient in zip((self._twists, self._exposures), gradients, strict=True):
-            rows.step(gradient, slow)
+        waits = done <= self._options.settled * self._iterations
+        for rows, gradient in zip((self._twists, self._exposures, self._log_focal), gradients, strict=True):
+            if not waits or rows is self._exposures:
+                rows.step(gradient, slow)
         # Without a frame of fixed exposure, scene and frames could brighten and darken together.
         if all(self._exposes):
             self._exposures.values -= self._exposures.values.mean(0)
@@ -201,13 +233,20 @@ class FrameCorrections:
         """What was found, frame by frame."""
         return tuple(
             FrameCorrection(
-                self._motion(index) if self._moves[index] else torch.eye(4),
+                self._moved(index),
                 1 + self._exposures.values[index, 0],
                 self._exposures.values[index, 1].clone(),
                 self._cells(index),
+                float(self._log_focal.values[0].exp()),
             )
             for index in range(len(self._w2c))
         )
+
+    def _moved(self, index: int) -> Tensor:
+        """(4, 4) all that has moved a frame's camera."""
+        if self._options.focal:
+            return self.viewmat(index) @ torch.linalg.inv(self._w2c[index])
+        return self._motion(index) if self._moves[index] else torch.eye(4)
 
     def _motion(self, index: int) -> Tensor:
         """(4, 4) exponential of the twist, about the world's origin in the camera's frame."""
@@ -267,6 +306,8 @@ def corrected_capture(capture: Capture, corrections: Sequence[FrameCorrection]) 
 def _corrected(frame: Frame, correction: FrameCorrection) -> Frame:
     size = (frame.camera.height, frame.camera.width)
     c2w = frame.camera.c2w @ torch.linalg.inv(correction.motion)
+    intrinsics = frame.camera.intrinsics.clone()
+    intrinsics[:2, :2] *= correction.focal
     # Normals are the camera's own and turn with it.
     turn = c2w[:3, :3] @ frame.camera.w2c[:3, :3]
     load_normal = frame.load_normal
@@ -281,7 +322,7 @@ def _corrected(frame: Frame, correction: FrameCorrection) -> Frame:
 
     return replace(
         frame,
-        camera=replace(frame.camera, c2w=c2w),
+        camera=replace(frame.camera, c2w=c2w, intrinsics=intrinsics),
         load_rgba=rgba,
         load_normal=None if load_normal is None else lambda: load_normal() @ turn.T,
         load_weight=weight,

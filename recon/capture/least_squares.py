@@ -1,0 +1,106 @@
+"""All unknowns of an orbit together: Levenberg-Marquardt on what rays miss (`recon.capture.coherence`)."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+
+from recon.capture.coherence import Floats, Orbit, Rays
+
+_FINENESS = (1.0, 0.6, 0.35)
+"""Degrees by which angles are moved for differences, iteration after iteration; the last one goes on. One-sided or
+coarser differences end well before the best place: most rays fit without slack, and miss to either side."""
+_SHIFT_PRIOR, _ROLL_PRIOR = 0.02, math.radians(2)
+"""Standard deviations that are expected."""
+_PRIOR_WEIGHT = 0.3
+_LONGEST = 15
+"""Steps of the differences that one move may be long."""
+
+
+@dataclass(frozen=True)
+class Uncertainty:
+    """Standard errors that the residuals and their slopes tell.
+
+    Attributes:
+        azimuth: radians, over the frames.
+        elevation: radians.
+        focal: relative.
+    """
+
+    azimuth: float
+    elevation: float
+    focal: float
+
+
+def least_squares(rays: Rays, orbit: Orbit, iterations: int) -> tuple[Orbit, Uncertainty]:
+    """The orbit near the given one at which the rays miss least (Levenberg 1944, Marquardt 1963); derivatives are
+    central differences, because every ray chooses its best point anew."""
+    values, damping = orbit.vector(), 1e-2
+    unit = np.concatenate((np.full(rays.count, 1.0), [1.0, 1.5, 0.2, 0.4])) * math.radians(1)
+    current = _residuals(rays, values)
+    slopes, failures = np.zeros((len(current), len(values))), 0
+    for iteration in range(iterations):
+        steps = unit * _FINENESS[min(iteration, len(_FINENESS) - 1)]
+        slopes = _slopes(rays, values, steps)
+        moved = _step(rays, values, current, slopes, steps, damping)
+        if moved is None:
+            damping, failures = damping * 10, failures + 1
+        else:
+            gained = 1 - (moved[1] @ moved[1]) / (current @ current)
+            values, current, damping = *moved, max(damping / 4, 1e-4)
+            failures = 0 if gained > 5e-3 else failures + 1
+        if failures == 2:
+            break
+    variance = float(current @ current) / max(1, len(current) - len(values))
+    normal = slopes[:, 1:].T @ slopes[:, 1:]
+    spread = np.sqrt(np.diag(np.linalg.inv(normal + 1e-6 * np.eye(len(normal)))) * variance)
+    errors = Uncertainty(float(np.sqrt((spread[:-4] ** 2).mean())), float(spread[-4]), float(spread[-3]))
+    return Orbit.of_vector(values), errors
+
+
+def _residuals(rays: Rays, values: Floats) -> Floats:
+    """(2 M + 2,) of all rays and of what is expected."""
+    prior = _PRIOR_WEIGHT * np.array([values[-2] / _SHIFT_PRIOR, values[-1] / _ROLL_PRIOR])
+    return np.concatenate((rays.judge(Orbit.of_vector(values)).residuals().ravel(), prior))
+
+
+def _slopes(rays: Rays, values: Floats, steps: Floats) -> Floats:
+    """(2 M + 2, V) differences of the residuals; the first azimuth is the gauge and has none. A frame's turn is only
+    asked of the rays that it can matter to."""
+    orbit = Orbit.of_vector(values)
+    verdict = rays.judge(orbit)
+    size = 2 * len(verdict.deficits)
+    slopes = np.zeros((size + 2, len(values)))
+    touched = rays.touched(orbit, verdict)
+    for i in range(1, len(values)):
+        ahead, behind = values.copy(), values.copy()
+        ahead[i] += steps[i]
+        behind[i] -= steps[i]
+        if i < rays.count:
+            up, down = (rays.judge(Orbit.of_vector(v), touched[i]).residuals() for v in (ahead, behind))
+            changes = np.zeros((size // 2, 2))
+            changes[touched[i]] = (up - down) / (2 * steps[i])
+            slopes[:size, i] = changes.ravel()
+        else:
+            slopes[:, i] = (_residuals(rays, ahead) - _residuals(rays, behind)) / (2 * steps[i])
+    return slopes
+
+
+def _step(
+    rays: Rays, values: Floats, current: Floats, slopes: Floats, steps: Floats, damping: float
+) -> tuple[Floats, Floats] | None:
+    """A damped step that lowers the sum of squares, and the residuals there; None if there is none."""
+    normal, gradient = slopes[:, 1:].T @ slopes[:, 1:], slopes[:, 1:].T @ current
+    for _ in range(4):
+        matrix = normal + damping * np.diag(np.diag(normal) + 1e-3 / steps[1:] ** 2)
+        move = -np.linalg.solve(matrix, gradient)
+        move *= min(1.0, _LONGEST / np.abs(move / steps[1:]).max())
+        trial = values.copy()
+        trial[1:] += move
+        tried = _residuals(rays, trial)
+        if tried @ tried < current @ current:
+            return trial, tried
+        damping *= 8
+    return None

@@ -1,0 +1,248 @@
+"""Pictures of a turning object -> where the camera stood, when nothing is known but the pictures and their masks.
+
+First many guesses of direction, span, elevation and focal length are scored by `recon.capture.coherence`; the best are
+improved frame by frame, then all unknowns together by least squares. The fit of a scene goes on from there
+(`recon.splat.solve_poses`).
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from itertools import product
+
+import numpy as np
+from torch import Tensor
+
+from recon.capture.coherence import Floats, Orbit, Rays, turned_to
+from recon.capture.least_squares import Uncertainty, least_squares
+from recon.capture.ordering import differences, tour
+
+Progress = Callable[[str, float], None]
+"""Called with (what is being done, share of it that is done)."""
+
+FEWEST, MOST = 6, 256
+"""Pictures that can be solved."""
+_KEYS = 32
+"""Pictures that are solved together; further ones are placed between them."""
+_SPANS = tuple(math.radians(s) for s in (110, 160, 210, 260, 310))
+"""Guesses of how far the object turns, besides a full turn."""
+_ELEVATIONS = tuple(math.radians(e) for e in (0, 15, 32, 50))
+_FOV = math.radians(32)
+"""Of all guesses at first; then these are tried."""
+_FOVS = tuple(math.radians(f) for f in (15, 22, 45, 60))
+_REACHES = tuple(math.radians(r) for r in (30, 20, 12, 6))
+"""How far an azimuth may be moved, sweep after sweep."""
+_ROUNDS = (((0,), 6), ((1,), 4), ((2, 3), 3))
+"""Which sweeps are made, and of how many guesses."""
+_HOPELESS = 3.0
+"""Guesses that score so many times the best one's pixels are left as they are."""
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """An orbit that the pictures allow.
+
+    Attributes:
+        orbit: azimuths in the order of the pictures, the first 0.
+        score: pixels by which rays miss, colours included; the smaller the better.
+        uncertainty: what the least squares expect; None where they were not asked.
+    """
+
+    orbit: Orbit
+    score: float
+    uncertainty: Uncertainty | None = None
+
+
+def find_orbits(
+    pictures: Sequence[Tensor], *, ordered: bool, seed: int = 0, progress: Progress | None = None
+) -> list[Candidate]:
+    """The best orbit, and others that were followed to the end: the opposite direction among them.
+
+    Args:
+        pictures: N of (H, W, 4) float32, straight alpha, of one camera; about 128 pixels a side are best.
+        ordered: whether they were taken in this order, so that the turn is monotonic, however uneven. Otherwise the
+            order is found from what they look like.
+        seed: of the choice of rays; the same seed finds the same.
+        progress: told what is done.
+
+    Raises:
+        ValueError: if there are fewer than `FEWEST` or more than `MOST` pictures, if their sizes differ or are under
+            16 pixels, or if a mask is empty or full.
+    """
+    _check(pictures)
+    tell = progress or (lambda what, share: None)
+    apart = differences(pictures)
+    order = list(range(len(pictures))) if ordered else _opened(tour(apart), apart)
+    if len(pictures) <= _KEYS:
+        found = _solved(pictures, order, apart, ordered, seed, tell)
+    else:
+        keys = [order[i] for i in np.linspace(0, len(order) - 1, _KEYS).round().astype(int)]
+        found = _solved(
+            [pictures[i] for i in keys], list(range(_KEYS)), apart[np.ix_(keys, keys)], ordered, seed, tell
+        )
+        rays = Rays(pictures, 14, 10, 24, seed)
+        found = [_placed(rays, candidate, keys, order) for candidate in found]
+    return [replace(c, orbit=_from_first(c.orbit)) for c in found]
+
+
+def _check(pictures: Sequence[Tensor]) -> None:
+    if not FEWEST <= len(pictures) <= MOST:
+        raise ValueError(f"an orbit is solved from {FEWEST} to {MOST} pictures, got {len(pictures)}")
+    sizes = {tuple(picture.shape) for picture in pictures}
+    height, width, channels = sizes.pop()
+    if sizes or channels != 4 or min(height, width) < 16:
+        raise ValueError("an orbit is solved from RGBA pictures of one size, at least 16 pixels a side")
+    for index, picture in enumerate(pictures):
+        mask = picture[..., 3] > 0.5
+        if not bool(mask.any()) or bool(mask.all()):
+            raise ValueError(
+                f"picture {index} shows nothing cut out: its alpha is {'full' if mask.any() else 'empty'}; an orbit is "
+                "solved from masks of the object, so leave the picture out or cut the object out"
+            )
+
+
+def _solved(
+    pictures: Sequence[Tensor], order: list[int], apart: Floats, ordered: bool, seed: int, tell: Progress
+) -> list[Candidate]:
+    """Candidates, the best first."""
+    coarse = Rays(pictures, 14, 10, 24, seed)
+    found = [Candidate(guess, coarse.judge(guess).score()) for guess in _guesses(order, apart, coarse)]
+    for stage, (sweeps, count) in enumerate(_ROUNDS):
+        tell("search", stage / len(_ROUNDS))
+        kept = _different(sorted(found, key=_by_score), count)
+        found = [_improved(coarse, candidate, sweeps, everywhere=not ordered) for candidate in kept]
+    limit = _HOPELESS * min(candidate.score for candidate in found)
+    close = [_adjusted(coarse, c, 6) if c.score <= limit else c for c in found]
+    tell("least squares", 0.5)
+    fine = Rays(pictures, 36, 28, 40, seed)
+    best, *others = sorted(close, key=_by_score)
+    others = [replace(c, score=fine.judge(c.orbit).score()) for c in others]
+    tell("least squares", 1.0)
+    return sorted([_adjusted(fine, best, 10), *others], key=_by_score)
+
+
+def _by_score(candidate: Candidate) -> float:
+    return candidate.score
+
+
+def _adjusted(rays: Rays, candidate: Candidate, iterations: int) -> Candidate:
+    orbit, uncertainty = least_squares(rays, candidate.orbit, iterations)
+    return Candidate(orbit, rays.judge(orbit).score(), uncertainty)
+
+
+def _from_first(orbit: Orbit) -> Orbit:
+    """The orbit with azimuths from the first picture's, in (-pi, pi]."""
+    return replace(orbit, azimuths=np.angle(np.exp(1j * (orbit.azimuths - orbit.azimuths[0]))))
+
+
+def _opened(path: list[int], apart: Floats) -> list[int]:
+    """A closed tour, begun behind its longest step."""
+    cut = int(apart[path, [*path[1:], path[0]]].argmax()) + 1
+    return path[cut:] + path[:cut]
+
+
+def _guesses(order: list[int], apart: Floats, rays: Rays) -> list[Orbit]:
+    """Even turns, and turns by as much as neighbours differ; full ones and parts; both ways; from several heights."""
+    count = len(order)
+    steps = apart[order, [*order[1:], order[0]]] + 1e-6
+    closed = [np.arange(count) / count, np.concatenate(([0.0], np.cumsum(steps)[:-1])) / steps.sum()]
+    opened = [profile / profile[-1] for profile in closed]
+    profiles = [2 * math.pi * p for p in closed] + [span * p for span, p in product(_SPANS, opened)]
+    orbits = []
+    for profile, sign, elevation in product(profiles, (1, -1), _ELEVATIONS):
+        azimuths = np.empty(count)
+        azimuths[order] = sign * profile
+        orbits.append(Orbit(azimuths, elevation, _focal(_FOV, rays)))
+    return orbits
+
+
+def _focal(fov: float, rays: Rays) -> float:
+    """In widths of the picture."""
+    return min(rays.width, rays.height) / (2 * rays.width * math.tan(fov / 2))
+
+
+def _different(candidates: list[Candidate], count: int) -> list[Candidate]:
+    """The first few that are not the same; one that turns the other way among them."""
+    kept: list[Candidate] = []
+    for candidate in candidates:
+        if all(differs(candidate.orbit, other.orbit) for other in kept):
+            kept.append(candidate)
+    heads, rest = kept[:count], kept[count:]
+    if all(_same_way(heads[0].orbit, c.orbit) for c in heads):
+        heads[-1:] = [c for c in rest if not _same_way(heads[0].orbit, c.orbit)][:1] or heads[-1:]
+    return heads
+
+
+def turned_apart(first: Floats, second: Floats) -> Floats:
+    """(N,) radians in [0, pi] between azimuths, after the best common turn."""
+    gap = np.exp(1j * (first - second))
+    middle = gap.mean()
+    # Where no turn is best, as between opposite directions, any will do.
+    return np.abs(np.angle(gap * (np.conj(middle) / abs(middle) if abs(middle) > 1e-9 else 1)))
+
+
+def _same_way(first: Orbit, second: Orbit) -> bool:
+    same, opposite = (turned_apart(first.azimuths, way * second.azimuths).mean() for way in (1, -1))
+    return bool(same <= opposite)
+
+
+def differs(first: Orbit, second: Orbit) -> bool:
+    """Whether two orbits are more than the same with small errors."""
+    apart = turned_apart(first.azimuths, second.azimuths).mean()
+    return bool(apart > math.radians(6) or abs(first.elevation - second.elevation) > math.radians(8))
+
+
+def _improved(rays: Rays, candidate: Candidate, sweeps: Sequence[int], *, everywhere: bool) -> Candidate:
+    """What all frames share and what is each frame's own, in turns; `everywhere`: a frame may also go far away."""
+    orbit = candidate.orbit
+    for sweep in sweeps:
+        orbit = _best_shared(rays, orbit, 0.6**sweep, first=sweep == 0)
+        orbit = _best_azimuths(rays, orbit, _REACHES[sweep], everywhere=everywhere and sweep in (1, 2))
+    return Candidate(orbit, rays.judge(orbit).score())
+
+
+def _best_shared(rays: Rays, orbit: Orbit, reach: float, *, first: bool) -> Orbit:
+    """Coordinate descent over elevation, focal length, shift and the span of the azimuths."""
+    best, least = orbit, rays.judge(orbit).score()
+
+    def offer(option: Orbit) -> None:
+        nonlocal best, least
+        score = rays.judge(option).score()
+        if score < least:
+            best, least = option, score
+
+    for fov in _FOVS if first else ():
+        offer(replace(orbit, focal=_focal(fov, rays)))
+    for way in (-reach, reach, -reach / 2, reach / 2):
+        offer(replace(best, elevation=best.elevation + math.radians(8) * way))
+        offer(replace(best, focal=best.focal * math.exp(0.25 * way)))
+        offer(replace(best, shift=best.shift + 0.02 * way))
+        offer(replace(best, azimuths=best.azimuths * (1 + 0.1 * way)))
+    return best
+
+
+def _best_azimuths(rays: Rays, orbit: Orbit, reach: float, *, everywhere: bool) -> Orbit:
+    """Frame after frame, the azimuth at which its own rays fit the others best."""
+    offsets = np.linspace(-1, 1, 9) * reach
+    if everywhere:
+        offsets = np.concatenate((offsets, np.linspace(0, 2 * math.pi, 37)[1:-1]))
+    for frame in range(rays.count):
+        asked, options = rays.of_frame(frame), [turned_to(orbit, frame, orbit.azimuths[frame] + o) for o in offsets]
+        scores = [rays.judge(option, asked).score() for option in options]
+        best = int(np.argmin(scores))
+        if scores[best] < scores[4] - 1e-9:
+            orbit = options[best]
+    return orbit
+
+
+def _placed(rays: Rays, candidate: Candidate, keys: Sequence[int], order: Sequence[int]) -> Candidate:
+    """The orbit of all pictures from that of the key pictures: between them at first, then where their rays fit."""
+    at = [order.index(key) for key in keys]
+    azimuths = np.empty(len(order))
+    azimuths[list(order)] = np.interp(np.arange(len(order)), at, np.unwrap(candidate.orbit.azimuths))
+    orbit = replace(candidate.orbit, azimuths=azimuths)
+    for reach in (8, 3, 1):
+        orbit = _best_azimuths(rays, orbit, math.radians(reach), everywhere=False)
+    return replace(candidate, orbit=orbit)
