@@ -218,7 +218,9 @@ class Rays:
         y = (self._extremes[:, 1] - self.height / 2) / focal
         return min(0.9, math.sin(math.atan(math.sqrt(float((x * x + y * y).max(initial=1e-4))))))
 
-    def _along(self, orbit: Orbit, poses: Floats, chosen: NDArray[np.int64]) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    def _along(
+        self, orbit: Orbit, poses: Floats, chosen: NDArray[np.int64]
+    ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
         """Where the rays enter the sphere, and the step between their points."""
         focal = orbit.focal * self.width
         pixels, frames = self._pixels[chosen], self._frames[chosen]

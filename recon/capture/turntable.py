@@ -79,9 +79,7 @@ def find_orbits(
         found = _solved(pictures, order, apart, ordered, seed, tell)
     else:
         keys = [order[i] for i in np.linspace(0, len(order) - 1, _KEYS).round().astype(int)]
-        found = _solved(
-            [pictures[i] for i in keys], list(range(_KEYS)), apart[np.ix_(keys, keys)], ordered, seed, tell
-        )
+        found = _solved([pictures[i] for i in keys], list(range(_KEYS)), apart[np.ix_(keys, keys)], ordered, seed, tell)
         rays = Rays(pictures, 14, 10, 24, seed)
         found = [_placed(rays, candidate, keys, order) for candidate in found]
     return [replace(c, orbit=_from_first(c.orbit)) for c in found]

@@ -1,0 +1,41 @@
+"""Cameras that were solved apart, made to agree with one scene: poses and focal length follow the fit's gradients."""
+
+from __future__ import annotations
+
+from recon.capture import Capture
+from recon.splat.corrections import CorrectionOptions
+from recon.splat.fit import Progress, fit_scene
+from recon.splat.fit_options import FitOptions
+
+_PASSES = 60
+_GAUSSIANS = 4000
+_SIZE = 128
+
+REFINEMENT = CorrectionOptions(
+    observed_pose=True, focal=True, settled=0.4, pose_rate=1e-3, pose_prior=0.02, focal_prior=0.1
+)
+
+
+def refine_cameras(capture: Capture, *, seed: int = 0, progress: Progress | None = None) -> Capture:
+    """The capture with its cameras and their common focal length refined in the fit of a coarse scene.
+
+    Args:
+        capture: frames with silhouettes, their subject in the unit-diameter sphere, their cameras nearly right.
+        seed: of the fit.
+        progress: told about every view that was compared.
+
+    Raises:
+        ValueError: if the silhouettes do not meet anywhere.
+    """
+    options = FitOptions(
+        iterations=_PASSES * len(capture),
+        initial_gaussians=_GAUSSIANS,
+        max_gaussians=_GAUSSIANS,
+        max_size=_SIZE,
+        grid=64,
+        depth_weight=0.0,
+        normal_weight=0.0,
+        consistency_weight=0.0,
+        corrections=REFINEMENT,
+    )
+    return fit_scene(capture, options, seed=seed, progress=progress).capture
