@@ -22,7 +22,6 @@ import tyro
 from numpy.typing import NDArray
 from rich.console import Console
 from rich.progress import track
-from torch import Tensor
 
 from benchmarks._errors import BenchmarkError
 from benchmarks._results import environment, write_json

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
-from pipelines._capture_stages import cameras_stage, frames_stage, given_capture_stage
+from pipelines._cameras_stage import cameras_stage
+from pipelines._capture_stages import given_capture_stage
 from pipelines._chain import Asked, run_scene
+from pipelines._frames_stage import frames_stage
 from pipelines._progress import Display
 from pipelines._run import STATE, Stage
 from pipelines._scene_stages import only, video_stage
