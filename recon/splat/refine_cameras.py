@@ -12,7 +12,7 @@ _GAUSSIANS = 4000
 _SIZE = 128
 
 REFINEMENT = CorrectionOptions(
-    observed_pose=True, focal=True, settled=0.4, pose_rate=1e-3, pose_prior=0.02, focal_prior=0.1
+    observed_pose=True, focal=True, settled=0.4, pose_rate=1e-3, pose_prior=0.02, focal_prior=0.03
 )
 
 
