@@ -22,7 +22,6 @@ import tyro
 from numpy.typing import NDArray
 from rich.console import Console
 from rich.progress import track
-from torch import Tensor
 
 from benchmarks._errors import BenchmarkError
 from benchmarks._results import environment, write_json
@@ -42,9 +41,7 @@ SYMMETRIC = (
     "gso_Room_Essentials_Salad_Plate_Turquoise",
     "gz_coke_can_coke_can",
     "qt_modular_dungeon_pack_Potion",
-    "sh3d_Scopia_living_lamp",
     "ycb_017_orange",
-    "ycb_029_plate",
 )
 """Solids of revolution or nearly so: only what is painted on them tells how they are turned."""
 AZIMUTH_TARGET = 2.0

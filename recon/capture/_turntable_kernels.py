@@ -169,3 +169,32 @@ def judge_rays(
         costs[ray] = least
         if last > first:
             places[ray] = np.float32(at - first) / np.float32(last - first)
+
+
+@compiled(error_model="numpy")
+def warp_rows(pictures: NDArray[np.float64], reach: int, apart: NDArray[np.float64]) -> None:
+    """Least mean differences of rows whose pixels are matched in order.
+
+    Args:
+        pictures: (N, R, C, K).
+        reach: columns by which matched pixels may be apart.
+        apart: (N, N) out.
+    """
+    count, rows, columns, channels = pictures.shape
+    table = np.empty((columns + 1, columns + 1), np.float64)
+    for i in range(count):
+        for j in range(i + 1, count):
+            total = 0.0
+            for row in range(rows):
+                table[:] = np.inf
+                table[0, 0] = 0.0
+                for a in range(1, columns + 1):
+                    for b in range(max(1, a - reach), min(columns, a + reach) + 1):
+                        difference = 0.0
+                        for k in range(channels):
+                            difference += abs(pictures[i, row, a - 1, k] - pictures[j, row, b - 1, k])
+                        before = min(table[a - 1, b - 1], min(table[a - 1, b], table[a, b - 1]))
+                        table[a, b] = before + difference
+                total += table[columns, columns]
+            apart[i, j] = total / (rows * columns)
+            apart[j, i] = apart[i, j]

@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from recon.capture.camera import Camera
+from recon.capture.distances import silhouette_distance
 
 Floats = NDArray[np.float64]
 _FEW = 1000
@@ -149,7 +150,7 @@ class Rays:
         arrays = [picture.numpy() for picture in pictures]
         self.height, self.width = arrays[0].shape[:2]
         self.count = len(arrays)
-        self._signed = np.stack([signed_distance(array[..., 3]) for array in arrays])
+        self._signed = np.stack([-silhouette_distance(picture[..., 3]).numpy() for picture in pictures])
         self._colors = np.stack([_blurred(array) for array in arrays])
         frames, pixels, colors = [], [], []
         for index in range(self.count):
@@ -218,7 +219,9 @@ class Rays:
         y = (self._extremes[:, 1] - self.height / 2) / focal
         return min(0.9, math.sin(math.atan(math.sqrt(float((x * x + y * y).max(initial=1e-4))))))
 
-    def _along(self, orbit: Orbit, poses: Floats, chosen: NDArray[np.int64]) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    def _along(
+        self, orbit: Orbit, poses: Floats, chosen: NDArray[np.int64]
+    ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
         """Where the rays enter the sphere, and the step between their points."""
         focal = orbit.focal * self.width
         pixels, frames = self._pixels[chosen], self._frames[chosen]
@@ -249,19 +252,6 @@ def turned_to(orbit: Orbit, frame: int, azimuth: float) -> Orbit:
     azimuths = orbit.azimuths.copy()
     azimuths[frame] = azimuth
     return replace(orbit, azimuths=azimuths)
-
-
-def signed_distance(alpha: NDArray[np.float32]) -> NDArray[np.float32]:
-    """(H, W) pixels to the mask's outline, positive inside; the outline is where alpha is 1/2."""
-    from scipy.ndimage import distance_transform_edt
-
-    inside = alpha > 0.5
-    if not inside.any() or inside.all():
-        return np.full(alpha.shape, np.hypot(*alpha.shape) * (1 if inside.any() else -1), np.float32)
-    signed = np.where(inside, distance_transform_edt(inside) - 0.5, 0.5 - distance_transform_edt(~inside))
-    edge = np.abs(signed) <= 0.5
-    signed[edge] = np.clip(alpha[edge] - 0.5, -0.5, 0.5)
-    return signed.astype(np.float32)
 
 
 def _blurred(picture: NDArray[np.float32]) -> NDArray[np.float32]:

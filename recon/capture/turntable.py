@@ -73,15 +73,12 @@ def find_orbits(
     """
     _check(pictures)
     tell = progress or (lambda what, share: None)
-    apart = differences(pictures)
-    order = list(range(len(pictures))) if ordered else _opened(tour(apart), apart)
     if len(pictures) <= _KEYS:
-        found = _solved(pictures, order, apart, ordered, seed, tell)
+        found = _solved(pictures, ordered, seed, tell)
     else:
+        order = list(range(len(pictures))) if ordered else _orders(pictures, ordered=False)[0][0]
         keys = [order[i] for i in np.linspace(0, len(order) - 1, _KEYS).round().astype(int)]
-        found = _solved(
-            [pictures[i] for i in keys], list(range(_KEYS)), apart[np.ix_(keys, keys)], ordered, seed, tell
-        )
+        found = _solved([pictures[i] for i in keys], ordered, seed, tell)
         rays = Rays(pictures, 14, 10, 24, seed)
         found = [_placed(rays, candidate, keys, order) for candidate in found]
     return [replace(c, orbit=_from_first(c.orbit)) for c in found]
@@ -103,12 +100,11 @@ def _check(pictures: Sequence[Tensor]) -> None:
             )
 
 
-def _solved(
-    pictures: Sequence[Tensor], order: list[int], apart: Floats, ordered: bool, seed: int, tell: Progress
-) -> list[Candidate]:
+def _solved(pictures: Sequence[Tensor], ordered: bool, seed: int, tell: Progress) -> list[Candidate]:
     """Candidates, the best first."""
     coarse = Rays(pictures, 14, 10, 24, seed)
-    found = [Candidate(guess, coarse.judge(guess).score()) for guess in _guesses(order, apart, coarse)]
+    guesses = [guess for order, apart in _orders(pictures, ordered) for guess in _guesses(order, apart, coarse)]
+    found = [Candidate(guess, coarse.judge(guess).score()) for guess in guesses]
     for stage, (sweeps, count) in enumerate(_ROUNDS):
         tell("search", stage / len(_ROUNDS))
         kept = _different(sorted(found, key=_by_score), count)
@@ -135,6 +131,14 @@ def _adjusted(rays: Rays, candidate: Candidate, iterations: int) -> Candidate:
 def _from_first(orbit: Orbit) -> Orbit:
     """The orbit with azimuths from the first picture's, in (-pi, pi]."""
     return replace(orbit, azimuths=np.angle(np.exp(1j * (orbit.azimuths - orbit.azimuths[0]))))
+
+
+def _orders(pictures: Sequence[Tensor], ordered: bool) -> list[tuple[list[int], Floats]]:
+    """The given order, or the tours that the pictures suggest, each with the differences it is short in."""
+    measures = differences(pictures)
+    if ordered:
+        return [(list(range(len(pictures))), measures[0])]
+    return [(_opened(tour(apart), apart), apart) for apart in measures]
 
 
 def _opened(path: list[int], apart: Floats) -> list[int]:

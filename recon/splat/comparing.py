@@ -189,7 +189,9 @@ def _draw(
     views: dict[int, _View] = {}
     for (width, height, geometry), places in groups.items():
         viewmats = torch.stack([corrections.viewmat(indices[place]) for place in places])
-        intrinsics = torch.stack([corrections.intrinsics(targets[indices[place]].camera.intrinsics) for place in places])
+        intrinsics = torch.stack(
+            [corrections.intrinsics(targets[indices[place]].camera.intrinsics) for place in places]
+        )
         drawing = rasterize(gaussians, (viewmats, intrinsics, width, height), geometry=geometry)
         for i, place in enumerate(places):
             depth, normal = None, None
