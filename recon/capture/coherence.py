@@ -271,7 +271,8 @@ def _outline_points(signed: NDArray[np.float32], count: int, random: np.random.G
     down, right = np.gradient(signed)
     slope = np.stack((right[rows, columns], down[rows, columns]), 1)
     slope /= np.maximum(np.linalg.norm(slope, axis=1, keepdims=True), 0.03)
-    return np.stack((columns + 0.5, rows + 0.5), 1) - slope * signed[rows, columns][:, None]
+    off = np.asarray(signed[rows, columns]).reshape(-1, 1)
+    return np.stack((columns + 0.5, rows + 0.5), 1) - slope * off
 
 
 def _inner_points(signed: NDArray[np.float32], count: int, random: np.random.Generator) -> Floats:
