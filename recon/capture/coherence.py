@@ -268,7 +268,7 @@ def _outline_points(signed: NDArray[np.float32], count: int, random: np.random.G
     rows, columns = np.nonzero(np.abs(signed) <= 0.5)
     chosen = random.permutation(len(rows))[:count]
     rows, columns = rows[chosen], columns[chosen]
-    down, right = np.gradient(signed)
+    down, right = np.asarray(np.gradient(signed))
     slope = np.stack((right[rows, columns], down[rows, columns]), 1)
     slope /= np.maximum(np.linalg.norm(slope, axis=1, keepdims=True), 0.03)
     off = np.asarray(signed[rows, columns]).reshape(-1, 1)
