@@ -13,6 +13,7 @@ from dataclasses import dataclass, replace
 from itertools import product
 
 import numpy as np
+import torch
 from torch import Tensor
 
 from recon.capture.coherence import Floats, Orbit, Rays, turned_to
@@ -69,9 +70,9 @@ def find_orbits(
 
     Raises:
         ValueError: if there are fewer than `FEWEST` or more than `MOST` pictures, if their sizes differ or are under
-            16 pixels, or if a mask is empty or full.
+            16 pixels, if a mask is empty or full, or a number is not finite.
     """
-    _check(pictures)
+    check_pictures(pictures)
     tell = progress or (lambda what, share: None)
     if len(pictures) <= _KEYS:
         found = _solved(pictures, ordered, seed, tell)
@@ -84,14 +85,19 @@ def find_orbits(
     return [replace(c, orbit=_from_first(c.orbit)) for c in found]
 
 
-def _check(pictures: Sequence[Tensor]) -> None:
+def check_pictures(pictures: Sequence[Tensor]) -> None:
+    """Raises:
+    ValueError: if `find_orbits` cannot take them.
+    """
     if not FEWEST <= len(pictures) <= MOST:
         raise ValueError(f"an orbit is solved from {FEWEST} to {MOST} pictures, got {len(pictures)}")
-    sizes = {tuple(picture.shape) for picture in pictures}
-    height, width, channels = sizes.pop()
-    if sizes or channels != 4 or min(height, width) < 16:
+    shapes = {tuple(picture.shape) for picture in pictures}
+    shape = shapes.pop()
+    if shapes or len(shape) != 3 or shape[2] != 4 or min(shape[:2]) < 16:
         raise ValueError("an orbit is solved from RGBA pictures of one size, at least 16 pixels a side")
     for index, picture in enumerate(pictures):
+        if not bool(torch.isfinite(picture).all()):
+            raise ValueError(f"picture {index} holds numbers that are not finite")
         mask = picture[..., 3] > 0.5
         if not bool(mask.any()) or bool(mask.all()):
             raise ValueError(

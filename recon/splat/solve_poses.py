@@ -16,7 +16,7 @@ from torch import Tensor
 
 from recon.capture import Camera, Capture, frame_from_tensors
 from recon.capture.normalise import normalise
-from recon.capture.turntable import Candidate, differs, find_orbits
+from recon.capture.turntable import Candidate, check_pictures, differs, find_orbits
 from recon.splat.corrections import CorrectionOptions
 from recon.splat.fit import fit_scene
 from recon.splat.fit_options import FitOptions
@@ -100,6 +100,7 @@ def solve_orbit(
             (`find_orbits`), or if the best orbit's silhouettes meet nowhere.
     """
     options = options or OrbitOptions()
+    check_pictures(frames)
     small = [_shrunk(frame, options.search_size) for frame in frames]
     candidates = find_orbits(small, ordered=ordered, seed=seed, progress=progress)
     best, refined = candidates[0], _capture(candidates[0], frames)

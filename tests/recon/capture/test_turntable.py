@@ -65,6 +65,8 @@ def test_more_pictures_than_are_solved_together_are_placed_between_them():
         (lambda p: p * 50, "6 to 256 pictures, got 300"),
         (lambda p: [*p[:-1], torch.zeros(20, 24, 4)], "of one size"),
         (lambda p: [picture[..., :3] for picture in p], "RGBA"),
+        (lambda p: [picture[:, :, 0] for picture in p], "RGBA"),
+        (lambda p: [*p[:-1], p[0] / 0], "picture 5 .* not finite"),
         (lambda p: [*p[:-1], torch.zeros_like(p[0])], "picture 5 .* empty"),
         (lambda p: [*p[:-1], torch.ones_like(p[0])], "picture 5 .* full"),
     ],
