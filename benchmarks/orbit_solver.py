@@ -13,6 +13,7 @@ import sys
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from itertools import pairwise
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -41,9 +42,7 @@ SYMMETRIC = (
     "gso_Room_Essentials_Salad_Plate_Turquoise",
     "gz_coke_can_coke_can",
     "qt_modular_dungeon_pack_Potion",
-    "sh3d_Scopia_living_lamp",
     "ycb_017_orange",
-    "ycb_029_plate",
 )
 """Solids of revolution or nearly so: only what is painted on them tells how they are turned."""
 AZIMUTH_TARGET = 2.0
@@ -247,7 +246,7 @@ def calibration(rows: list[dict[str, Any]]) -> str:
     by_error = {key: spearmanr(confidence, np.abs([r["solved"][key] for r in rows])) for key in ("azimuth", "focal")}
     edges = (0.0, 0.2, 0.5, 0.8, 1.01)
     lines = []
-    for low, high in zip(edges[:-1], edges[1:]):
+    for low, high in pairwise(edges):
         group = [row for row in rows if low <= row["confidence"] < high]
         lines.append(_line(f"{low:g} to {min(high, 1):g}", group, "solved"))
     header = ["confidence", "n", "azimuth °, median", "90 %", "focal %, median", "90 %", "elevation °", "on target"]

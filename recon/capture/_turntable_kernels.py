@@ -59,6 +59,47 @@ def _depth_inside(
 
 
 @compiled(error_model="numpy", fastmath={"contract", "arcp", "nsz"})
+def _difference(
+    start: Floats,
+    step: Floats,
+    along: np.float32,
+    color: Floats,
+    pictures: Floats,
+    poses: Floats,
+    lens: Floats,
+    neighbours: Integers,
+    ceiling: np.float32,
+    found: Floats,
+) -> np.float32:
+    """Mean difference between a color and those that the ray's point at `along` has in the neighbours, over the better
+    half of them, as the others may not see the point; `found` is room for one number a neighbour."""
+    x, y, z = start[0] + along * step[0], start[1] + along * step[1], start[2] + along * step[2]
+    total, seen = np.float32(0), 0
+    for q in range(len(neighbours)):
+        j = neighbours[q]
+        pose = poses[j]
+        w = pose[2, 0] * x + pose[2, 1] * y + pose[2, 2] * z + pose[2, 3]
+        if w <= np.float32(1e-3):
+            continue
+        u = lens[0] * (pose[0, 0] * x + pose[0, 1] * y + pose[0, 2] * z + pose[0, 3]) / w + lens[1]
+        v = lens[0] * (pose[1, 0] * x + pose[1, 1] * y + pose[1, 2] * z + pose[1, 3]) / w + lens[2]
+        difference = np.float32(0)
+        for c in range(3):
+            difference += abs(_sample(pictures[j, c], u, v) - color[c])
+        found[seen] = min(difference * np.float32(1 / 3), ceiling)
+        seen += 1
+    kept = (seen + 1) // 2
+    for i in range(kept):
+        smallest = i
+        for o in range(i + 1, seen):
+            if found[o] < found[smallest]:
+                smallest = o
+        found[i], found[smallest] = found[smallest], found[i]
+        total += found[i]
+    return total / np.float32(max(kept, 1))
+
+
+@compiled(error_model="numpy", fastmath={"contract", "arcp", "nsz"})
 def judge_rays(
     begin: int,
     end: int,
@@ -110,10 +151,9 @@ def judge_rays(
         best, where = np.float32(-1e6), np.float32(0)
         for k in range(count):
             enough = min(best, -tolerance) if compared else best
-            value, _ = _depth_inside(frame, start, step, np.float32(k), signed, poses, lens, order, enough)
-            inside[k] = value
-            if value > best:
-                best, where = value, np.float32(k)
+            inside[k], _ = _depth_inside(frame, start, step, np.float32(k), signed, poses, lens, order, enough)
+            if inside[k] > best:
+                best, where = inside[k], np.float32(k)
                 if best >= 0 and not compared:
                     break
         reach = np.float32(0.5)
@@ -126,9 +166,9 @@ def judge_rays(
                         best, where = value, centre + side
                 reach *= np.float32(0.5)
         deficits[ray] = max(np.float32(0), -best)
-        for side in range(2):
-            along = where + reach * np.float32(2 * side - 1)
-            _, limiting[ray, side] = _depth_inside(frame, start, step, along, signed, poses, lens, order, _NEVER)
+        for end_of in range(2):
+            along = where + reach * np.float32(2 * end_of - 1)
+            _, limiting[ray, end_of] = _depth_inside(frame, start, step, along, signed, poses, lens, order, _NEVER)
         costs[ray], places[ray] = np.float32(0), np.float32(0)
         if not compared:
             continue
@@ -139,33 +179,40 @@ def judge_rays(
             if first < 0:
                 first = k
             last = k
-            x, y, z = start[0] + k * step[0], start[1] + k * step[1], start[2] + k * step[2]
-            total, seen = np.float32(0), 0
-            for q in range(neighbours.shape[1]):
-                j = neighbours[frame, q]
-                pose = poses[j]
-                w = pose[2, 0] * x + pose[2, 1] * y + pose[2, 2] * z + pose[2, 3]
-                if w <= np.float32(1e-3):
-                    continue
-                u = lens[0] * (pose[0, 0] * x + pose[0, 1] * y + pose[0, 2] * z + pose[0, 3]) / w + lens[1]
-                v = lens[0] * (pose[1, 0] * x + pose[1, 1] * y + pose[1, 2] * z + pose[1, 3]) / w + lens[2]
-                difference = np.float32(0)
-                for c in range(3):
-                    difference += abs(_sample(pictures[j, c], u, v) - colors[ray, c])
-                found[seen] = min(difference * np.float32(1 / 3), ceiling)
-                seen += 1
-            # The better half: the others may not see the point.
-            kept = (seen + 1) // 2
-            for i in range(kept):
-                smallest = i
-                for o in range(i + 1, seen):
-                    if found[o] < found[smallest]:
-                        smallest = o
-                found[i], found[smallest] = found[smallest], found[i]
-                total += found[i]
-            total /= np.float32(max(kept, 1))
-            if total < least:
-                least, at = total, k
+            cost = _difference(
+                start, step, np.float32(k), colors[ray], pictures, poses, lens, neighbours[frame], ceiling, found
+            )
+            if cost < least:
+                least, at = cost, k
         costs[ray] = least
         if last > first:
             places[ray] = np.float32(at - first) / np.float32(last - first)
+
+
+@compiled(error_model="numpy")
+def warp_rows(pictures: NDArray[np.float64], reach: int, apart: NDArray[np.float64]) -> None:
+    """Least mean differences of rows whose pixels are matched in order.
+
+    Args:
+        pictures: (N, R, C, K).
+        reach: columns by which matched pixels may be apart.
+        apart: (N, N) out.
+    """
+    count, rows, columns, channels = pictures.shape
+    table = np.empty((columns + 1, columns + 1), np.float64)
+    for i in range(count):
+        for j in range(i + 1, count):
+            total = 0.0
+            for row in range(rows):
+                table[:] = np.inf
+                table[0, 0] = 0.0
+                for a in range(1, columns + 1):
+                    for b in range(max(1, a - reach), min(columns, a + reach) + 1):
+                        distance = 0.0
+                        for k in range(channels):
+                            distance += abs(pictures[i, row, a - 1, k] - pictures[j, row, b - 1, k])
+                        before = min(table[a - 1, b - 1], min(table[a - 1, b], table[a, b - 1]))
+                        table[a, b] = before + distance
+                total += float(table[columns, columns])
+            apart[i, j] = total / (rows * columns)
+            apart[j, i] = apart[i, j]

@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from recon.capture.camera import Camera
+from recon.capture.distances import silhouette_distance
 
 Floats = NDArray[np.float64]
 _FEW = 1000
@@ -149,7 +150,7 @@ class Rays:
         arrays = [picture.numpy() for picture in pictures]
         self.height, self.width = arrays[0].shape[:2]
         self.count = len(arrays)
-        self._signed = np.stack([signed_distance(array[..., 3]) for array in arrays])
+        self._signed = np.stack([-silhouette_distance(picture[..., 3]).numpy() for picture in pictures])
         self._colors = np.stack([_blurred(array) for array in arrays])
         frames, pixels, colors = [], [], []
         for index in range(self.count):
@@ -253,19 +254,6 @@ def turned_to(orbit: Orbit, frame: int, azimuth: float) -> Orbit:
     return replace(orbit, azimuths=azimuths)
 
 
-def signed_distance(alpha: NDArray[np.float32]) -> NDArray[np.float32]:
-    """(H, W) pixels to the mask's outline, positive inside; the outline is where alpha is 1/2."""
-    from scipy.ndimage import distance_transform_edt
-
-    inside = alpha > 0.5
-    if not inside.any() or inside.all():
-        return np.full(alpha.shape, np.hypot(*alpha.shape) * (1 if inside.any() else -1), np.float32)
-    signed = np.where(inside, distance_transform_edt(inside) - 0.5, 0.5 - distance_transform_edt(~inside))
-    edge = np.abs(signed) <= 0.5
-    signed[edge] = np.clip(alpha[edge] - 0.5, -0.5, 0.5)
-    return signed.astype(np.float32)
-
-
 def _blurred(picture: NDArray[np.float32]) -> NDArray[np.float32]:
     """(3, H, W) colours of the object, blurred within its mask and carried beyond it."""
     from scipy.ndimage import gaussian_filter
@@ -280,10 +268,11 @@ def _outline_points(signed: NDArray[np.float32], count: int, random: np.random.G
     rows, columns = np.nonzero(np.abs(signed) <= 0.5)
     chosen = random.permutation(len(rows))[:count]
     rows, columns = rows[chosen], columns[chosen]
-    down, right = np.gradient(signed)
+    down, right = np.asarray(np.gradient(signed))
     slope = np.stack((right[rows, columns], down[rows, columns]), 1)
     slope /= np.maximum(np.linalg.norm(slope, axis=1, keepdims=True), 0.03)
-    return np.stack((columns + 0.5, rows + 0.5), 1) - slope * signed[rows, columns][:, None]
+    off = np.asarray(signed[rows, columns]).reshape(-1, 1)
+    return np.stack((columns + 0.5, rows + 0.5), 1) - slope * off
 
 
 def _inner_points(signed: NDArray[np.float32], count: int, random: np.random.Generator) -> Floats:

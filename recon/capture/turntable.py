@@ -13,6 +13,7 @@ from dataclasses import dataclass, replace
 from itertools import product
 
 import numpy as np
+import torch
 from torch import Tensor
 
 from recon.capture.coherence import Floats, Orbit, Rays, turned_to
@@ -69,30 +70,34 @@ def find_orbits(
 
     Raises:
         ValueError: if there are fewer than `FEWEST` or more than `MOST` pictures, if their sizes differ or are under
-            16 pixels, or if a mask is empty or full.
+            16 pixels, if a mask is empty or full, or a number is not finite.
     """
-    _check(pictures)
+    check_pictures(pictures)
     tell = progress or (lambda what, share: None)
-    apart = differences(pictures)
-    order = list(range(len(pictures))) if ordered else _opened(tour(apart), apart)
     if len(pictures) <= _KEYS:
-        found = _solved(pictures, order, apart, ordered, seed, tell)
+        found = _solved(pictures, ordered, seed, tell)
     else:
+        order = list(range(len(pictures))) if ordered else _orders(pictures, ordered=False)[0][0]
         keys = [order[i] for i in np.linspace(0, len(order) - 1, _KEYS).round().astype(int)]
-        found = _solved([pictures[i] for i in keys], list(range(_KEYS)), apart[np.ix_(keys, keys)], ordered, seed, tell)
+        found = _solved([pictures[i] for i in keys], ordered, seed, tell)
         rays = Rays(pictures, 14, 10, 24, seed)
         found = [_placed(rays, candidate, keys, order) for candidate in found]
     return [replace(c, orbit=_from_first(c.orbit)) for c in found]
 
 
-def _check(pictures: Sequence[Tensor]) -> None:
+def check_pictures(pictures: Sequence[Tensor]) -> None:
+    """Raises:
+    ValueError: if `find_orbits` cannot take them.
+    """
     if not FEWEST <= len(pictures) <= MOST:
         raise ValueError(f"an orbit is solved from {FEWEST} to {MOST} pictures, got {len(pictures)}")
-    sizes = {tuple(picture.shape) for picture in pictures}
-    height, width, channels = sizes.pop()
-    if sizes or channels != 4 or min(height, width) < 16:
+    shapes = {tuple(picture.shape) for picture in pictures}
+    shape = shapes.pop()
+    if shapes or len(shape) != 3 or shape[2] != 4 or min(shape[:2]) < 16:
         raise ValueError("an orbit is solved from RGBA pictures of one size, at least 16 pixels a side")
     for index, picture in enumerate(pictures):
+        if not bool(torch.isfinite(picture).all()):
+            raise ValueError(f"picture {index} holds numbers that are not finite")
         mask = picture[..., 3] > 0.5
         if not bool(mask.any()) or bool(mask.all()):
             raise ValueError(
@@ -101,12 +106,11 @@ def _check(pictures: Sequence[Tensor]) -> None:
             )
 
 
-def _solved(
-    pictures: Sequence[Tensor], order: list[int], apart: Floats, ordered: bool, seed: int, tell: Progress
-) -> list[Candidate]:
+def _solved(pictures: Sequence[Tensor], ordered: bool, seed: int, tell: Progress) -> list[Candidate]:
     """Candidates, the best first."""
     coarse = Rays(pictures, 14, 10, 24, seed)
-    found = [Candidate(guess, coarse.judge(guess).score()) for guess in _guesses(order, apart, coarse)]
+    guesses = [guess for order, apart in _orders(pictures, ordered) for guess in _guesses(order, apart, coarse)]
+    found = [Candidate(guess, coarse.judge(guess).score()) for guess in guesses]
     for stage, (sweeps, count) in enumerate(_ROUNDS):
         tell("search", stage / len(_ROUNDS))
         kept = _different(sorted(found, key=_by_score), count)
@@ -133,6 +137,14 @@ def _adjusted(rays: Rays, candidate: Candidate, iterations: int) -> Candidate:
 def _from_first(orbit: Orbit) -> Orbit:
     """The orbit with azimuths from the first picture's, in (-pi, pi]."""
     return replace(orbit, azimuths=np.angle(np.exp(1j * (orbit.azimuths - orbit.azimuths[0]))))
+
+
+def _orders(pictures: Sequence[Tensor], ordered: bool) -> list[tuple[list[int], Floats]]:
+    """The given order, or the tours that the pictures suggest, each with the differences it is short in."""
+    measures = differences(pictures)
+    if ordered:
+        return [(list(range(len(pictures))), measures[0])]
+    return [(_opened(tour(apart), apart), apart) for apart in measures]
 
 
 def _opened(path: list[int], apart: Floats) -> list[int]:

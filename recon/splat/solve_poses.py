@@ -16,7 +16,7 @@ from torch import Tensor
 
 from recon.capture import Camera, Capture, frame_from_tensors
 from recon.capture.normalise import normalise
-from recon.capture.turntable import Candidate, differs, find_orbits
+from recon.capture.turntable import Candidate, check_pictures, differs, find_orbits
 from recon.splat.corrections import CorrectionOptions
 from recon.splat.fit import fit_scene
 from recon.splat.fit_options import FitOptions
@@ -41,8 +41,8 @@ class OrbitOptions:
     """Times that the fit looks at every picture; 0 leaves the cameras as the search found them."""
     gaussians: int = 3000
     """Of the fitted scene."""
-    rivals: float = 1.6
-    """Orbits that miss by up to so many times the best one's pixels are fitted too."""
+    rival: float = 1.6
+    """If the second best orbit misses by up to so many times the best one's pixels, a scene is fitted to it too."""
     jitter: float = 0.05
     """Standard deviation of the motions, radians and object diameters, by which cameras are expected to leave the
     orbit."""
@@ -100,12 +100,13 @@ def solve_orbit(
             (`find_orbits`), or if the best orbit's silhouettes meet nowhere.
     """
     options = options or OrbitOptions()
+    check_pictures(frames)
     small = [_shrunk(frame, options.search_size) for frame in frames]
     candidates = find_orbits(small, ordered=ordered, seed=seed, progress=progress)
     best, refined = candidates[0], _capture(candidates[0], frames)
     if options.passes:
-        limit = options.rivals * best.score
-        rivals = [candidate for candidate in candidates if candidate.score <= limit]
+        limit = options.rival * best.score
+        rivals = [candidate for candidate in candidates[:2] if candidate.score <= limit]
         fits = [_refined(candidate, frames, options, seed, progress) for candidate in rivals]
         losses = [loss for _, loss in fits]
         place = int(np.argmin(losses))

@@ -19,6 +19,7 @@ import torch
 from torch import Tensor
 
 from recon.capture import Camera
+from recon.capture.distances import distance_to, silhouette_distance
 
 HALF_EXTENT = 0.55
 """Half the side of the default grid: the house's unit-diameter sphere times its margin."""
@@ -105,7 +106,7 @@ def fuse_depth_views(
     grid = np.array([float(hull.origin[0]), hull.spacing], np.float32)
     for view in views:
         depth = view.depth.detach().numpy().astype(np.float32).copy()
-        gap = _distance_to(depth > 0) - np.float32(0.5)
+        gap = distance_to(depth > 0) - np.float32(0.5)
         if view.known is not None:
             depth[~view.known.numpy()] = -1
         pose, pinhole = camera_arrays(view.camera)
@@ -176,26 +177,6 @@ def _hull(
     # The ball bounds the solid where no picture shows anything, and closes it at the grid's border.
     bounded = torch.maximum(torch.from_numpy(np.ascontiguousarray(values)), outside)
     return SignedVolume(bounded, torch.full((3,), -half_extent), spacing)
-
-
-def silhouette_distance(alpha: Tensor) -> Tensor:
-    """(H, W) signed distance in pixels to the mask's outline, negative inside; the outline is where alpha is 1/2, and
-    soft edges place it between pixels."""
-    values = alpha.detach().numpy()
-    inside = values > 0.5
-    signed = np.where(inside, 0.5 - _distance_to(~inside), _distance_to(inside) - 0.5)
-    edge = np.abs(signed) <= 0.5
-    signed[edge] = np.clip(0.5 - values[edge], -0.5, 0.5)
-    return torch.from_numpy(signed.astype(np.float32))
-
-
-def _distance_to(mask: np.ndarray) -> np.ndarray:
-    """(H, W) distance in pixels to the nearest True pixel; the picture's diagonal where there is none."""
-    from scipy.ndimage import distance_transform_edt
-
-    if not mask.any():
-        return np.full(mask.shape, np.hypot(*mask.shape), np.float32)
-    return distance_transform_edt(~mask).astype(np.float32)
 
 
 def camera_arrays(camera: Camera) -> tuple[np.ndarray, np.ndarray]:

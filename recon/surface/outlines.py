@@ -16,8 +16,8 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from recon.capture import Camera, Frame, Source
+from recon.capture.distances import silhouette_distance
 from recon.splat.resizing import resized, shrunk
-from recon.splat.volume import silhouette_distance
 from recon.surface.diffuse import diffuse
 from recon.surface.mesh import Mesh, vertex_normals
 from recon.surface.render import prepare_mesh, render_prepared

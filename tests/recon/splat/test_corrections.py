@@ -72,6 +72,55 @@ def test_a_known_scene_tells_how_its_camera_is_turned_and_shifted():
     assert max(pose_error(found, truth)) < 0.1 * max(pose_error(frame.camera, truth))
 
 
+def zoomed(camera, factor):
+    """The camera with a longer lens, drawn back so that the world's origin keeps its size."""
+    c2w, intrinsics = camera.c2w.clone(), camera.intrinsics.clone()
+    c2w[:3, 3] *= factor
+    intrinsics[:2, :2] *= factor
+    return dataclasses.replace(camera, c2w=c2w, intrinsics=intrinsics)
+
+
+def test_a_known_scene_tells_the_focal_length_that_all_frames_share():
+    scene = from_points(0.6 * torch.rand(200, 3) - 0.3, torch.rand(200, 3), 0.03, opacity=0.8)
+    truths = [orbit_camera(azimuth, 0.2, 0.9, 48, 48) for azimuth in (0.3, 2.0, 4.0)]
+    wanted = [rasterize(scene, [truth]).rgb[0] for truth in truths]
+    frames = [
+        frame_from_tensors(zoomed(truth, 1.2), torch.zeros(48, 48, 4), name=f"{i}", source=Source.OBSERVED)
+        for i, truth in enumerate(truths)
+    ]
+    corrections = FrameCorrections(frames, CorrectionOptions(focal=True, focal_rate=1e-2), 90)
+    for step in range(90):
+        index = step % 3
+        seen = corrections.viewmat(index)[None], corrections.intrinsics(frames[index].camera.intrinsics)[None]
+        loss = (rasterize(scene, (*seen, 48, 48)).rgb[0] - wanted[index]).abs().mean()
+        corrections.step(step, slopes(loss, corrections))
+    found = corrections.result()
+    assert found[0].focal == pytest.approx(1 / 1.2, rel=0.02)
+    assert found[0].focal == found[1].focal == found[2].focal
+    moved = corrected_capture(Capture(tuple(frames)), found)
+    for frame, truth in zip(moved, truths):
+        assert max(pose_error(frame.camera, truth)) < 0.05
+        assert torch.allclose(frame.camera.intrinsics, truth.intrinsics, rtol=0.02)
+
+
+def test_observed_cameras_move_if_asked_once_the_scene_has_settled():
+    capture = ball_capture(6, 32, source=Source.OBSERVED)
+    options = CorrectionOptions(observed_pose=True, focal=True, settled=0.5)
+    corrections = FrameCorrections(list(capture), options, 10)
+
+    def ask(step):
+        asked = corrections.viewmat(1).sum() + corrections.intrinsics(capture[1].camera.intrinsics).sum()
+        corrections.step(step, slopes(asked, corrections))
+        return corrections.result()
+
+    early = ask(5)[1]
+    assert early.focal == 1
+    assert early.motion == pytest.approx(torch.eye(4), abs=1e-6)
+    late = ask(6)[1]
+    assert late.focal < 1
+    assert (late.motion[:3, :3] - torch.eye(3)).abs().max() > 1e-4
+
+
 def test_a_wrong_exposure_is_found_and_undone():
     gain = torch.tensor([0.8, 0.9, 1.1])
 

@@ -1,7 +1,8 @@
 import pytest
 import torch
 
-from recon.splat.volume import DepthView, fuse_depth_views, silhouette_distance, visual_hull
+from recon.capture.distances import silhouette_distance
+from recon.splat.volume import DepthView, fuse_depth_views, visual_hull
 from tests.recon.splat.balls import ball_capture, distance_to_ball
 
 
