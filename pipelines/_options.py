@@ -356,7 +356,7 @@ def _azimuths(options: MeshOptions) -> tuple[float, ...]:
         if count > 1:
             raise OptionsError(
                 f"{count} photos, but not where each was taken from, and no pose is guessed: add --azimuths with one "
-                "angle a photo (for four sides: --azimuths 0 90 180 270), or solve the cameras and use --capture"
+                "angle a photo (for four sides: --azimuths 0 90 180 270); many that overlap go to video2mesh"
             )
         return (0.0,) * count
     if len(given) != count or not all(math.isfinite(angle) for angle in given):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import importlib.util
 import os
 import platform
 import sys
@@ -15,6 +16,13 @@ PACKAGES = (
 )  # fmt: skip
 """What the commands import; Open3D, which may need help, apart. Imported, because compiled ones can be installed and
 still not load."""
+
+EXTRAS = (
+    ("pycolmap", "colmap", "video2mesh finds cameras with it, and takes pictures for an orbit without"),
+    ("gsply", "formats", "splats as compressed PLY and SPZ need it"),
+    ("onnxruntime", "matting", "--matting needs it"),
+)
+"""Module, extra, and what it is for."""
 
 MINIMUM_MEMORY = 2 * 2**30
 """Bytes; the `fast` preset was seen to need 0.8 GiB."""
@@ -37,7 +45,7 @@ class Finding:
 
 def inspect() -> list[Finding]:
     """Everything that the commands need from this machine, in the order in which it would fail."""
-    checks: Sequence[Callable[[], Finding | list[Finding]]] = (_python, _packages, _open3d, _device, _memory)
+    checks: Sequence[Callable[[], Finding | list[Finding]]] = (_python, _packages, _extras, _open3d, _device, _memory)
     findings: list[Finding] = []
     for check in checks:
         result = check()
@@ -73,6 +81,15 @@ def _packages() -> list[Finding]:
         else:
             findings.append(Finding(name, "ok", str(getattr(module, "__version__", "installed"))))
     return findings
+
+
+def _extras() -> list[Finding]:
+    return [
+        Finding(module, "ok", "installed")
+        if importlib.util.find_spec(module) is not None
+        else Finding(module, "note", f"not installed; {purpose}: pip install 'turnabout[{extra}]'")
+        for module, extra, purpose in EXTRAS
+    ]
 
 
 def _open3d() -> Finding:

@@ -58,3 +58,10 @@ def test_a_package_that_does_not_load_is_reported_with_a_remedy(monkeypatch: pyt
     assert found["numpy"].state == "ok"
     assert found["a_package_that_is_not_there"].state == "missing"
     assert "pip install" in found["a_package_that_is_not_there"].detail
+
+
+def test_an_extra_that_is_not_installed_is_a_note_that_says_what_it_is_for(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(_preflight, "EXTRAS", (("a_package_that_is_not_there", "colmap", "cameras need it"),))
+    found = {finding.subject: finding for finding in _preflight.inspect()}["a_package_that_is_not_there"]
+    assert found.state == "note"
+    assert "cameras need it: pip install 'turnabout[colmap]'" in found.detail

@@ -72,7 +72,7 @@ def test_several_photos_without_azimuths_are_refused_with_the_remedy():
     message = refusal(photos=(Path("front.png"), Path("back.png")))
     assert message.startswith("2 photos")
     assert "--azimuths 0 90 180 270" in message
-    assert "--capture" in message
+    assert "video2mesh" in message
 
 
 def test_several_photos_with_an_azimuth_each_are_taken():
