@@ -146,7 +146,9 @@ def in_memory(frame: Frame, size: int) -> Frame:
     picture = resized(frame.premultiplied(), (camera.height, camera.width), "area")
     alpha = picture[..., 3:]
     straight = torch.cat((picture[..., :3] / torch.where(alpha > 0, alpha, 1), alpha), dim=-1)
-    return replace(frame, camera=camera, load_rgba=_constant(straight))
+    weight = resized(frame.weight()[..., None], (camera.height, camera.width), "area")[..., 0]
+    load_weight = None if frame.load_weight is None else _constant(weight)
+    return replace(frame, camera=camera, load_rgba=_constant(straight), load_weight=load_weight)
 
 
 def _centred(frame: Frame) -> Frame:
@@ -162,6 +164,9 @@ def _centred(frame: Frame) -> Frame:
         frame,
         camera=replace(camera, intrinsics=intrinsics, width=width, height=height),
         load_rgba=_constant(part),
+        load_weight=None
+        if frame.load_weight is None
+        else _constant(frame.weight()[down : down + height, across : across + width].clone()),
     )
 
 
