@@ -166,7 +166,7 @@ def measure(name: str, cameras: CamerasFrom, options: CapturesOptions) -> Row:
         frames, held, opaque = frames_of(name, options.captures)
         count = len(frames)
     solving = 0.0 if cameras == "given" else time.process_time() - start
-    turn, focal = (None, None) if true is None else _errors(frames, true)
+    turn, focal = (None, None) if true is None else camera_errors(frames, true)
     split, begin = _split(name, frames, held, opaque, points, options.size)
     cpu, wall = time.process_time(), time.perf_counter()
     scene = fit_gaussians(split.capture, _SCENE if opaque else FIT_PRESETS["views"], start=begin)
@@ -220,7 +220,7 @@ def _peer(split: Split, start: Gaussians, options: CapturesOptions) -> dict[str,
     return {"psnr": psnr, "ssim": similarity, "gaussians": float(len(scene)), "fit_cpu": cpu}
 
 
-def _errors(found: list[Frame], true: list[Frame]) -> tuple[float, float]:
+def camera_errors(found: list[Frame], true: list[Frame]) -> tuple[float, float]:
     """Median turn in degrees after the best common one, and median error of the focal length in percent."""
     mine = torch.stack([frame.camera.c2w[:3, :3] for frame in found]).double()
     own = torch.stack([frame.camera.c2w[:3, :3] for frame in true]).double()
