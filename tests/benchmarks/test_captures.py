@@ -32,8 +32,8 @@ def test_errors_do_not_depend_on_the_solvers_world_and_are_what_was_done():
         longer[0, 0] *= 1.05
         turned = camera.moved(small if index % 2 else small.T, torch.zeros(3))
         off.append(replace(turned, intrinsics=longer))
-    turned, focal = camera_errors(list(capture(off).moved(world)), list(capture(CAMERAS)))
-    assert turned == pytest.approx(math.degrees(0.02), rel=0.15)
+    turn_off, focal = camera_errors(list(capture(off).moved(world)), list(capture(CAMERAS)))
+    assert turn_off == pytest.approx(math.degrees(0.02), rel=0.15)
     assert focal == pytest.approx(5.0, abs=0.1)
 
 
