@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from pipelines._capture_stages import cut_out_region, frame_counts, placed, upright
 from pipelines._run import Stage, StageLog
 from pipelines._scene_stages import compile_kernels, only
-from pipelines._video_options import VideoSettings
+from pipelines._video_options import FEWEST_OF_ORBIT, VideoSettings
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -44,7 +44,7 @@ def _cameras(run: Path, out: Path, log: StageLog, *, settings: VideoSettings) ->
     if points is not None:  # an orbit stands upright as it is solved
         capture = upright(capture, settings.up, log)
     elif settings.up != "auto":
-        log.warn("--up is not asked for: an orbit's axis is up")
+        log.warn("--up is left aside: the axis of an orbit is up")
     with log.step("placing"):
         capture = placed(capture, [frame.name for frame in capture])
     if points is not None:
@@ -85,7 +85,14 @@ def _solved(
             raise
         log.warn(f"structure from motion: {error.found}; the pictures are taken for an orbit")
         return _by_orbit(frames, settings, ordered, log), None
-    if solved.confidence == "poor" and settings.cameras == "auto" and settings.crop is None:
+    if solved.confidence == "poor" and settings.crop is not None:
+        raise SolveError(
+            "frames",
+            found=f"structure from motion: {solved.describe()}",
+            expected="cameras for most of the pictures",
+            remedy="Take more pictures with more overlap; an object on a turntable needs no --crop.",
+        )
+    if solved.confidence == "poor" and settings.cameras == "auto":
         log.warn(f"structure from motion: {solved.describe()}; the pictures are taken for an orbit")
         return _by_orbit(frames, settings, ordered, log), None
     log.figures["solved"] = {
@@ -117,9 +124,18 @@ def _by_sfm(frames: Sequence[UnposedFrame], settings: VideoSettings, ordered: bo
 
 def _by_orbit(frames: Sequence[UnposedFrame], settings: VideoSettings, ordered: bool, log: StageLog) -> Capture:
     from recon.capture import Capture, Frame
+    from recon.capture.sfm import SolveError
     from recon.capture.unposed import shrunk_picture
     from recon.splat.solve_poses import solve_orbit
 
+    sizes = sorted({(frame.width, frame.height) for frame in frames})
+    if len(sizes) > 1 or len(frames) < FEWEST_OF_ORBIT:
+        raise SolveError(
+            "frames",
+            found=f"{len(frames)} pictures of {' and '.join(f'{w}x{h}' for w, h in sizes)} pixels",
+            expected=f"at least {FEWEST_OF_ORBIT} of one size, to be solved as an orbit",
+            remedy="Structure from motion takes any sizes, but needs more overlap: take more pictures.",
+        )
     compile_kernels(log)
     with log.step("solving an orbit"):
         solved = solve_orbit(
@@ -140,7 +156,7 @@ def _by_orbit(frames: Sequence[UnposedFrame], settings: VideoSettings, ordered: 
         doubts = ", ".join(f"{name} {value:.2f}" for name, value in solved.reasons.items())
         log.warn(f"the orbit is found with a confidence of {solved.confidence:.2f} of 1 ({doubts}); it may be wrong")
     if settings.fov is not None:
-        log.warn("--fov is not asked for: the orbit was solved with its own")
+        log.warn("--fov is left aside: the orbit was solved with a field of view of its own")
     pairs = zip(frames, solved.cameras, strict=True)
     return Capture(
         tuple(Frame(camera.resized(f.width, f.height), f.load_rgba, time=f.time, name=f.name) for f, camera in pairs)

@@ -22,19 +22,23 @@ if TYPE_CHECKING:
     from recon.capture import Capture
 
 
-def given_capture_stage(source: Path, used: Mapping[str, Any], settings: VideoSettings | None = None) -> Stage:
+def given_capture_stage(
+    source: Path, used: Mapping[str, Any], settings: VideoSettings | None = None, matting: Path | None = None
+) -> Stage:
     """A capture with cameras to `capture/`; `used` is what its bytes depend on."""
-    work = functools.partial(_capture, source=source, settings=settings)
+    work = functools.partial(_capture, source=source, settings=settings, matting=matting)
     return Stage("capture", (), ("capture",), used, work)
 
 
-def _capture(run: Path, out: Path, log: StageLog, *, source: Path, settings: VideoSettings | None) -> None:
+def _capture(
+    run: Path, out: Path, log: StageLog, *, source: Path, settings: VideoSettings | None, matting: Path | None
+) -> None:
     from pipelines._pictures import evenly
     from recon.capture import Capture
     from recon.capture.errors import CaptureWarning
-    from recon.capture.io_colmap import find_colmap, read_colmap_points
+    from recon.capture.io_colmap import has_points, read_colmap_points
     from recon.capture.io_nerfstudio import write_transforms
-    from recon.capture.reading import find_reader, read_capture
+    from recon.capture.reading import COLMAP, find_reader, read_capture
 
     with log.step("reading"), warnings.catch_warnings(record=True) as left_out:
         warnings.simplefilter("always", CaptureWarning)
@@ -44,9 +48,10 @@ def _capture(run: Path, out: Path, log: StageLog, *, source: Path, settings: Vid
     for warning in left_out:
         log.warn(str(warning.message))
     if settings is None or settings.crop is None:
-        capture, guessed = _cut_out(given, log)
+        capture, guessed = _cut_out(given, matting, log)
     else:
-        points = read_colmap_points(source) if find_colmap(source) else None
+        is_colmap = find_reader(source) is COLMAP
+        points = read_colmap_points(source) if is_colmap and has_points(source) else None
         capture, guessed = cut_out_region(given, points, settings, log), [frame.name for frame in given]
     reader, up = find_reader(source), "auto" if settings is None else settings.up
     if up != "auto" or (reader is not None and not reader.states_up):
@@ -58,17 +63,18 @@ def _capture(run: Path, out: Path, log: StageLog, *, source: Path, settings: Vid
     log.figures.update(frame_counts(capture))
 
 
-def _cut_out(given: Capture, log: StageLog) -> tuple[Capture, Sequence[str]]:
+def _cut_out(given: Capture, matting: Path | None, log: StageLog) -> tuple[Capture, Sequence[str]]:
     """With a matte for every frame; and the names of those whose mattes were guessed."""
     from recon.capture.cutouts import cut_out
 
     with log.step("cutting out"):
-        cut = cut_out(given, log.watcher.advanced)
+        cut = cut_out(given, log.watcher.advanced, matting)
     for name, reason in cut.refused.items():
         log.warn(f"picture {name} is left out: {reason}")
     if cut.found:
         log.warn(
-            f"{len(cut.found)} of {len(given)} pictures have no transparency; their subject was found by GrabCut "
+            f"{len(cut.found)} of {len(given)} pictures have no transparency; their subject was found by "
+            f"{'GrabCut' if matting is None else 'the network'} "
             f"(capture/images shows how well; RGBA pictures are taken as they are)"
         )
     log.figures.update({"mattes_found": len(cut.found), "left_out": len(cut.refused)})
@@ -127,7 +133,7 @@ def upright(capture: Capture, up: UpName, log: StageLog) -> Capture:
     """The capture turned so that what was asked for, or what its cameras tell, is up."""
     from recon.capture.upright import find_up, given_up, turned_upright
 
-    found = find_up(capture.cameras) if up == "auto" else given_up(capture.cameras, up)
+    found = find_up(capture.cameras) if up == "auto" else given_up(capture, up)
     log.figures["up"] = {
         "told_by": found.told_by,
         "direction": [round(float(x), 4) for x in found.direction],

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import functools
 import os
 from collections import deque
@@ -119,8 +120,11 @@ def _photos(source: Path, limit: int | None, log: StageLog) -> tuple[int, Iterat
             source,
             found="no pictures" if source.is_dir() else "no kind of file that is known here",
             expected="a video, a folder of photos, or a capture with cameras",
-            remedy="Check the path; a single photo goes to `img2mesh`.",
+            remedy="Check the path; HEIC photos need to be exported as JPEG, a single photo goes to `img2mesh`.",
         )
+    unread = sum(path.suffix.lower() in (".heic", ".heif") for path in source.iterdir())
+    if unread:
+        log.warn(f"{unread} HEIC pictures in the folder are not read: export them as JPEG")
     files = files if limit is None else evenly(files, limit)
     return len(files), (_Load(file.name, 0.0, functools.partial(read_photo, file)) for file in files)
 
@@ -152,6 +156,12 @@ def _unposed(picture: _Load, longest_side: int, cut_out: bool, matting: Path | N
     from recon.capture.unposed import UnposedFrame, shrunk_picture
 
     photo = picture.photo()
+    width_before = photo.rgb.shape[1]
+    focal = photo.focal_pixels
+    if photo.alpha is None:  # first, as large pictures in floating point fill the memory
+        opaque = torch.ones(*photo.rgb.shape[:2], 1)
+        small = shrunk_picture(torch.cat((photo.rgb.float() / 255, opaque), dim=-1), longest_side)
+        photo = dataclasses.replace(photo, rgb=(small[..., :3] * 255).round().to(torch.uint8))
     rgb = photo.rgb.float() / 255
     if cut_out:
         rgba = with_matte(rgb, find_foreground(photo, matting))
@@ -159,5 +169,5 @@ def _unposed(picture: _Load, longest_side: int, cut_out: bool, matting: Path | N
         rgba = torch.cat((rgb, torch.ones_like(rgb[..., :1])), dim=-1)
     rgba = shrunk_picture(rgba, longest_side)
     height, width = rgba.shape[:2]
-    focal = None if photo.focal_pixels is None else photo.focal_pixels * width / photo.rgb.shape[1]
+    focal = None if focal is None else focal * width / width_before
     return UnposedFrame(photo.path.stem, lambda: rgba, width, height, picture.time, focal, picture.name)

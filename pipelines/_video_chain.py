@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+import hashlib
 from typing import Any
 
 from pipelines._cameras_stage import cameras_stage
@@ -9,7 +11,7 @@ from pipelines._capture_stages import given_capture_stage
 from pipelines._chain import Asked, run_scene
 from pipelines._frames_stage import frames_stage
 from pipelines._progress import Display
-from pipelines._run import STATE, Stage
+from pipelines._run import STATE, Stage, content_hash
 from pipelines._scene_stages import only, video_stage
 from pipelines._sources import Source, find_capture
 from pipelines._video_options import VideoOptions, resolve_video
@@ -21,15 +23,19 @@ def run_video_chain(options: VideoOptions, display: Display) -> None:
     Raises:
         ValueError, OSError: for what a user can mend.
     """
-    from recon.capture.reading import find_reader
+    from recon.capture.io_colmap import picture_folder
+    from recon.capture.reading import COLMAP, find_reader
     from recon.capture.unposed import is_video
 
-    path = options.source
+    path, name = options.source, options.source.stem if options.source.is_file() else options.source.resolve().name
     if (path / STATE / "run.json").is_file() and (path / "capture").is_dir():  # an earlier run
         path = path / "capture"
-    settings = resolve_video(options, is_video=is_video(path))
     reader = find_reader(path)
+    settings = resolve_video(options, is_video=is_video(path), has_cameras=reader is not None)
     source = Source.of(path) if reader is None else find_capture(path)
+    if reader is COLMAP:  # whose pictures may lie beside the model
+        pictures = content_hash(picture_folder(path))
+        source = dataclasses.replace(source, sha256=hashlib.sha256(f"{source.sha256}{pictures}".encode()).hexdigest())
     matting = None if options.matting is None else Source.of(options.matting)
     inputs: dict[str, Any] = {"source": source.as_json()}
     if matting is not None:
@@ -37,12 +43,11 @@ def run_video_chain(options: VideoOptions, display: Display) -> None:
     first: list[Stage]
     if reader is not None and settings.cameras == "auto":
         used = inputs | only(settings, ("frames", "up", "crop", "seed"))
-        first = [given_capture_stage(source.path, used, settings)]
+        first = [given_capture_stage(source.path, used, settings, None if matting is None else matting.path)]
     else:
         first = [
             frames_stage(source.path, inputs, settings, None if matting is None else matting.path),
             cameras_stage(settings),
         ]
     asked = Asked(options.stop_after, options.resume, options.overwrite)
-    name = options.source.stem if options.source.is_file() else source.name
     run_scene(options.output, [*first, video_stage(by_azimuth=True)], inputs, settings, name, asked, display)

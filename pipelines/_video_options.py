@@ -21,11 +21,13 @@ from pipelines._options import (
     SceneOptions,
     check_range,
     check_scene,
+    require_extra,
     resolve_asset,
 )
 
 CamerasFrom = Literal["auto", "sfm", "orbit"]
 UpName = Literal["auto", "+x", "-x", "+y", "-y", "+z", "-z"]
+FEWEST_OF_ORBIT = 6
 VIDEO_FRAMES: Mapping[PresetName, int] = {"fast": 24, "balanced": 40, "quality": 80}
 """Pictures that a preset takes from a video."""
 
@@ -87,8 +89,11 @@ class VideoSettings(FitSettings):
     crop: Literal["auto"] | tuple[float, ...] | None
 
 
-def resolve_video(options: VideoOptions, *, is_video: bool) -> VideoSettings:
+def resolve_video(options: VideoOptions, *, is_video: bool, has_cameras: bool) -> VideoSettings:
     """Applies the preset and checks what can be checked without opening a file.
+
+    Args:
+        is_video, has_cameras: what the source is.
 
     Raises:
         OptionsError: if options contradict each other or are out of range.
@@ -97,10 +102,8 @@ def resolve_video(options: VideoOptions, *, is_video: bool) -> VideoSettings:
     fov = None if options.fov == "auto" else options.fov
     check_range("--frames", options.frames, 3, 2000)
     check_range("--fov", fov, 1, 150)
-    source = options.source
-    folder = source.parent if source.is_file() and source.suffix in (".json", ".txt") else source
-    if options.output.resolve().is_relative_to(folder.resolve()):
-        raise OptionsError(f"{options.output}: lies inside the source {source}; choose another -o")
+    _check_places(options.source, options.output)
+    _check_cameras(options, given=has_cameras and options.cameras == "auto")
     return VideoSettings(
         preset=options.preset,
         seed=options.seed,
@@ -114,6 +117,33 @@ def resolve_video(options: VideoOptions, *, is_video: bool) -> VideoSettings:
         up=options.up,
         crop=_region(options),
     )
+
+
+def _check_places(source: Path, output: Path) -> None:
+    listing = source.is_file() and source.suffix in (".json", ".txt", ".bin")
+    folder = (source.parent if listing else source).resolve()
+    if output.resolve().is_relative_to(folder):
+        raise OptionsError(f"{output}: lies inside the source {source}; choose another -o")
+    if source.resolve().is_relative_to(output.resolve()):
+        raise OptionsError(f"{source}: lies inside the output {output}, which would overwrite it; choose another -o")
+
+
+def _check_cameras(options: VideoOptions, given: bool) -> None:
+    """`given`: whether the run takes the cameras that the source brings."""
+    if given and options.fov != "auto":
+        raise OptionsError("--fov: the source brings its cameras; leave it out, or solve them with --cameras sfm")
+    if options.cameras == "sfm":
+        require_extra("pycolmap", "colmap", "--cameras sfm")
+    if not given and options.crop is not None:
+        require_extra("pycolmap", "colmap", "--crop of pictures without cameras")
+        if options.crop != "auto":
+            raise OptionsError("--crop with numbers needs the source's own cameras: solved ones have another world")
+    if options.cameras == "orbit":
+        unused = {"--crop": options.crop is not None, "--up": options.up != "auto", "--fov": options.fov != "auto"}
+        for name in (name for name, is_given in unused.items() if is_given):
+            raise OptionsError(f"--cameras orbit finds that itself, from silhouettes; leave {name} out")
+        if options.frames is not None and options.frames < FEWEST_OF_ORBIT:
+            raise OptionsError(f"--cameras orbit needs at least {FEWEST_OF_ORBIT} --frames, found {options.frames}")
 
 
 def _region(options: VideoOptions) -> Literal["auto"] | tuple[float, ...] | None:

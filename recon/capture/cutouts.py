@@ -31,11 +31,14 @@ class Cutouts:
     refused: dict[str, str]
 
 
-def cut_out(capture: Capture, progress: Callable[[int, int], None] = lambda done, total: None) -> Cutouts:
+def cut_out(
+    capture: Capture, progress: Callable[[int, int], None] = lambda done, total: None, weights: Path | None = None
+) -> Cutouts:
     """Gives every frame that is opaque all over a matte of its subject (`find_foreground`); others stay as they are.
 
     Args:
         progress: told (frames done, frames in all).
+        weights: of a segmentation network (ONNX); GrabCut finds the subject without.
 
     Raises:
         PhotoError: if no frame is left, the first one's reason.
@@ -47,7 +50,7 @@ def cut_out(capture: Capture, progress: Callable[[int, int], None] = lambda done
         rgba = frame.rgba()
         if bool((rgba[..., 3] > 0.5).all()):
             try:
-                frame = _cut_out(frame, rgba)
+                frame = _cut_out(frame, rgba, weights)
             except PhotoError as error:
                 errors[frame.name] = error
                 continue
@@ -65,7 +68,7 @@ def with_matte(rgb: Tensor, alpha: Tensor) -> Tensor:
     return torch.cat((torch.from_numpy(colours), alpha[..., None]), dim=-1)
 
 
-def _cut_out(frame: Frame, rgba: Tensor) -> Frame:
+def _cut_out(frame: Frame, rgba: Tensor, weights: Path | None) -> Frame:
     rgb = (rgba[..., :3] * 255).round().to(torch.uint8)
-    matte = (find_foreground(Photo(Path(frame.name), rgb)) * 255).round().to(torch.uint8)
+    matte = (find_foreground(Photo(Path(frame.name), rgb), weights) * 255).round().to(torch.uint8)
     return replace(frame, load_rgba=lambda: with_matte(frame.rgba()[..., :3], matte.float() / 255))

@@ -25,7 +25,7 @@ _BT2020_TO_BT709 = np.array(
 def tone_mapped(pixels: np.ndarray, transfer: Transfer) -> np.ndarray:
     """(H, W, 3) uint16 BT.2020 with the transfer function to (H, W, 3) uint8 sRGB.
 
-    Diffuse white becomes white's knee; what is brighter is compressed into the rest.
+    What is brighter than 0.8 of diffuse white is compressed, which leaves diffuse white itself at 243 of 255.
     """
     signal = pixels.astype(np.float32) / 65535
     light = _pq(signal) if transfer == "pq" else _hlg(signal)

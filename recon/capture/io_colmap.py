@@ -96,6 +96,23 @@ def read_colmap(path: Path, pictures: Path | None = None) -> Capture:
     return Capture(tuple(frames))
 
 
+def has_points(path: Path) -> bool:
+    """Whether the model comes with its sparse points."""
+    model = find_colmap(path)
+    return model is not None and find_file(model, "points3D") is not None
+
+
+def picture_folder(path: Path) -> Path:
+    """Where the pictures of the model at `path` lie.
+
+    Raises:
+        CaptureError: if there is no model, it is damaged, or none of its pictures is found.
+    """
+    model = _model(path)
+    listing = find_file(model, "images") or model
+    return _picture_folder(Path(path), model, listing, colmap_model.read_images(listing))
+
+
 def read_colmap_points(path: Path) -> tuple[Tensor, Tensor]:
     """The model's sparse points: (N, 3) float32 places in the world that `read_colmap` gives, and (N, 3) float32
     colours in [0, 1]. After a capture was moved, `to_source.inverse()` brings them along.

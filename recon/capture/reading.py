@@ -28,7 +28,7 @@ class Reader:
 
 _NERFSTUDIO = Reader(io_nerfstudio.read_transforms, states_up=True)
 _SYNTHETIC = Reader(io_synthetic.read_nerf_synthetic, states_up=True)
-_COLMAP = Reader(read_colmap, states_up=False)
+COLMAP = Reader(read_colmap, states_up=False)
 _MIDDLEBURY = Reader(read_middlebury, states_up=False)
 _PROJECTIONS = Reader(read_projections, states_up=False)
 
@@ -41,7 +41,7 @@ def find_reader(path: Path) -> Reader | None:
         if (path / io_synthetic.FILE_NAME).is_file():
             return _SYNTHETIC
         if find_colmap(path):
-            return _COLMAP
+            return COLMAP
         if any(path.glob("*_par.txt")):
             return _MIDDLEBURY
         if any(path.glob("*_P.txt")):
@@ -51,7 +51,7 @@ def find_reader(path: Path) -> Reader | None:
     elif path.name.startswith("transforms_") and path.suffix == ".json":
         return _SYNTHETIC
     elif find_colmap(path):
-        return _COLMAP
+        return COLMAP
     elif path.name.endswith("_par.txt"):
         return _MIDDLEBURY
     return None

@@ -72,7 +72,7 @@ def photo_files(folder: Path) -> list[Path]:
             expected=f"at most {MAX_PHOTOS}",
             remedy="Leave some out.",
         )
-    return sorted(files, key=lambda path: [(int(p), "") if p.isdigit() else (-1, p) for p in _parts(path.name)])
+    return sorted(files, key=lambda path: [(int(p), "") if p.isdecimal() else (-1, p) for p in _parts(path.name)])
 
 
 def video_photos(path: Path, indices: Sequence[int]) -> Iterator[tuple[float, Photo]]:
@@ -143,4 +143,4 @@ def read_unposed(folder: Path) -> tuple[UnposedFrame, ...]:
 
 
 def _parts(name: str) -> list[str]:
-    return [part for part in re.split(r"(\d+)", name.lower()) if part]
+    return [part for part in re.split(r"([0-9]+)", name.lower()) if part]

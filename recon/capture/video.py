@@ -8,7 +8,6 @@ was chosen.
 from __future__ import annotations
 
 import os
-import re
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -27,8 +26,11 @@ MAX_FRAMES = 20_000
 MAX_VIDEO_BYTES = 16 * 2**30
 _DEMUXERS = ("mov", "mp4", "matroska", "webm", "gif", "avi", "mpegts", "ogg", "flv", "mpeg")
 """Kinds of files that are opened. Playlists are not among them: they name other files and addresses."""
+_EBML, _SEGMENT = b"\x1aE\xdf\xa3", b"\x18S\x80g"
+_GUARDED = {"format_whitelist": ",".join(_DEMUXERS), "protocol_whitelist": "none"}
 _SCAN_SIDE = 320
 _FLOW_SIDE = 128
+_LEAST_SIDE = 32
 _STILL = 0.002
 """Motions below this share of the picture's longer side are noise."""
 _COMPLETE = 0.9
@@ -143,9 +145,9 @@ class _Flow:
 
 
 def _within(size: tuple[int, int], side: int) -> tuple[int, int]:
-    """(width, height) shrunk to `side`, but not below what the flow needs."""
+    """(width, height) shrunk to `side`; neither below 32, where OpenCV's flow ends the process without a word."""
     scale = min(1.0, side / max(size))
-    return max(16, round(size[0] * scale)), max(16, round(size[1] * scale))
+    return max(_LEAST_SIDE, round(size[0] * scale)), max(_LEAST_SIDE, round(size[1] * scale))
 
 
 def _decode(path: Path, until: int | None = None) -> Iterator[tuple[int, Any, int]]:
@@ -155,8 +157,7 @@ def _decode(path: Path, until: int | None = None) -> Iterator[tuple[int, Any, in
     path = Path(path)
     _check_file(path)
     with _opened(path) as (container, stream):
-        promised, seconds = int(stream.frames or 0), _promised_seconds(stream)
-        index, end = 0, 0.0
+        promised, index = int(stream.frames or 0), 0
         try:
             for frame in _frames(container, stream):
                 if index >= MAX_FRAMES:
@@ -171,21 +172,27 @@ def _decode(path: Path, until: int | None = None) -> Iterator[tuple[int, Any, in
                 yield index, frame, promised
                 if index == until:
                     return
-                index, end = index + 1, _seconds(frame, index)
+                index += 1
         except av.error.FFmpegError as cause:
             raise CaptureError(
                 path, found=f"damage after {index} frames ({_reason(cause)})", expected="a whole video", remedy=_REMEDY
             ) from cause
         if index == 0:
             raise CaptureError(path, found="a video without a picture", expected=_EXPECTED, remedy=_REMEDY)
-        if index < _COMPLETE * promised or end < _COMPLETE * seconds * (1 - 1 / index):
-            of = f"{index} of {promised} frames" if promised else f"{end:.1f} of {seconds:.1f} seconds"
-            found = f"{of} that it promises"
+        # An edit list hides frames that the header counts: what trims a video without encoding it anew leaves one.
+        if index < _COMPLETE * promised and _packets(path) < _COMPLETE * promised:
+            found = f"{index} of the {promised} frames that it promises"
             raise CaptureError(path, found=found, expected="a whole video", remedy="Copy the file again.")
 
 
+def _packets(path: Path) -> int:
+    """Frames that are stored, hidden ones included."""
+    with _opened(path, {"ignore_editlist": "1"}) as (container, stream):
+        return sum(packet.size > 0 for packet in container.demux(stream))
+
+
 @contextmanager
-def _opened(path: Path) -> Iterator[tuple[Any, Any]]:
+def _opened(path: Path, further: dict[str, str] | None = None) -> Iterator[tuple[Any, Any]]:
     """The container and its first video stream."""
     import av
 
@@ -195,7 +202,11 @@ def _opened(path: Path) -> Iterator[tuple[Any, Any]]:
             container = av.open(
                 file,
                 metadata_errors="replace",
-                container_options={"format_whitelist": ",".join(_DEMUXERS), "protocol_whitelist": "none"},
+                container_options={
+                    "format_whitelist": ",".join(_DEMUXERS),
+                    "protocol_whitelist": "none",
+                    **(further or {}),
+                },
             )
         except (av.error.FFmpegError, ValueError) as cause:
             found = f"no video that can be read ({_reason(cause)})"
@@ -227,10 +238,22 @@ def _frames(container: Any, stream: Any) -> Iterator[Any]:
         yield from decoder.decode(packet if packet.size else None)
 
 
-def _promised_seconds(stream: Any) -> float:
-    """How long the pictures last by a Matroska file's tags, as its header counts no frames; 0 if it does not say."""
-    match = re.fullmatch(r"(\d+):(\d\d):(\d\d(?:\.\d+)?)", stream.metadata.get("DURATION", ""))
-    return 0.0 if match is None else 3600 * int(match[1]) + 60 * int(match[2]) + float(match[3])
+def _segment_end(path: Path) -> int:
+    """Where a Matroska or WebM file's content ends by its own account (RFC 8794, 9559); 0 if it does not say."""
+    with path.open("rb") as file:
+        head = file.read(4096)
+    place, end = 0, 0
+    while place + 12 <= len(head) and head[place : place + 4] in (_EBML, _SEGMENT):
+        first = head[place + 4]
+        length = 9 - first.bit_length()
+        if first == 0 or place + 4 + length > len(head):
+            return 0
+        size = int.from_bytes(head[place + 4 : place + 4 + length], "big") & ((1 << 7 * length) - 1)
+        end = place + 4 + length + size
+        if head[place : place + 4] == _SEGMENT:
+            return 0 if size == (1 << 7 * length) - 1 else end  # all ones: unknown, as of a live stream
+        place = end
+    return 0
 
 
 def _check_file(path: Path) -> None:
@@ -241,6 +264,9 @@ def _check_file(path: Path) -> None:
     if size == 0 or size > MAX_VIDEO_BYTES:
         found = "an empty file (0 bytes)" if size == 0 else f"a file of {size / 2**30:.0f} GiB"
         raise CaptureError(path, found=found, expected=_EXPECTED, remedy=_REMEDY)
+    if size < _segment_end(path):
+        found = f"{size} of the {_segment_end(path)} bytes that it promises"
+        raise CaptureError(path, found=found, expected="a whole video", remedy="Copy the file again.")
 
 
 def _too_large(path: Path, width: int, height: int) -> CaptureError:

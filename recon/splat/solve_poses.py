@@ -17,10 +17,10 @@ from torch import Tensor
 from recon.capture import Camera, Capture, frame_from_tensors
 from recon.capture.normalise import normalise
 from recon.capture.turntable import Candidate, check_pictures, differs, find_orbits
+from recon.capture.unposed import shrunk_picture
 from recon.splat.corrections import CorrectionOptions
 from recon.splat.fit import fit_scene
 from recon.splat.fit_options import FitOptions
-from recon.splat.resizing import resized
 
 Progress = Callable[[str, float], None]
 """Called with (what is being done, share of it that is done)."""
@@ -101,7 +101,7 @@ def solve_orbit(
     """
     options = options or OrbitOptions()
     check_pictures(frames)
-    small = [_shrunk(frame, options.search_size) for frame in frames]
+    small = [shrunk_picture(frame, options.search_size) for frame in frames]
     candidates = find_orbits(small, ordered=ordered, seed=seed, progress=progress)
     best, refined = candidates[0], _capture(candidates[0], frames)
     if options.passes:
@@ -145,18 +145,6 @@ def _reasons(best: Candidate, others: Sequence[Candidate]) -> dict[str, float]:
 
 def _half_at(scale: float, value: float) -> float:
     return 1 / (1 + (value / scale) ** 2)
-
-
-def _shrunk(frame: Tensor, longest: int) -> Tensor:
-    """The picture (H, W, 4) with at most so many pixels on its longer side."""
-    height, width = frame.shape[:2]
-    scale = longest / max(height, width)
-    if scale >= 1:
-        return frame
-    size = max(1, round(height * scale)), max(1, round(width * scale))
-    premultiplied = torch.cat((frame[..., :3] * frame[..., 3:], frame[..., 3:]), -1)
-    shrunk = resized(premultiplied, size, "area")
-    return torch.cat((shrunk[..., :3] / shrunk[..., 3:].clamp_min(1e-6), shrunk[..., 3:]), -1).clamp(0, 1)
 
 
 def _capture(candidate: Candidate, frames: Sequence[Tensor]) -> Capture:

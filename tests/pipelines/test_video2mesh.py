@@ -236,6 +236,53 @@ def test_a_damaged_photo_among_good_ones_is_left_out_and_named(tmp_path, orbit):
     assert any("v03.png" in warning for warning in report["warnings"])
 
 
+@pytest.mark.parametrize(
+    ("more", "words"),
+    [
+        (["--cameras", "orbit", "--crop", "auto"], "leave --crop out"),
+        (["--cameras", "orbit", "--up", "+z"], "leave --up out"),
+        (["--cameras", "orbit", "--frames", "5"], "at least 6"),
+        (["--cameras", "sfm", "--crop", "0", "0", "0", "1"], "world"),
+        (["--crop", "0", "0", "0", "-1"], "positive radius"),
+        (["--crop", "auto", "--matting", "a.onnx", "--resume", "--overwrite"], "--resume"),
+        (["--fov", "40"], "brings its cameras"),
+    ],
+)
+def test_options_that_contradict_each_other_are_refused_before_anything_is_done(more, words, tmp_path, orbit, capsys):
+    write_transforms(Capture(orbit.frames[:3]), tmp_path / "c")
+    assert run(tmp_path / "c", "-o", tmp_path / "run", *SMALL, *more) == 2
+    assert words in capsys.readouterr().err
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_source_inside_the_output_is_refused_and_kept(solved, capsys):
+    before = content(solved[0])
+    assert run(solved[0] / "capture", "-o", solved[0], *SMALL, "--overwrite") == 2
+    assert "would overwrite it" in capsys.readouterr().err
+    assert content(solved[0]) == before
+
+
+def test_photos_of_several_sizes_that_nothing_connects_are_refused_with_the_reason(tmp_path, orbit, capsys):
+    (tmp_path / "photos").mkdir()
+    for index, frame in enumerate(orbit.frames[::2]):
+        grey = frame.rgba().clone()
+        grey[..., :3] = 0.5
+        write_rgba(tmp_path / "photos" / f"{index}.png", grey[: 224 - 8 * (index % 2)])
+    assert run(tmp_path / "photos", "-o", tmp_path / "run", *SMALL) == 2
+    said = " ".join(capsys.readouterr().err.split())
+    assert "224x216 and 224x224" in said
+
+
+def test_pictures_beside_a_colmap_model_count_when_a_run_is_resumed(tmp_path, orbit, capsys):
+    write_colmap(Capture(orbit.frames[:5]), tmp_path / "colmap")
+    (binary,) = (tmp_path / "colmap").rglob("images.bin")
+    command = [binary.parent, "-o", tmp_path / "run", *SMALL, "--stop-after", "capture"]
+    assert run(*command) == 0
+    write_rgba(next((tmp_path / "colmap" / "images").iterdir()), torch.ones(224, 224, 4))
+    assert run(*command, "--resume") == 2
+    assert "another run" in " ".join(capsys.readouterr().err.split())
+
+
 def test_an_8k_video_is_read(tmp_path):
     big = [np.kron(picture, np.ones((45, 53, 1), np.uint8))[:4320, :7632] for picture in sliding([0, 2, 2])]
     path = write_video(tmp_path / "a.mp4", big, options={"preset": "ultrafast", "crf": "30"})

@@ -57,16 +57,24 @@ def test_a_ring_tells_what_is_level_though_the_camera_was_held_askew():
 
 
 def test_a_given_axis_is_taken():
-    found = given_up(capture_of(ROUTES["ring"]).cameras, "-z")
+    found = given_up(capture_of(ROUTES["ring"]), "-z")
     assert found.direction.tolist() == [0, 0, -1]
     turned = turned_upright(capture_of(ROUTES["ring"]), found)
     assert torch.allclose(turned.to_source.apply(torch.tensor([0.0, 1.0, 0.0])), torch.tensor([0.0, 0.0, -1.0]))
 
 
+def test_the_axis_is_the_sources_own_even_where_the_world_was_turned_on_reading():
+    source = capture_of(ROUTES["ring"])
+    z_up = Similarity(torch.tensor([[1.0, 0.0, 0.0], [0.0, 0.0, -1.0], [0.0, 1.0, 0.0]]))
+    read = Capture(source.moved(z_up).frames).moved(z_up.inverse())  # its own world had +Z up
+    turned = turned_upright(read, given_up(read, "+z"))
+    assert torch.allclose(turned[3].camera.c2w, source[3].camera.c2w, atol=1e-5)
+
+
 @pytest.mark.parametrize("axis", ["+x", "-x", "+y", "-y", "+z", "-z"])
 def test_every_axis_can_be_up_and_worlds_stay_right_handed(axis):
     capture = capture_of(ROUTES["ring"])
-    turned = turned_upright(capture, given_up(capture.cameras, axis))
+    turned = turned_upright(capture, given_up(capture, axis))
     assert float(torch.det(turned.to_source.rotation)) == pytest.approx(1, abs=1e-5)
 
 

@@ -148,3 +148,32 @@ def test_videos_too_long_are_refused(tmp_path, monkeypatch):
     monkeypatch.setattr("recon.capture.video.MAX_FRAMES", 5)
     with pytest.raises(CaptureError, match="more than 5 frames"):
         scan_video(path)
+
+
+@pytest.mark.parametrize("shape", [(32, 320), (96, 720), (16, 128), (320, 32)])
+def test_very_wide_and_very_high_videos_are_scanned(tmp_path, shape):
+    rng = np.random.default_rng(0)
+    pictures = [rng.integers(0, 255, (*shape, 3), dtype=np.uint8) for _ in range(8)]
+    scan = scan_video(write_video(tmp_path / "a.mp4", pictures))
+    assert (scan.height, scan.width) == shape
+    assert len(scan.times) == 8
+
+
+def test_a_last_frame_that_is_held_is_no_truncation(tmp_path):
+    path = write_video(tmp_path / "a.webm", sliding([0, 2, 2, 2]), codec="libvpx-vp9", times=[0, 0.04, 0.08, 4.0])
+    assert len(scan_video(path).times) == 4
+
+
+def test_frames_that_an_edit_list_hides_are_no_truncation(tmp_path):
+    """As a phone trims a video: the header still counts all frames."""
+    pictures = sliding([0] + [3] * 29)
+    path = write_video(tmp_path / "a.mp4", pictures, times=[i / 25 for i in range(30)])
+    data = bytearray(path.read_bytes())
+    place = data.index(b"elst")
+    # version 0: count, then duration (movie's scale), media time (track's scale), rate
+    scale = int.from_bytes(data[data.index(b"mdhd") + 16 : data.index(b"mdhd") + 20], "big")
+    start = int.from_bytes(data[place + 16 : place + 20], "big") + round(0.6 * scale)
+    data[place + 16 : place + 20] = start.to_bytes(4, "big")
+    path.write_bytes(bytes(data))
+    found = len(scan_video(path).times)
+    assert 10 <= found <= 20
