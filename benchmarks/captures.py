@@ -38,6 +38,7 @@ from benchmarks._held_out import (
 )
 from benchmarks._opensplat import check_program, run_program, write_data
 from benchmarks._results import environment, write_json
+from benchmarks.fit import shared_start
 from pipelines._command import run_command
 from pipelines._run import peak_memory_mib
 from pipelines.evaluation.markdown import table
@@ -172,7 +173,7 @@ def measure(name: str, cameras: CamerasFrom, options: CapturesOptions) -> Row:
     scene = fit_gaussians(split.capture, _SCENE if opaque else FIT_PRESETS["views"], start=begin)
     cpu, wall = time.process_time() - cpu, time.perf_counter() - wall
     peak = peak_memory_mib()
-    peer = None if options.opensplat is None else _peer(split, begin or scene, options)
+    peer = None if options.opensplat is None else _peer(split, begin, options)
     psnr, similarity = _scores(split, scene)
     return Row(len(frames), count, psnr, similarity, len(scene), solving, cpu, wall, peak, turn, focal, peer)
 
@@ -207,8 +208,10 @@ def _scores(split: Split, scene: Gaussians) -> tuple[float, float]:
     return split.score(scene), sum(similar) / len(similar)
 
 
-def _peer(split: Split, start: Gaussians, options: CapturesOptions) -> dict[str, float]:
+def _peer(split: Split, begin: Gaussians | None, options: CapturesOptions) -> dict[str, float]:
+    """The program's fit, from places where ours starts: on the hull, or from the same points."""
     assert options.opensplat is not None
+    start = shared_start(split.capture, FIT_PRESETS["views"], _PEER_POINTS) if begin is None else begin
     chosen = torch.randperm(len(start), generator=torch.Generator().manual_seed(0))[:_PEER_POINTS]
     with tempfile.TemporaryDirectory() as folder:
         data, output = Path(folder) / "data", Path(folder) / "out"

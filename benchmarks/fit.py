@@ -135,7 +135,7 @@ def _step_row(scene: SceneSize, options: FitBenchmarkOptions) -> dict[str, Any]:
         data = Path(folder) / "data"
         if options.opensplat is not None:
             capture = shell_capture(scene)
-            write_data(capture, _start(capture, step_options(scene, 1), scene.count), data)
+            write_data(capture, shared_start(capture, step_options(scene, 1), scene.count), data)
         for turn in range(options.rounds):
             for start, threads in kinds:
                 ours[start, threads].append(time_steps_apart(scene, options.steps, start, threads))
@@ -155,7 +155,7 @@ def _peer_curve(split: Split, program: Path, options: FitBenchmarkOptions) -> li
     """The scenes that the program saves on its way, drawn by us. Its clock begins with its first step."""
     with tempfile.TemporaryDirectory() as folder:
         data, output = Path(folder) / "data", Path(folder) / "out"
-        write_data(split.capture, _start(split.capture, options.preset, options.peer_points), data)
+        write_data(split.capture, shared_start(split.capture, options.preset, options.peer_points), data)
         every = max(1, options.peer_steps // _PEER_SAMPLES)
         done = run_program(program, data, output, options.peer_steps, [], save_every=every)
         points = []
@@ -165,7 +165,7 @@ def _peer_curve(split: Split, program: Path, options: FitBenchmarkOptions) -> li
         return points
 
 
-def _start(capture: Capture, options: FitOptions, count: int) -> Gaussians:
+def shared_start(capture: Capture, options: FitOptions, count: int) -> Gaussians:
     """Where a fit of ours starts, and in which colours, with another count."""
     volume = initial_volume(capture.frames, options.grid)
     generator, brightness = torch.Generator().manual_seed(0), options.initial_brightness_edge_on
