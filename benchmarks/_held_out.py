@@ -147,8 +147,8 @@ def in_memory(frame: Frame, size: int) -> Frame:
     alpha = picture[..., 3:]
     straight = torch.cat((picture[..., :3] / torch.where(alpha > 0, alpha, 1), alpha), dim=-1)
     weight = resized(frame.weight()[..., None], (camera.height, camera.width), "area")[..., 0]
-    load_weight = None if frame.load_weight is None else _constant(weight)
-    return replace(frame, camera=camera, load_rgba=_constant(straight), load_weight=load_weight)
+    load_weight = None if frame.load_weight is None else constant(weight)
+    return replace(frame, camera=camera, load_rgba=constant(straight), load_weight=load_weight)
 
 
 def _centred(frame: Frame) -> Frame:
@@ -163,10 +163,10 @@ def _centred(frame: Frame) -> Frame:
     return replace(
         frame,
         camera=replace(camera, intrinsics=intrinsics, width=width, height=height),
-        load_rgba=_constant(part),
+        load_rgba=constant(part),
         load_weight=None
         if frame.load_weight is None
-        else _constant(frame.weight()[down : down + height, across : across + width].clone()),
+        else constant(frame.weight()[down : down + height, across : across + width].clone()),
     )
 
 
@@ -176,7 +176,8 @@ def _middle(centre: float, size: int) -> tuple[int, int]:
     return max(0, -spare), size - abs(spare)
 
 
-def _constant(picture: Tensor) -> Callable[[], Tensor]:
+def constant(picture: Tensor) -> Callable[[], Tensor]:
+    """What loads a picture that is already there."""
     return lambda: picture
 
 

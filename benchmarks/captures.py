@@ -31,6 +31,7 @@ from benchmarks._held_out import (
     LEGO_STRIDE,
     Split,
     composed,
+    constant,
     cut_out_before_black,
     in_memory,
     require,
@@ -143,7 +144,7 @@ def pictures_of(name: str, folder: Path) -> tuple[list[UnposedFrame], set[int], 
         loads = [frame.rgba() for frame in frames]
     order = np.random.default_rng(0).permutation(len(loads))
     shuffled = [
-        UnposedFrame(f"{place:03d}", _constant(loads[i]), loads[i].shape[1], loads[i].shape[0], origin=str(i))
+        UnposedFrame(f"{place:03d}", constant(loads[i]), loads[i].shape[1], loads[i].shape[0], origin=str(i))
         for place, i in enumerate(order)
     ]
     return shuffled, {place for place, i in enumerate(order) if int(i) in held}, opaque
@@ -239,10 +240,6 @@ def camera_errors(found: list[Frame], true: list[Frame]) -> tuple[float, float]:
 
 def _opaque(rgb: torch.Tensor) -> torch.Tensor:
     return torch.cat((rgb.float() / 255, torch.ones(*rgb.shape[:2], 1)), dim=-1)
-
-
-def _constant(picture: torch.Tensor) -> Any:
-    return lambda: picture
 
 
 def run(options: CapturesOptions) -> dict[str, Any]:

@@ -167,4 +167,6 @@ def _focal(frame: UnposedFrame, fov: float | None) -> float | None:
     """Pixels; from a given field of view (degrees, of the shorter side), else as the file says."""
     if fov is None:
         return frame.focal
-    return min(frame.width, frame.height) / (2 * math.tan(math.radians(fov) / 2))
+    from recon.capture.camera import intrinsics_from_fov
+
+    return float(intrinsics_from_fov(math.radians(fov), frame.width, frame.height)[0, 0])

@@ -20,8 +20,6 @@ if TYPE_CHECKING:
     from recon.capture.photo import Photo
     from recon.capture.unposed import UnposedFrame
 
-_FEWEST = 3
-
 
 @dataclass(frozen=True)
 class _Load:
@@ -51,6 +49,7 @@ def _frames(
     run: Path, out: Path, log: StageLog, *, source: Path, settings: VideoSettings, matting: Path | None
 ) -> None:
     from recon.capture.errors import CaptureError
+    from recon.capture.frame_choice import FEWEST_FRAMES
     from recon.capture.unposed import write_unposed
 
     count, photos = _photos(source, settings.frames, log)
@@ -65,12 +64,12 @@ def _frames(
                 yield found()
             except CaptureError as error:
                 refused[name] = f"{error.found}; expected {error.expected}"
-        if count - len(refused) < _FEWEST:
+        if count - len(refused) < FEWEST_FRAMES:
             name, reason = next(iter(refused.items()), (source.name, f"{count} pictures"))
             raise CaptureError(
                 source,
                 found=f"{count - len(refused)} of {count} pictures that can be used (first reason, {name}: {reason})",
-                expected=f"at least {_FEWEST} pictures of one object",
+                expected=f"at least {FEWEST_FRAMES} pictures of one object",
                 remedy="Take more pictures, before a plain background, or save them as PNG with a transparent one.",
             )
 

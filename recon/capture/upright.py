@@ -62,11 +62,16 @@ def find_up(cameras: Sequence[Camera]) -> Up:
     return Up(direction.float(), told_by, _unevenness(rights, direction))
 
 
-def given_up(capture: Capture, axis: UpAxis) -> Up:
-    """What somebody says is up: an axis of the source's world."""
+def axis_direction(axis: UpAxis) -> Tensor:
+    """(3,) unit."""
     direction = torch.zeros(3)
     direction["xyz".index(axis[1])] = 1.0 if axis[0] == "+" else -1.0
-    direction = capture.to_source.rotation.T @ direction
+    return direction
+
+
+def given_up(capture: Capture, axis: UpAxis) -> Up:
+    """What somebody says is up: an axis of the source's world."""
+    direction = capture.to_source.rotation.T @ axis_direction(axis)
     rights = torch.stack([camera.c2w[:3, 0] for camera in capture.cameras]).double()
     return Up(direction, "given", _unevenness(rights, direction.double()))
 

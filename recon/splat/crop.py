@@ -126,8 +126,8 @@ def cropped(
     """
     similarity = region.to_unit_sphere()
     moved, inside = capture.moved(similarity), region.moved(similarity)
-    known = None if points is None else (similarity.apply(points[0]), points[1])
-    scene = fit_gaussians(moved, options, seed=seed, progress=progress, start=_start(moved, inside, known, seed))
+    start = _start(capture, region, points, seed)
+    scene = fit_gaussians(moved, options, seed=seed, progress=progress, start=start)
     marked = inside.contains(scene.means)
     frames = [
         _with_visible(frame, mask)
@@ -164,12 +164,13 @@ def scene_start(
         middle = points[0].median(0).values
         radius = float(torch.quantile((points[0] - middle).norm(dim=-1), 0.5))
         region = Region(middle, torch.full((3,), radius))
+    return _start(capture, region, points, seed), region.to_unit_sphere()
+
+
+def _start(capture: Capture, region: Region, points: tuple[Tensor, Tensor] | None, seed: int) -> Gaussians:
+    """The given points and strewn ones, in the world in which the region is the unit-diameter sphere."""
     similarity = region.to_unit_sphere()
-    known = None if points is None else (similarity.apply(points[0]), points[1])
-    return _start(capture.moved(similarity), region.moved(similarity), known, seed), similarity
-
-
-def _start(capture: Capture, region: Region, known: tuple[Tensor, Tensor] | None, seed: int) -> Gaussians:
+    capture, region = capture.moved(similarity), region.moved(similarity)
     generator = torch.Generator().manual_seed(seed)
     inner = region.centre + region.half * (2 * torch.rand(_INNER, 3, generator=generator) - 1)
     far = _FAR * max(float(camera.centre.norm()) for camera in capture.cameras)
@@ -178,8 +179,8 @@ def _start(capture: Capture, region: Region, known: tuple[Tensor, Tensor] | None
     toward = torch.nn.functional.normalize(-strewn, dim=-1)  # from the shell inward, where the cameras are
     facing = torch.cat((-toward[:_INNER], toward[_INNER:]))
     colors = sample_colors(strewn, facing, capture.frames)
-    if known is not None:
-        strewn, colors = torch.cat((known[0], strewn)), torch.cat((known[1], colors))
+    if points is not None:
+        strewn, colors = torch.cat((similarity.apply(points[0]), strewn)), torch.cat((points[1], colors))
     return initial_from_points(strewn, colors)
 
 

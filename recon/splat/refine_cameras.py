@@ -27,15 +27,20 @@ def refine_cameras(capture: Capture, *, seed: int = 0, progress: Progress | None
     Raises:
         ValueError: if the silhouettes do not meet anywhere.
     """
-    options = FitOptions(
-        iterations=_PASSES * len(capture),
-        initial_gaussians=_GAUSSIANS,
-        max_gaussians=_GAUSSIANS,
-        max_size=_SIZE,
+    options = coarse_fit(_PASSES * len(capture), _GAUSSIANS, _SIZE, REFINEMENT)
+    return fit_scene(capture, options, seed=seed, progress=progress).capture
+
+
+def coarse_fit(iterations: int, gaussians: int, size: int, corrections: CorrectionOptions) -> FitOptions:
+    """A fit whose scene only serves to correct the frames: so many Gaussians throughout, colours and masks alone."""
+    return FitOptions(
+        iterations=iterations,
+        initial_gaussians=gaussians,
+        max_gaussians=gaussians,
+        max_size=size,
         grid=64,
         depth_weight=0.0,
         normal_weight=0.0,
         consistency_weight=0.0,
-        corrections=REFINEMENT,
+        corrections=corrections,
     )
-    return fit_scene(capture, options, seed=seed, progress=progress).capture

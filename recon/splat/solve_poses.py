@@ -20,7 +20,7 @@ from recon.capture.turntable import Candidate, check_pictures, differs, find_orb
 from recon.capture.unposed import shrunk_picture
 from recon.splat.corrections import CorrectionOptions
 from recon.splat.fit import fit_scene
-from recon.splat.fit_options import FitOptions
+from recon.splat.refine_cameras import coarse_fit
 
 Progress = Callable[[str, float], None]
 """Called with (what is being done, share of it that is done)."""
@@ -103,7 +103,7 @@ def solve_orbit(
     check_pictures(frames)
     small = [shrunk_picture(frame, options.search_size) for frame in frames]
     candidates = find_orbits(small, ordered=ordered, seed=seed, progress=progress)
-    best, refined = candidates[0], _capture(candidates[0], frames)
+    best = candidates[0]
     if options.passes:
         limit = options.rival * best.score
         rivals = [candidate for candidate in candidates[:2] if candidate.score <= limit]
@@ -111,6 +111,8 @@ def solve_orbit(
         losses = [loss for _, loss in fits]
         place = int(np.argmin(losses))
         best, refined = rivals[place], fits[place][0]
+    else:
+        refined = _capture(best, frames)
     others = tuple(candidate for candidate in candidates if candidate is not best)
     reasons = _reasons(best, others)
     cameras = _turned_to_first(normalise(refined).cameras)
@@ -168,17 +170,7 @@ def _refined(
         pose_prior=options.jitter,
         focal_prior=min(max(_FOCAL_DOUBT * expected, 0.02), 0.1),
     )
-    fit_options = FitOptions(
-        iterations=options.passes * len(frames),
-        initial_gaussians=options.gaussians,
-        max_gaussians=options.gaussians,
-        max_size=options.fit_size,
-        grid=64,
-        depth_weight=0.0,
-        normal_weight=0.0,
-        consistency_weight=0.0,
-        corrections=corrections,
-    )
+    fit_options = coarse_fit(options.passes * len(frames), options.gaussians, options.fit_size, corrections)
     losses: list[float] = []
 
     def note(done: int, total: int, figures: dict[str, float]) -> None:

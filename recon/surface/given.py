@@ -5,13 +5,13 @@ from __future__ import annotations
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from typing import Literal
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from recon.capture import Camera, Capture, Frame, Similarity, Source
+from recon.capture.upright import UpAxis, axis_direction
 from recon.splat import formats
 from recon.splat.gaussians import Gaussians
 from recon.splat.rendered import render_frames
@@ -21,7 +21,6 @@ from recon.surface.mesh import Mesh
 from recon.surface.render import prepare_mesh, render_prepared
 from recon.surface.seen import connected_parts, seen_faces
 
-Up = Literal["+x", "-x", "+y", "-y", "+z", "-z"]
 _SPLAT_VIEW = 512
 """Pixels a side at most of splats' views: they hold no more."""
 _OUTLIERS = 0.005
@@ -32,7 +31,7 @@ _SOLID = 0.1
 """Opacity from which on a splat counts for the size."""
 
 
-def read_given(path: Path, up: Up = "+y") -> tuple[Gaussians | Mesh, Similarity]:
+def read_given(path: Path, up: UpAxis = "+y") -> tuple[Gaussians | Mesh, Similarity]:
     """What a file of splats, or a .glb, .gltf or .obj holds, in our frame, and the way back to the file's.
 
     Args:
@@ -97,10 +96,9 @@ def outward(mesh: Mesh) -> Mesh:
     return replace(turned, faces=torch.where(torch.from_numpy(wrong[part])[:, None], turned.faces, mesh.faces))
 
 
-def _upright(up: Up) -> Tensor:
+def _upright(up: UpAxis) -> Tensor:
     """(3, 3) the shortest turn that takes the axis to +Y."""
-    axis = torch.zeros(3)
-    axis["xyz".index(up[1])] = 1.0 if up[0] == "+" else -1.0
+    axis = axis_direction(up)
     y = torch.tensor([0.0, 1.0, 0.0])
     if up[1] == "y":
         return torch.diag(torch.tensor([1.0, float(axis[1]), float(axis[1])]))
