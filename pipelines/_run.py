@@ -100,15 +100,24 @@ class Done:
     warnings: list[str]
 
 
-@dataclass(frozen=True)
+@dataclass
 class RunFolder:
-    """A folder that one run at a time fills. Made by `open_run`."""
+    """A folder that one run at a time fills. Made by `open_run`.
+
+    Attributes:
+        path: the folder.
+        identity: what describes the run.
+        stale: what lies here is of an earlier run, which is removed as soon as this one has something to put there.
+    """
 
     path: Path
     identity: Mapping[str, Any]
+    stale: bool = False
 
     def marker(self, stage: Stage) -> Done | None:
         """The stage's marker when it is finished: same settings, same inputs, outputs present and unharmed."""
+        if self.stale:
+            return None
         done = _read_marker(self.path / STATE / f"{stage.name}.json")
         if done is None or set(done.outputs) != set(stage.outputs) or done.key != self._key(stage):
             return None
@@ -135,6 +144,7 @@ class RunFolder:
         try:
             stage.work(self.path, scratch, log)
             done = Done(key, {name: content_hash(scratch / name) for name in stage.outputs}, log.figures, log.warnings)
+            self._begin()
             publishing = self.path / STATE / PUBLISHING
             write_json(publishing, {"stage": stage.name, "outputs": list(stage.outputs)})
             (self.path / STATE / f"{stage.name}.json").unlink(missing_ok=True)
@@ -151,7 +161,15 @@ class RunFolder:
 
     def announce(self, names: Sequence[str]) -> None:
         """Notes that the folders `names` in here are runs of their own, made by this one and overwritten with it."""
+        self._begin()
         write_json(self.path / STATE / RUNS, {"runs": list(names)})
+
+    def _begin(self) -> None:
+        """Makes the folder this run's own."""
+        if self.stale:
+            _clear(self.path)
+            write_json(self.path / STATE / "run.json", self.identity)
+            self.stale = False
 
     def _key(self, stage: Stage) -> str:
         inputs = {name: content_hash(self.path / name) for name in stage.inputs}
@@ -178,8 +196,8 @@ def open_run(
 ) -> Iterator[RunFolder]:
     """Claim `path` for a run that `identity` (options, seed, hashes of inputs; JSON values) describes.
 
-    A new run that ends with an error before it published anything leaves the place as it was, so that the same
-    command can be given again once the fault is mended.
+    A run that ends with an error before it published anything leaves the place as it was, an earlier run that it was to
+    overwrite included, so that the same command can be given again once the fault is mended.
 
     Raises:
         RunFolderError: if the folder has content and neither `resume` nor `overwrite` is given, if `resume` meets
@@ -195,21 +213,19 @@ def open_run(
     (path / STATE).mkdir(parents=True, exist_ok=True)
     with _locked(path / STATE / "lock", path):
         started = record.exists()
-        if started and overwrite:
-            _clear(path)
-        elif started and not resume:
+        if started and not resume and not overwrite:
             raise RunFolderError(
                 f"{path}: holds a run already; add --resume to go on with it or --overwrite to start anew"
             )
-        elif started:
+        if started and not overwrite:
             _refuse_other_identity(path, _read_json(record), json.loads(to_json(identity)))
             _withdraw_unmarked(path)
         try:
             for leftover in (*(path / STATE).glob("work-*"), *(path / STATE).glob("*.part"), *path.glob("*.json.part")):
                 _remove(leftover)
-            if overwrite or not started:
+            if not started:
                 write_json(record, identity)
-            yield RunFolder(path, identity)
+            yield RunFolder(path, identity, stale=started and overwrite)
         except BaseException:
             if not started and all(child.name == STATE for child in path.iterdir()):
                 _leave(path, existed)

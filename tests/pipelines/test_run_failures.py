@@ -8,6 +8,7 @@ import re
 import subprocess
 import sys
 from concurrent.futures import ProcessPoolExecutor
+from dataclasses import replace
 from multiprocessing import get_context
 from pathlib import Path
 
@@ -229,6 +230,19 @@ def test_overwriting_removes_what_the_run_published_and_nothing_else(tmp_path):
     assert not (tmp_path / STATE / "glue.json").exists()
 
 
+def test_overwriting_by_a_run_that_fails_at_once_keeps_the_earlier_one(tmp_path):
+    before = run(tmp_path, carve(), glue())
+    kept = files(tmp_path)
+
+    def fail(run_folder, scratch, log):
+        raise ValueError("no such photo")
+
+    with pytest.raises(ValueError, match="no such photo"):
+        run(tmp_path, replace(carve("oak"), work=fail), identity={"seed": 1}, overwrite=True)
+    assert files(tmp_path) == kept
+    assert run(tmp_path, carve(), glue(), resume=True).kept == before.done
+
+
 def test_overwriting_cannot_be_talked_into_removing_other_folders(tmp_path):
     run(tmp_path / "run", carve())
     (tmp_path / "run" / "notes.txt").write_text("mine")
@@ -238,7 +252,7 @@ def test_overwriting_cannot_be_talked_into_removing_other_folders(tmp_path):
         marker.write_text(f'{{"key": "", "outputs": {{"{name}": ""}}, "figures": {{}}, "warnings": []}}')
         publishing = tmp_path / "run" / STATE / "publishing.json"
         publishing.write_text(f'{{"stage": "glue", "outputs": ["{name}"]}}')
-        run(tmp_path / "run", identity={"seed": 1}, overwrite=True)
+        run(tmp_path / "run", carve(), identity={"seed": 1}, overwrite=True)
         assert not publishing.exists()
         assert (tmp_path / "thesis.txt").exists()
         assert (tmp_path / "run" / STATE / "lock").exists()
@@ -276,7 +290,7 @@ def test_overwriting_that_was_killed_can_be_repeated(tmp_path, monkeypatch):
         with monkeypatch.context() as patch:
             patch.setattr(Path, "unlink", unlink_or_die)
             try:
-                run(path, identity={"seed": 1}, overwrite=True)
+                run(path, carve("elm"), identity={"seed": 1}, overwrite=True)
             except KeyboardInterrupt:
                 died = True
         run(path, carve("oak"), glue(), identity={"seed": 2}, overwrite=True)
