@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
@@ -275,6 +276,7 @@ _worker: _Worker | None = None
 def _start_worker(source: Path, options: SceneOptions, folder: Path) -> None:
     global _worker
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent stops handing out work; a begun shard is finished
+    torch.set_num_threads(1)  # the processes share the cores: with threads of their own, 13 were slower than two
     _worker = _Worker(source, options, folder)
 
 
