@@ -28,6 +28,8 @@ _DEMUXERS = ("mov", "mp4", "matroska", "webm", "gif", "avi", "mpegts", "ogg", "f
 """Kinds of files that are opened. Playlists are not among them: they name other files and addresses."""
 _EBML, _SEGMENT = b"\x1aE\xdf\xa3", b"\x18S\x80g"
 _GUARDED = {"format_whitelist": ",".join(_DEMUXERS), "protocol_whitelist": "none"}
+_WIDEST = 4.0
+"""Pixels of another shape than this, either way, are a broken header's."""
 _SCAN_SIDE = 320
 _FLOW_SIDE = 128
 _LEAST_SIDE = 32
@@ -93,11 +95,11 @@ def scan_video(path: Path, progress: Progress = lambda done, total: None) -> Sca
     """
     times, sharpness, motion, contrast = [], [], [], []
     before, flow_of, size = None, _Flow(), (0, 0)
-    for index, frame, promised in _decode(path):
-        width, height = _upright_size(frame)
-        size = (width, height)
-        scale = min(1.0, _SCAN_SIDE / max(frame.width, frame.height))
-        shape = (max(2, round(frame.width * scale)), max(2, round(frame.height * scale)))
+    for index, frame, header in _decode(path):
+        width, height = header.square_width(frame), frame.height
+        size = (height, width) if frame.rotation % 180 else (width, height)
+        scale = min(1.0, _SCAN_SIDE / max(width, height))
+        shape = (max(2, round(width * scale)), max(2, round(height * scale)))
         grey = frame.reformat(width=shape[0], height=shape[1], format="gray").to_ndarray()
         sharpness.append(float(cv2.Laplacian(grey, cv2.CV_32F).var()))
         contrast.append(float(grey.std()))
@@ -105,7 +107,7 @@ def scan_video(path: Path, progress: Progress = lambda done, total: None) -> Sca
         motion.append(0.0 if before is None else flow_of(before, small))
         times.append(_seconds(frame, index))
         before = small
-        progress(index + 1, promised)
+        progress(index + 1, header.frames)
     return Scan(np.array(times), np.array(sharpness), np.array(motion), np.array(contrast), *size)
 
 
@@ -119,9 +121,9 @@ def read_pictures(
     """
     wanted = set(indices)
     last = max(wanted)
-    for index, frame, _ in _decode(path, until=last):
+    for index, frame, header in _decode(path, until=last):
         if index in wanted:
-            rgb, alpha = _pixels(frame)
+            rgb, alpha = _pixels(frame, header.square_width(frame))
             wanted.remove(index)
             progress(len(indices) - len(wanted), len(indices))
             yield VideoPicture(index, _seconds(frame, index), rgb, alpha)
@@ -150,14 +152,31 @@ def _within(size: tuple[int, int], side: int) -> tuple[int, int]:
     return max(_LEAST_SIDE, round(size[0] * scale)), max(_LEAST_SIDE, round(size[1] * scale))
 
 
-def _decode(path: Path, until: int | None = None) -> Iterator[tuple[int, Any, int]]:
-    """(index, decoded frame, frames that the file promises or 0)."""
+@dataclass(frozen=True)
+class _Header:
+    """What the file says of its pictures: how many there are, or 0; how wide a pixel is against its height."""
+
+    frames: int
+    aspect: float
+
+    def square_width(self, frame: Any) -> int:
+        """Of the picture with square pixels."""
+        return max(1, round(frame.width * self.aspect))
+
+
+def _header(stream: Any) -> _Header:
+    aspect = float(stream.sample_aspect_ratio or 1)  # 0 or None: nobody said
+    return _Header(int(stream.frames or 0), aspect if 1 / _WIDEST <= aspect <= _WIDEST else 1.0)
+
+
+def _decode(path: Path, until: int | None = None) -> Iterator[tuple[int, Any, _Header]]:
+    """(index, decoded frame, what the file promises)."""
     import av
 
     path = Path(path)
     _check_file(path)
     with _opened(path) as (container, stream):
-        promised, index = int(stream.frames or 0), 0
+        header, index = _header(stream), 0
         try:
             for frame in _frames(container, stream):
                 if index >= MAX_FRAMES:
@@ -167,9 +186,10 @@ def _decode(path: Path, until: int | None = None) -> Iterator[tuple[int, Any, in
                         expected="a short video of one object",
                         remedy="Cut out the part that goes around the object.",
                     )
-                if frame.width * frame.height > MAX_PIXELS:
-                    raise _too_large(path, frame.width, frame.height)
-                yield index, frame, promised
+                width = max(frame.width, header.square_width(frame))
+                if width * frame.height > MAX_PIXELS:
+                    raise _too_large(path, width, frame.height)
+                yield index, frame, header
                 if index == until:
                     return
                 index += 1
@@ -180,8 +200,8 @@ def _decode(path: Path, until: int | None = None) -> Iterator[tuple[int, Any, in
         if index == 0:
             raise CaptureError(path, found="a video without a picture", expected=_EXPECTED, remedy=_REMEDY)
         # An edit list hides frames that the header counts: what trims a video without encoding it anew leaves one.
-        if index < _COMPLETE * promised and _packets(path) < _COMPLETE * promised:
-            found = f"{index} of the {promised} frames that it promises"
+        if index < _COMPLETE * header.frames and _packets(path) < _COMPLETE * header.frames:
+            found = f"{index} of the {header.frames} frames that it promises"
             raise CaptureError(path, found=found, expected="a whole video", remedy="Copy the file again.")
 
 
@@ -282,12 +302,8 @@ def _seconds(frame: Any, index: int) -> float:
     return float(index) if frame.time is None else float(frame.time)
 
 
-def _upright_size(frame: Any) -> tuple[int, int]:
-    return (frame.height, frame.width) if frame.rotation % 180 else (frame.width, frame.height)
-
-
-def _pixels(frame: Any) -> tuple[np.ndarray, np.ndarray | None]:
-    """(H, W, 3) and (H, W) uint8, upright, sRGB."""
+def _pixels(frame: Any, width: int) -> tuple[np.ndarray, np.ndarray | None]:
+    """(H, W, 3) and (H, W) uint8, upright, sRGB, from a frame that is `width` pixels wide once they are square."""
     has_alpha = any(component.is_alpha for component in frame.format.components)
     matrix = int(frame.colorspace)
     if matrix in _UNKNOWN_MATRIX:  # by custom, as players do
@@ -299,6 +315,9 @@ def _pixels(frame: Any) -> tuple[np.ndarray, np.ndarray | None]:
     else:
         pixels = frame.reformat(format="rgba" if has_alpha else "rgb24", src_colorspace=matrix).to_ndarray()
         rgb, alpha = pixels[..., :3], pixels[..., 3] if has_alpha else None
+    if width != frame.width:
+        rgb = cv2.resize(rgb, (width, frame.height), interpolation=cv2.INTER_LINEAR)
+        alpha = None if alpha is None else cv2.resize(alpha, (width, frame.height), interpolation=cv2.INTER_LINEAR)
     turns = round(frame.rotation / 90) % 4
     rgb = np.ascontiguousarray(np.rot90(rgb, turns))
     return rgb, None if alpha is None else np.ascontiguousarray(np.rot90(alpha, turns))

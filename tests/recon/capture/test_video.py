@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from fractions import Fraction
+
+import cv2
 import numpy as np
 import pytest
 
@@ -52,6 +55,18 @@ def test_transparency_of_webm_is_kept(tmp_path):
     path = write_video(tmp_path / "a.webm", pictures, codec="libvpx-vp9", pixels="yuva420p")
     (picture,) = read_pictures(path, [1])
     assert ((picture.alpha > 128) != (alpha[..., 0] > 128)).mean() < 0.01
+
+
+@pytest.mark.parametrize(("aspect", "width"), [(Fraction(4, 3), 192), (Fraction(1, 2), 72), (Fraction(99, 1), 144)])
+def test_pixels_that_are_not_square_are_made_square(tmp_path, aspect, width):
+    pictures = sliding([0, 2, 2])
+    path = write_video(tmp_path / "a.mp4", pictures, aspect=aspect, options={"crf": "10"})
+    scan = scan_video(path)
+    assert (scan.width, scan.height) == (width, 96)
+    (picture,) = read_pictures(path, [1])
+    assert picture.rgb.shape == (96, width, 3)
+    expected = cv2.resize(pictures[1], (width, 96), interpolation=cv2.INTER_LINEAR)
+    assert np.abs(picture.rgb.astype(int) - expected).mean() < 10
 
 
 @pytest.mark.parametrize("degrees", [90, 180, 270])

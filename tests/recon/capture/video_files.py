@@ -21,14 +21,18 @@ def write_video(
     colors: dict[str, int] | None = None,
     deep: bool = False,
     container_options: dict[str, str] | None = None,
+    aspect: Fraction | None = None,
 ) -> Path:
-    """Pictures (H, W, 3 or 4) uint8, or uint16 where `deep`, as a video; `times` in seconds, else 25 a second."""
+    """Pictures (H, W, 3 or 4) uint8, or uint16 where `deep`, as a video; `times` in seconds, else 25 a second.
+    `aspect`: of a pixel, its width over its height."""
     height, width = pictures[0].shape[:2]
     kind = "rgb48le" if deep else "rgba" if pictures[0].shape[2] == 4 else "rgb24"
     with av.open(str(path), "w", container_options=container_options or {}) as container:
         stream = container.add_stream(codec, rate=25, options=options or {})
         stream.width, stream.height, stream.pix_fmt = width, height, pixels
         stream.codec_context.time_base = Fraction(1, 1000)
+        if aspect is not None:
+            stream.codec_context.sample_aspect_ratio = aspect
         for name, value in (colors or {}).items():
             setattr(stream.codec_context, name, value)
         for index, picture in enumerate(pictures):
