@@ -31,6 +31,12 @@ class Target:
     normal: Tensor | None  # (H, W, 3) in the camera's frame, 0 = unknown
     directions: Tensor  # (H, W, 3) of unit depth, in the camera's frame
 
+    def to(self, device: str) -> Target:
+        """The pictures on a device; the camera stays."""
+        color, alpha, weight = (picture.to(device) for picture in (self.color, self.alpha, self.weight))
+        depth, normal = (None if picture is None else picture.to(device) for picture in (self.depth, self.normal))
+        return Target(self.camera, color, alpha, weight, depth, normal, self.directions.to(device))
+
 
 def target_of(frame: Frame, max_size: int) -> Target:
     camera = shrunk(frame.camera, max_size)
@@ -79,15 +85,20 @@ def differentiated(
     from recon.splat.backend_cpu.jit import for_each_apart
 
     found: dict[int, Gradients] = {}
+    on_gpu = optimiser.gaussians.means.device.type != "cpu"
 
     @one_torch_thread()
     def differentiate(step: int) -> None:
         looks = groups[step]
         colors_only = not any(_needs_geometry(targets[i], options) or corrections.corrects(i) for i, _ in looks)
-        by = by_kernels if colors_only else by_autograd
+        by = by_kernels if colors_only and not on_gpu else by_autograd
         found[step] = by(looks, optimiser, targets, corrections, options)
 
-    for_each_apart(len(groups), differentiate)
+    if on_gpu:  # one step fills it, or waits for the processor
+        for step in range(len(groups)):
+            differentiate(step)
+    else:
+        for_each_apart(len(groups), differentiate)
     return [found[step] for step in range(len(groups))]
 
 
@@ -152,7 +163,7 @@ def by_kernels(
 def _trust(index: int, target: Target, corrections: FrameCorrections) -> Tensor:
     """(H, W) what a frame's pixels count: their given weights, less where they are doubted."""
     confidence = corrections.confidence(index, (target.camera.height, target.camera.width))
-    return target.weight if confidence is None else target.weight * confidence
+    return target.weight if confidence is None else target.weight * confidence.to(target.weight)
 
 
 def _needs_geometry(target: Target, options: FitOptions) -> bool:
@@ -216,7 +227,7 @@ def _compare(
     loss = picture_loss(
         rgb, alpha, target.color, target.alpha, background, weight, options.ssim_share, options.alpha_weight
     )
-    terms = {"color": loss.color, "alpha": loss.mask, "corrections": corrections.penalty(index)}
+    terms = {"color": loss.color, "alpha": loss.mask, "corrections": corrections.penalty(index).to(alpha)}
     terms |= _geometry_terms(view, index, target, weight, corrections, options)
     figures = {name: float(term.detach()) for name, term in terms.items()}
     return terms, Compared(index, loss.residual, alpha.detach(), figures)
@@ -229,7 +240,7 @@ def _geometry_terms(
     if view.depth is None or view.normal is None:
         return {}
     terms, alpha = {}, view.alpha
-    depth, normal = view.depth, view.normal @ view.viewmat[:3, :3].T
+    depth, normal = view.depth, view.normal @ view.viewmat[:3, :3].T.to(view.normal)
     # Where the mask is mixed, depth and normal belong to nothing in particular.
     solid = weight * (target.alpha > 0.9) * (alpha.detach() > 0.5)
     depth_weight, normal_weight = (

@@ -156,7 +156,7 @@ class FrameCorrections:
         """(H, W, 3) drawn colours, premultiplied by alpha (H, W), as the frame's exposure shows them."""
         if not self._exposes[index]:
             return rgb
-        gain, offset = self._exposures.values[index]
+        gain, offset = self._exposures.values[index].to(rgb)
         return rgb * (1 + gain) + alpha[..., None] * offset
 
     def penalty(self, index: int) -> Tensor:
@@ -203,11 +203,11 @@ class FrameCorrections:
         if not self._doubts[index]:
             return
         cells = (CONFIDENCE_CELLS, CONFIDENCE_CELLS)
-        found = torch.nn.functional.adaptive_avg_pool2d(residual[None], cells)[0]
+        found = torch.nn.functional.adaptive_avg_pool2d(residual[None], cells)[0].cpu()
         kept = _MEMORY * (self._covered[index] > 0)
         self._residuals[index] = kept * self._residuals[index] + (1 - kept) * found
         shown = torch.maximum(drawn, wanted)
-        self._covered[index] = torch.nn.functional.adaptive_avg_pool2d(shown[None], cells)[0]
+        self._covered[index] = torch.nn.functional.adaptive_avg_pool2d(shown[None], cells)[0].cpu()
 
     @torch.no_grad()
     def step(self, done: int, gradients: Sequence[Tensor]) -> None:

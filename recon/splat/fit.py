@@ -49,9 +49,12 @@ def fit_gaussians(
     start: Gaussians | None = None,
     solid: SignedVolume | None = None,
     watch: Watch | None = None,
+    device: str = "cpu",
 ) -> Gaussians:
     """The scene of `fit_scene` alone."""
-    return fit_scene(capture, options, seed=seed, progress=progress, start=start, solid=solid, watch=watch).gaussians
+    return fit_scene(
+        capture, options, seed=seed, progress=progress, start=start, solid=solid, watch=watch, device=device
+    ).gaussians
 
 
 @one_torch_thread()
@@ -64,11 +67,12 @@ def fit_scene(
     start: Gaussians | None = None,
     solid: SignedVolume | None = None,
     watch: Watch | None = None,
+    device: str = "cpu",
 ) -> Fit:
     """Fits Gaussians to a capture's colours, masks and, where frames have them, depths and normals.
 
     Frames are compared over random backgrounds, so that colour cannot pass for coverage. Order, backgrounds and
-    relocation follow `seed`. Fits run on the processor, with the `cpu` backend, and the result is the same every time.
+    relocation follow `seed`. On the processor the result is the same every time; on a GPU sums are taken in any order.
 
     Args:
         capture: frames of one object around the world's origin, in the unit-diameter sphere.
@@ -79,17 +83,20 @@ def fit_scene(
             structure from motion (`initial_from_points`). Its harmonics are kept; its count is not limited.
         solid: the solid to cover with the first Gaussians instead of that one, e.g. what the pictures agree on
             (`recon.surface.stereo`). Not asked where there is a start.
-        watch: shown the scene after every step.
+        watch: shown the scene after every step, on the device.
+        device: where it is drawn, compared and stepped: "cpu", or "cuda" with gsplat. What is returned is on the
+            processor.
 
     Raises:
         ValueError: if there is no start and the silhouettes do not meet anywhere, if the solid has no surface, or if
             the start is empty or holds numbers that are not finite.
+        CudaBackendError: if gsplat is missing, or the focal length is to be corrected on a GPU.
     """
     if start is not None and (len(start) == 0 or not all(bool(torch.isfinite(t).all()) for t in start.tensors())):
         raise ValueError("a fit starts from at least one Gaussian, and from finite numbers only")
     generator = torch.Generator().manual_seed(seed)
     frames = [decided(frame) for frame in capture] if options.corrections.decided_masks else list(capture)
-    targets = [target_of(frame, options.max_size) for frame in frames]
+    targets = [target_of(frame, options.max_size).to(device) for frame in frames]
     covered = sum(float((target.alpha > 0.5).sum()) for target in targets)
     limit = max(_FEWEST, round(covered / options.pixels_per_gaussian))
     if start is None:
@@ -106,13 +113,13 @@ def fit_scene(
             brightness_edge_on=options.initial_brightness_edge_on,
         )
     steps = -(-options.iterations // options.views_per_step)
-    optimiser = SplatOptimiser(start, options.rates, steps, generator)
+    optimiser = SplatOptimiser(start.to(device), options.rates, steps, generator)
     corrections = FrameCorrections(frames, options.corrections, steps)
     order = _shuffled(_visits(frames), generator)
     views, renewals, step = 0, 0, 0
     while views < options.iterations:
         count = min(options.views_per_step * options.steps_at_once, options.iterations - views)
-        looks = [(next(order), torch.rand(3, generator=generator)) for _ in range(count)]
+        looks = [(next(order), torch.rand(3, generator=generator).to(device)) for _ in range(count)]
         groups = [looks[i : i + options.views_per_step] for i in range(0, count, options.views_per_step)]
         for result in differentiated(groups, optimiser, targets, corrections, options):
             step += 1
@@ -130,7 +137,7 @@ def fit_scene(
             renewals = views // options.renew_every
             optimiser.renew(min(options.max_gaussians, limit), max_scale=options.max_scale)
     found = corrections.result()
-    return Fit(optimiser.gaussians, found, corrected_capture(capture, found))
+    return Fit(optimiser.gaussians.to("cpu"), found, corrected_capture(capture, found))
 
 
 def _visits(frames: Sequence[Frame]) -> list[int]:

@@ -28,7 +28,7 @@ def ssim_map(image: Tensor, target: Tensor) -> Tensor:
     than the window, are what a fit needs; the measure that is reported, `recon.metrics.images.ssim`, follows
     scikit-image instead, in double precision.
     """
-    rows, columns = _filter_matrix(image.shape[0]).to(image), _filter_matrix(image.shape[1]).to(image)
+    rows, columns = (_filter_matrix(side, image.device).to(image.dtype) for side in image.shape[:2])
     x, y = image.permute(2, 0, 1), target.permute(2, 0, 1)
     stacked = torch.cat((x, y, x * x, y * y, x * y))
     mean_x, mean_y, xx, yy, xy = (rows @ stacked @ columns.T).chunk(5)
@@ -40,11 +40,11 @@ def ssim_map(image: Tensor, target: Tensor) -> Tensor:
 
 
 @lru_cache(maxsize=32)
-def _filter_matrix(size: int) -> Tensor:
+def _filter_matrix(size: int, device: torch.device) -> Tensor:
     """(size, size) rows of the window around every pixel, cut at the border and renormalised."""
     offset = torch.arange(size)[:, None] - torch.arange(size)[None]
     window = torch.exp(-0.5 * (offset / SSIM_SIGMA) ** 2) * (offset.abs() <= SSIM_WINDOW // 2)
-    return window / window.sum(1, keepdim=True)
+    return (window / window.sum(1, keepdim=True)).to(device)
 
 
 def photometric_loss(image: Tensor, target: Tensor, weight: Tensor, ssim_share: float = 0.2) -> Tensor:

@@ -56,7 +56,7 @@ class SplatOptimiser:
         tensors = (tensor.detach().float() for tensor in gaussians.tensors())
         self._parameters = [tensor.clone(memory_format=torch.contiguous_format) for tensor in tensors]
         self._moments = [(torch.zeros_like(p), torch.zeros_like(p)) for p in self._parameters]
-        self._color_rates = torch.full(self._parameters[4].shape[1:], rates.sh_rest)
+        self._color_rates = torch.full(self._parameters[4].shape[1:], rates.sh_rest, device=gaussians.means.device)
         self._color_rates[:1] = rates.sh
 
     @property
@@ -107,7 +107,8 @@ class SplatOptimiser:
         wanted = min(int(dead.sum()) + total - len(means), len(alive))
         if wanted == 0:
             return len(means)
-        chosen = alive[torch.multinomial(logit_opacities[alive].sigmoid(), wanted, generator=self._generator)]
+        drawn = torch.multinomial(logit_opacities[alive].sigmoid().cpu(), wanted, generator=self._generator)
+        chosen = alive[drawn.to(alive.device)]
         self._split(chosen)
         slots = dead.nonzero()[:, 0][:wanted]
         self._copy(chosen, slots)
@@ -125,7 +126,7 @@ class SplatOptimiser:
     def _copy(self, chosen: Tensor, slots: Tensor) -> None:
         """Writes copies of the chosen Gaussians into the slots, then behind the last one, with fresh moments; the pair
         is pushed apart along a random direction of its own ellipsoid."""
-        noise = torch.randn(len(chosen), 3, generator=self._generator) * 0.5
+        noise = torch.randn(len(chosen), 3, generator=self._generator).to(self._parameters[0]) * 0.5
         local = noise * self._parameters[2][chosen].exp()
         offset = (rotations_from_quats(self._parameters[1][chosen]) @ local[..., None])[..., 0]
         for index, parameter in enumerate(self._parameters):

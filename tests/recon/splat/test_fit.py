@@ -8,6 +8,7 @@ import torch
 from recon.capture import Capture, Source, frame_from_tensors, orbit_camera
 from recon.splat.adam import BETAS, EPSILON, AdamStep, adam_steps
 from recon.splat.backend_cpu import jit
+from recon.splat.backend_cuda import gsplat_is_here
 from recon.splat.fit import _visits, fit_gaussians
 from recon.splat.fit_options import FIT_PRESETS, FitOptions
 from recon.splat.gaussians import from_points
@@ -342,3 +343,17 @@ def test_gaussians_that_are_not_finite_are_replaced(field):
     optimiser.gaussians.tensors()[field][3] = torch.nan
     optimiser.renew(max_gaussians=20)
     assert all(bool(torch.isfinite(tensor).all()) for tensor in optimiser.gaussians.tensors())
+
+
+def test_a_fit_on_a_gpu_is_as_good_as_one_on_the_processor():
+    if not torch.cuda.is_available():
+        pytest.skip("fits on a GPU need an NVIDIA GPU, which this machine does not have")
+    if not gsplat_is_here():
+        pytest.skip("fits on a GPU need gsplat, which is not installed")
+    capture = ball_capture(size=48, geometry=True)
+    for preset in ("fast", "views"):
+        options = dataclasses.replace(FIT_PRESETS[preset], iterations=120, initial_gaussians=600, max_gaussians=800)
+        here, there = (fit_gaussians(capture, options, device=device) for device in ("cpu", "cuda"))
+        assert there.means.device.type == "cpu"
+        assert colour_error(there, capture) == pytest.approx(colour_error(here, capture), rel=0.2)
+        assert distance_to_ball(there.means).abs().mean() < 1.3 * distance_to_ball(here.means).abs().mean()
