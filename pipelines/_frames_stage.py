@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import functools
+import hashlib
 import os
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -54,6 +55,7 @@ def _frames(
 
     count, photos = _photos(source, settings.frames, log)
     refused: dict[str, str] = {}
+    seen: dict[bytes, str] = {}
 
     def cut_out() -> Iterator[UnposedFrame]:
         side = settings.asset.texture_size
@@ -61,9 +63,16 @@ def _frames(
         for index, (name, found) in enumerate(_side_by_side(work, photos)):
             log.watcher.advanced(index + 1, count)
             try:
-                yield found()
+                frame = found()
             except CaptureError as error:
                 refused[name] = f"{error.found}; expected {error.expected}"
+                continue
+            pixels = hashlib.sha256(frame.rgba().numpy().tobytes()).digest()
+            if pixels in seen:
+                refused[name] = f"the same as {seen[pixels]}"
+                continue
+            seen[pixels] = name
+            yield frame
         if count - len(refused) < FEWEST_FRAMES:
             name, reason = next(iter(refused.items()), (source.name, f"{count} pictures"))
             raise CaptureError(

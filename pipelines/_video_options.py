@@ -139,7 +139,7 @@ def _check_cameras(options: VideoOptions, given: bool) -> None:
         if options.crop != "auto":
             raise OptionsError("--crop with numbers needs the source's own cameras: solved ones have another world")
     if options.cameras == "orbit":
-        unused = {"--crop": options.crop is not None, "--up": options.up != "auto", "--fov": options.fov != "auto"}
+        unused = {"--crop": options.crop is not None, "--up": options.up != "auto"}
         for name in (name for name, is_given in unused.items() if is_given):
             raise OptionsError(f"--cameras orbit finds that itself, from silhouettes; leave {name} out")
         if options.frames is not None and options.frames < FEWEST_OF_ORBIT:

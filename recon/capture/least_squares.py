@@ -15,6 +15,8 @@ coarser differences end well before the best place: most rays fit without slack,
 _SHIFT_PRIOR, _ROLL_PRIOR = 0.02, math.radians(2)
 """Standard deviations that are expected."""
 _PRIOR_WEIGHT = 0.3
+_FOCAL = -3
+"""Its place in `Orbit.vector`."""
 _LONGEST = 15
 """Steps of the differences that one move may be long."""
 
@@ -34,7 +36,7 @@ class Uncertainty:
     focal: float
 
 
-def least_squares(rays: Rays, orbit: Orbit, iterations: int) -> tuple[Orbit, Uncertainty]:
+def least_squares(rays: Rays, orbit: Orbit, iterations: int, *, keep_focal: bool = False) -> tuple[Orbit, Uncertainty]:
     """The orbit near the given one at which the rays miss least (Levenberg 1944, Marquardt 1963); derivatives are
     central differences, because every ray chooses its best point anew."""
     values, damping = orbit.vector(), 1e-2
@@ -44,6 +46,8 @@ def least_squares(rays: Rays, orbit: Orbit, iterations: int) -> tuple[Orbit, Unc
     for iteration in range(iterations):
         steps = unit * _FINENESS[min(iteration, len(_FINENESS) - 1)]
         slopes = _slopes(rays, values, steps)
+        if keep_focal:
+            slopes[:, _FOCAL] = 0  # what changes nothing is not moved
         moved = _step(rays, values, current, slopes, steps, damping)
         if moved is None:
             damping, failures = damping * 10, failures + 1
@@ -56,7 +60,8 @@ def least_squares(rays: Rays, orbit: Orbit, iterations: int) -> tuple[Orbit, Unc
     variance = float(current @ current) / max(1, len(current) - len(values))
     normal = slopes[:, 1:].T @ slopes[:, 1:]
     spread = np.sqrt(np.diag(np.linalg.inv(normal + 1e-6 * np.eye(len(normal)))) * variance)
-    errors = Uncertainty(float(np.sqrt((spread[:-4] ** 2).mean())), float(spread[-4]), float(spread[-3]))
+    focal = 0.0 if keep_focal else float(spread[_FOCAL])
+    errors = Uncertainty(float(np.sqrt((spread[:-4] ** 2).mean())), float(spread[-4]), focal)
     return Orbit.of_vector(values), errors
 
 

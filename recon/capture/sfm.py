@@ -158,6 +158,7 @@ class _Workshop:
     def __init__(self, pycolmap: Any, folder: Path, options: SfmOptions) -> None:
         self.pycolmap, self.folder, self.options = pycolmap, folder, options
         self.lenses: dict[tuple[int, int], int] = {}
+        self.likeness: list[np.ndarray] = []
         self.database = folder / "database.db"
         for name in ("images", "masks", "models"):
             (folder / name).mkdir()
@@ -170,6 +171,7 @@ class _Workshop:
         height, width = rgba.shape[:2]
         rgb, mask = _prepared(rgba, options.max_image_size)
         scale = max(rgb.shape[:2]) / max(height, width)
+        self.likeness.append(_likeness(rgb))
         save_png(self.folder / "images" / _file_name(index), rgb)
         save_png(self.folder / "masks" / f"{_file_name(index)}.png", mask)
         reader = pycolmap.ImageReaderOptions(camera_model=options.camera_model, mask_path=self.folder / "masks")
@@ -203,7 +205,7 @@ class _Workshop:
         matching = pycolmap.FeatureMatchingOptions(num_threads=options.num_threads, use_gpu=False)
         verification = pycolmap.TwoViewGeometryOptions()
         verification.ransac.random_seed = options.seed
-        pairs = pairs_to_match(count, ordered=options.ordered)
+        pairs = pairs_to_match(count, ordered=options.ordered, likeness=np.stack(self.likeness))
         block = math.ceil(len(pairs) / 10)
         for start in range(0, len(pairs), block):
             progress("matching", start, len(pairs))
@@ -283,6 +285,12 @@ def _prepared(rgba: Tensor, longest: int) -> tuple[np.ndarray, np.ndarray]:
         rgb = cv2.resize(rgb, size, interpolation=cv2.INTER_AREA)
         allowed = cv2.resize(allowed, size, interpolation=cv2.INTER_NEAREST)
     return rgb, allowed
+
+
+def _likeness(rgb: np.ndarray) -> np.ndarray:
+    """(192,) the picture at eight by eight pixels, of one brightness and contrast."""
+    small = cv2.resize(rgb, (8, 8), interpolation=cv2.INTER_AREA).astype(np.float64).ravel()
+    return (small - small.mean()) / max(small.std(), 1.0)
 
 
 def _first_guess(model: str, focal: float, size: tuple[int, int]) -> list[float]:

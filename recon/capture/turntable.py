@@ -57,7 +57,12 @@ class Candidate:
 
 
 def find_orbits(
-    pictures: Sequence[Tensor], *, ordered: bool, seed: int = 0, progress: Progress | None = None
+    pictures: Sequence[Tensor],
+    *,
+    ordered: bool,
+    fov: float | None = None,
+    seed: int = 0,
+    progress: Progress | None = None,
 ) -> list[Candidate]:
     """The best orbit, and others that were followed to the end: the opposite direction among them.
 
@@ -65,6 +70,7 @@ def find_orbits(
         pictures: N of (H, W, 4) float32, straight alpha, of one camera; about 128 pixels a side are best.
         ordered: whether they were taken in this order, so that the turn is monotonic, however uneven. Otherwise the
             order is found from what they look like.
+        fov: radians of the shorter side, where it is known; it is kept.
         seed: of the choice of rays; the same seed finds the same.
         progress: told what is done.
 
@@ -75,11 +81,11 @@ def find_orbits(
     check_pictures(pictures)
     tell = progress or (lambda what, share: None)
     if len(pictures) <= _KEYS:
-        found = _solved(pictures, ordered, seed, tell)
+        found = _solved(pictures, ordered, fov, seed, tell)
     else:
         order = list(range(len(pictures))) if ordered else _orders(pictures, ordered=False)[0][0]
         keys = [order[i] for i in np.linspace(0, len(order) - 1, _KEYS).round().astype(int)]
-        found = _solved([pictures[i] for i in keys], ordered, seed, tell)
+        found = _solved([pictures[i] for i in keys], ordered, fov, seed, tell)
         rays = Rays(pictures, 14, 10, 24, seed)
         found = [_placed(rays, candidate, keys, order) for candidate in found]
     return [replace(c, orbit=_from_first(c.orbit)) for c in found]
@@ -106,31 +112,32 @@ def check_pictures(pictures: Sequence[Tensor]) -> None:
             )
 
 
-def _solved(pictures: Sequence[Tensor], ordered: bool, seed: int, tell: Progress) -> list[Candidate]:
+def _solved(pictures: Sequence[Tensor], ordered: bool, fov: float | None, seed: int, tell: Progress) -> list[Candidate]:
     """Candidates, the best first."""
-    coarse = Rays(pictures, 14, 10, 24, seed)
-    guesses = [guess for order, apart in _orders(pictures, ordered) for guess in _guesses(order, apart, coarse)]
+    coarse, known = Rays(pictures, 14, 10, 24, seed), fov is not None
+    focal = _focal(_FOV if fov is None else fov, coarse)
+    guesses = [guess for order, apart in _orders(pictures, ordered) for guess in _guesses(order, apart, focal)]
     found = [Candidate(guess, coarse.judge(guess).score()) for guess in guesses]
     for stage, (sweeps, count) in enumerate(_ROUNDS):
         tell("search", stage / len(_ROUNDS))
         kept = _different(sorted(found, key=_by_score), count)
-        found = [_improved(coarse, candidate, sweeps, everywhere=not ordered) for candidate in kept]
+        found = [_improved(coarse, candidate, sweeps, everywhere=not ordered, keep_focal=known) for candidate in kept]
     limit = _HOPELESS * min(candidate.score for candidate in found)
-    close = [_adjusted(coarse, c, 6) if c.score <= limit else c for c in found]
+    close = [_adjusted(coarse, c, 6, known) if c.score <= limit else c for c in found]
     tell("least squares", 0.5)
     fine = Rays(pictures, 36, 28, 40, seed)
     best, *others = sorted(close, key=_by_score)
     others = [replace(c, score=fine.judge(c.orbit).score()) for c in others]
     tell("least squares", 1.0)
-    return sorted([_adjusted(fine, best, 10), *others], key=_by_score)
+    return sorted([_adjusted(fine, best, 10, known), *others], key=_by_score)
 
 
 def _by_score(candidate: Candidate) -> float:
     return candidate.score
 
 
-def _adjusted(rays: Rays, candidate: Candidate, iterations: int) -> Candidate:
-    orbit, uncertainty = least_squares(rays, candidate.orbit, iterations)
+def _adjusted(rays: Rays, candidate: Candidate, iterations: int, keep_focal: bool) -> Candidate:
+    orbit, uncertainty = least_squares(rays, candidate.orbit, iterations, keep_focal=keep_focal)
     return Candidate(orbit, rays.judge(orbit).score(), uncertainty)
 
 
@@ -153,7 +160,7 @@ def _opened(path: list[int], apart: Floats) -> list[int]:
     return path[cut:] + path[:cut]
 
 
-def _guesses(order: list[int], apart: Floats, rays: Rays) -> list[Orbit]:
+def _guesses(order: list[int], apart: Floats, focal: float) -> list[Orbit]:
     """Even turns, and turns by as much as neighbours differ; full ones and parts; both ways; from several heights."""
     count = len(order)
     steps = apart[order, [*order[1:], order[0]]] + 1e-6
@@ -164,7 +171,7 @@ def _guesses(order: list[int], apart: Floats, rays: Rays) -> list[Orbit]:
     for profile, sign, elevation in product(profiles, (1, -1), _ELEVATIONS):
         azimuths = np.empty(count)
         azimuths[order] = sign * profile
-        orbits.append(Orbit(azimuths, elevation, _focal(_FOV, rays)))
+        orbits.append(Orbit(azimuths, elevation, focal))
     return orbits
 
 
@@ -204,16 +211,18 @@ def differs(first: Orbit, second: Orbit) -> bool:
     return bool(apart > math.radians(6) or abs(first.elevation - second.elevation) > math.radians(8))
 
 
-def _improved(rays: Rays, candidate: Candidate, sweeps: Sequence[int], *, everywhere: bool) -> Candidate:
+def _improved(
+    rays: Rays, candidate: Candidate, sweeps: Sequence[int], *, everywhere: bool, keep_focal: bool
+) -> Candidate:
     """What all frames share and what is each frame's own, in turns; `everywhere`: a frame may also go far away."""
     orbit = candidate.orbit
     for sweep in sweeps:
-        orbit = _best_shared(rays, orbit, 0.6**sweep, first=sweep == 0)
+        orbit = _best_shared(rays, orbit, 0.6**sweep, first=sweep == 0, keep_focal=keep_focal)
         orbit = _best_azimuths(rays, orbit, _REACHES[sweep], everywhere=everywhere and sweep in (1, 2))
     return Candidate(orbit, rays.judge(orbit).score())
 
 
-def _best_shared(rays: Rays, orbit: Orbit, reach: float, *, first: bool) -> Orbit:
+def _best_shared(rays: Rays, orbit: Orbit, reach: float, *, first: bool, keep_focal: bool) -> Orbit:
     """Coordinate descent over elevation, focal length, shift and the span of the azimuths."""
     best, least = orbit, rays.judge(orbit).score()
 
@@ -223,11 +232,12 @@ def _best_shared(rays: Rays, orbit: Orbit, reach: float, *, first: bool) -> Orbi
         if score < least:
             best, least = option, score
 
-    for fov in _FOVS if first else ():
+    for fov in _FOVS if first and not keep_focal else ():
         offer(replace(orbit, focal=_focal(fov, rays)))
     for way in (-reach, reach, -reach / 2, reach / 2):
         offer(replace(best, elevation=best.elevation + math.radians(8) * way))
-        offer(replace(best, focal=best.focal * math.exp(0.25 * way)))
+        if not keep_focal:
+            offer(replace(best, focal=best.focal * math.exp(0.25 * way)))
         offer(replace(best, shift=best.shift + 0.02 * way))
         offer(replace(best, azimuths=best.azimuths * (1 + 0.1 * way)))
     return best

@@ -80,6 +80,7 @@ def solve_orbit(
     options: OrbitOptions | None = None,
     *,
     ordered: bool = True,
+    fov: float | None = None,
     seed: int = 0,
     progress: Progress | None = None,
 ) -> SolvedOrbit:
@@ -92,6 +93,7 @@ def solve_orbit(
         frames: N pictures (H, W, 4) float32, straight alpha, all of one size.
         options: sizes and lengths.
         ordered: whether the frames follow each other in time.
+        fov: radians of the shorter side, where it is known; it is kept.
         seed: of everything random.
         progress: told what is done.
 
@@ -102,12 +104,12 @@ def solve_orbit(
     options = options or OrbitOptions()
     check_pictures(frames)
     small = [shrunk_picture(frame, options.search_size) for frame in frames]
-    candidates = find_orbits(small, ordered=ordered, seed=seed, progress=progress)
+    candidates = find_orbits(small, ordered=ordered, fov=fov, seed=seed, progress=progress)
     best = candidates[0]
     if options.passes:
         limit = options.rival * best.score
         rivals = [candidate for candidate in candidates[:2] if candidate.score <= limit]
-        fits = [_refined(candidate, frames, options, seed, progress) for candidate in rivals]
+        fits = [_refined(candidate, frames, options, fov is None, seed, progress) for candidate in rivals]
         losses = [loss for _, loss in fits]
         place = int(np.argmin(losses))
         best, refined = rivals[place], fits[place][0]
@@ -158,13 +160,18 @@ def _capture(candidate: Candidate, frames: Sequence[Tensor]) -> Capture:
 
 
 def _refined(
-    candidate: Candidate, frames: Sequence[Tensor], options: OrbitOptions, seed: int, progress: Progress | None
+    candidate: Candidate,
+    frames: Sequence[Tensor],
+    options: OrbitOptions,
+    focal: bool,
+    seed: int,
+    progress: Progress | None,
 ) -> tuple[Capture, float]:
-    """The capture with cameras and focal length refined in the fit of a scene, and the fit's loss at the end."""
+    """The capture with cameras and, if asked, focal length refined in the fit of a scene, and the loss at its end."""
     expected = candidate.uncertainty.focal if candidate.uncertainty else 0.1
     corrections = CorrectionOptions(
         observed_pose=True,
-        focal=True,
+        focal=focal,
         settled=0.4,
         pose_rate=2e-3,
         pose_prior=options.jitter,

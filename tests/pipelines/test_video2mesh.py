@@ -193,6 +193,13 @@ def without_pictures(folder: Path, orbit: Capture) -> Path:
     return folder
 
 
+def eight_times(folder, orbit):
+    folder.mkdir()
+    for index in range(8):
+        write_rgba(folder / f"{index}.png", orbit.frames[0].rgba())
+    return folder
+
+
 BAD = {
     "0 bytes": (lambda p, o: written(p / "a.mp4"), "a.mp4"),
     "truncated": (lambda p, o: truncated(p / "a.mp4"), "a.mp4"),
@@ -204,6 +211,7 @@ BAD = {
     "unknown file": (lambda p, o: written(p / "a.docx", b"hello"), "a.docx"),
     "empty folder": (lambda p, o: emptied(p / "photos"), "no pictures"),
     "not there": (lambda p, o: p / "nowhere", "nowhere"),
+    "one photo eight times": (lambda p, o: eight_times(p / "photos", o), "the same as"),
     "corrupt COLMAP": (lambda p, o: bad_colmap(p / "colmap", o), "images.bin"),
     "NaN intrinsics": (lambda p, o: bad_transforms(p / "c", o, lambda m: m.update(fl_x=math.nan)), "fl_x"),
     "escaping path": (

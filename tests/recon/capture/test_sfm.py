@@ -7,6 +7,7 @@ import sys
 from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
+from itertools import pairwise
 from pathlib import Path
 
 import cv2
@@ -15,7 +16,7 @@ import pytest
 import torch
 
 from recon.capture import Camera, orbit_camera
-from recon.capture.pairs import EXHAUSTIVE, pairs_to_match
+from recon.capture.pairs import EXHAUSTIVE, EXHAUSTIVE_UNORDERED, pairs_to_match
 from recon.capture.ray_cameras import fit_rotation
 from recon.capture.sfm import SfmOptions, Solved, SolveError, solve_cameras
 from recon.capture.unposed import UnposedFrame
@@ -214,3 +215,12 @@ def test_every_pair_is_compared_unless_many_pictures_follow_each_other() -> None
     assert all(0 <= i < j < 200 for i, j in pairs)
     assert pairs == sorted(set(pairs))
     assert {(0, 1), (50, 60), (0, 199)} <= set(pairs)
+
+
+def test_many_pictures_in_no_order_are_compared_with_those_that_look_alike() -> None:
+    count = 3 * EXHAUSTIVE_UNORDERED
+    place = np.random.default_rng(0).permutation(count)  # on a line; names tell nothing
+    pairs = set(pairs_to_match(count, ordered=False, likeness=place[:, None].astype(float)))
+    at = np.argsort(place)
+    assert all((min(a, b), max(a, b)) in pairs for a, b in pairwise(at))
+    assert len(pairs) < count * (count - 1) / 4

@@ -45,6 +45,15 @@ def test_an_object_without_texture_is_found_by_its_outlines():
     assert min(other.score for other in others) > 1.5 * best.score
 
 
+def test_a_known_field_of_view_is_kept():
+    seen = turned(plain_chair(), 2 * math.pi * np.arange(12) / 12, size=32)
+    for candidate in find_orbits(seen.pictures, ordered=True, fov=seen.fov):
+        assert candidate.orbit.fov(32, 32) == pytest.approx(seen.fov, rel=1e-9)
+    best = find_orbits(seen.pictures, ordered=True, fov=seen.fov)[0]
+    assert np.median(azimuth_errors(best.orbit.azimuths, seen.azimuths)) < 3
+    assert best.uncertainty is None or best.uncertainty.focal == 0
+
+
 def test_the_same_seed_finds_the_same():
     seen = turned(plain_chair(), 2 * math.pi * np.arange(8) / 8, size=32)
     first, second = (find_orbits(seen.pictures, ordered=True)[0] for _ in range(2))

@@ -41,6 +41,13 @@ def test_the_first_camera_looks_from_the_front_and_all_look_at_the_unit_sphere(s
         assert float(missed.max()) < 0.55
 
 
+def test_a_known_field_of_view_is_kept(seen):
+    half = dataclasses.replace(QUICK, passes=4)
+    known = solve_orbit(seen.pictures[::2], half, fov=seen.fov)
+    assert known.fov == pytest.approx(seen.fov, rel=1e-4)
+    assert known.reasons["focal"] == 1
+
+
 def test_confidence_is_the_product_of_its_reasons(solved):
     assert set(solved.reasons) == {"explained", "alone", "azimuth", "focal"}
     assert all(0 <= value <= 1 for value in solved.reasons.values())
