@@ -27,10 +27,12 @@ class Camera:
         intrinsics: (3, 3) float32 `K` in pixels; the centre of the top-left pixel is (0.5, 0.5).
         width, height: size of the picture in pixels.
         distortion: OpenCV coefficients (k1, k2, p1, p2[, k3[, k4, k5, k6]]), or None for a pinhole.
+        fisheye: the lens is equidistant instead, and the distortion the four coefficients of OpenCV's fisheye model
+            (Kannala and Brandt 2006), zeros included.
 
     Raises:
         ValueError: if shapes are wrong, a value is not finite, a focal length or a size is not positive,
-            or the rotation is not a rotation.
+            the rotation is not a rotation, or a fisheye lens has not four coefficients.
     """
 
     c2w: Tensor
@@ -38,6 +40,7 @@ class Camera:
     width: int
     height: int
     distortion: Tensor | None = None
+    fisheye: bool = False
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "c2w", torch.as_tensor(self.c2w, dtype=torch.float32))
@@ -58,7 +61,10 @@ class Camera:
             distortion = torch.as_tensor(self.distortion, dtype=torch.float32)
             if not torch.isfinite(distortion).all():
                 raise ValueError("distortion contains NaN or infinity")
-            object.__setattr__(self, "distortion", distortion if bool(distortion.abs().sum() > 0) else None)
+            bends = self.fisheye or bool(distortion.abs().sum() > 0)
+            object.__setattr__(self, "distortion", distortion if bends else None)
+        if self.fisheye and (self.distortion is None or self.distortion.shape != (4,)):
+            raise ValueError("a fisheye lens needs its four coefficients k1 to k4")
 
     @property
     def w2c(self) -> Tensor:

@@ -25,8 +25,13 @@ PARAMETERS = {
     "RADIAL": 5,
     "OPENCV": 8,
     "FULL_OPENCV": 12,
+    "SIMPLE_RADIAL_FISHEYE": 4,
+    "RADIAL_FISHEYE": 5,
+    "OPENCV_FISHEYE": 8,
 }
 """The camera models that are read, and how many numbers each has."""
+ONE_FOCAL_LENGTH = ("SIMPLE_PINHOLE", "SIMPLE_RADIAL", "RADIAL", "SIMPLE_RADIAL_FISHEYE", "RADIAL_FISHEYE")
+"""Models of the same along both axes."""
 MAX_POINTS = 10_000_000
 _MODELS = (
     *("SIMPLE_PINHOLE", "PINHOLE", "SIMPLE_RADIAL", "RADIAL", "OPENCV", "OPENCV_FISHEYE", "FULL_OPENCV", "FOV"),

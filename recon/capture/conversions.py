@@ -105,7 +105,22 @@ def camera_from_projection(projection: Tensor, width: int, height: int) -> Camer
 
 def without_distortion(camera: Camera) -> Camera:
     """The pinhole camera that the undistorted picture belongs to: the same pose, `K` and size."""
-    return replace(camera, distortion=None)
+    return replace(camera, distortion=None, fisheye=False)
+
+
+def distorted_pixels(pixels: Tensor, camera: Camera) -> Tensor:
+    """(N, 2) where the lens of `camera` shows what `without_distortion(camera)` would show at `pixels` (N, 2)."""
+    from kornia.geometry import distort_points
+    from kornia.geometry.camera.distortion_kannala_brandt import distort_points_kannala_brandt
+
+    if camera.distortion is None:
+        return pixels
+    k, coefficients = camera.intrinsics.to(pixels), camera.distortion.to(pixels)
+    if not camera.fisheye:
+        return distort_points(pixels[None], k[None], coefficients[None])[0]
+    plane = torch.cat((pixels, torch.ones_like(pixels[:, :1])), dim=1) @ torch.linalg.inv(k).T
+    parameters = torch.cat((torch.stack((k[0, 0], k[1, 1], k[0, 2], k[1, 2])), coefficients))
+    return distort_points_kannala_brandt(plane[:, :2], parameters)
 
 
 def undistort(image: Tensor, camera: Camera) -> tuple[Tensor, Tensor]:
@@ -117,14 +132,11 @@ def undistort(image: Tensor, camera: Camera) -> tuple[Tensor, Tensor]:
     Returns:
         (H, W, C) picture, bilinear; (H, W) bool, False where the distorted picture did not reach.
     """
-    from kornia.geometry import distort_points
-
     inside = torch.ones(camera.height, camera.width, dtype=torch.bool)
     if camera.distortion is None:
         return image, inside
     y, x = torch.meshgrid(torch.arange(camera.height) + 0.5, torch.arange(camera.width) + 0.5, indexing="ij")
-    pixels = torch.stack((x, y), dim=-1).reshape(1, -1, 2)
-    distorted = distort_points(pixels, camera.intrinsics[None], camera.distortion[None])
+    distorted = distorted_pixels(torch.stack((x, y), dim=-1).reshape(-1, 2), camera)
     size = torch.tensor([camera.width, camera.height])
     distorted = distorted.reshape(camera.height, camera.width, 2)
     inside = ((distorted >= 0) & (distorted <= size)).all(-1)

@@ -171,17 +171,18 @@ def camera_from_colmap(lens: ModelCamera, rotation: Sequence[float], translation
         ValueError: if the numbers are those of no camera.
     """
     values = list(lens.parameters)
-    if lens.model in ("SIMPLE_PINHOLE", "SIMPLE_RADIAL", "RADIAL"):
+    if lens.model in colmap_model.ONE_FOCAL_LENGTH:
         values.insert(1, values[0])
     fx, fy, cx, cy, *distortion = values
-    if distortion:  # OpenCV has 4, 5 or 8; FULL_OPENCV is its 8, the others the beginning of its 4
+    if distortion:  # OpenCV has 4, 5 or 8, fisheyes 4; FULL_OPENCV is its 8, the others the beginning of the 4
         distortion += [0.0] * (4 - len(distortion))
     turn = rotation_from_quat(torch.tensor([list(rotation)], dtype=torch.float64))[0]
     c2w = torch.eye(4, dtype=torch.float64)
     c2w[:3, :3] = turn.T
     c2w[:3, 3] = -turn.T @ torch.tensor(list(translation), dtype=torch.float64)
     intrinsics = torch.tensor([[fx, 0.0, cx], [0.0, fy, cy], [0.0, 0.0, 1.0]])
-    return Camera(c2w.float(), intrinsics, lens.width, lens.height, torch.tensor(distortion) if distortion else None)
+    bent = torch.tensor(distortion) if distortion else None
+    return Camera(c2w.float(), intrinsics, lens.width, lens.height, bent, lens.model.endswith("_FISHEYE"))
 
 
 def _model(path: Path) -> Path:
@@ -280,6 +281,8 @@ def _lens(folder: Path, camera: Camera) -> ModelCamera:
     distortion = [] if camera.distortion is None else camera.distortion.double().tolist()
     if not distortion:
         model = "PINHOLE"
+    elif camera.fisheye:
+        model = "OPENCV_FISHEYE"
     elif len(distortion) <= 4:
         model = "OPENCV"
     else:

@@ -44,7 +44,9 @@ from recon.capture.types import Capture, Frame, Similarity, Source
 FILE_NAME = "transforms.json"
 _INTRINSICS = ("fl_x", "fl_y", "cx", "cy")
 _OPENCV_DISTORTION = ("k1", "k2", "p1", "p2", "k3", "k4", "k5", "k6")
-_MODELS = ("OPENCV", "PINHOLE", "SIMPLE_PINHOLE", "SIMPLE_RADIAL", "RADIAL", "PERSPECTIVE")
+_FISHEYE = "OPENCV_FISHEYE"
+_FISHEYE_DISTORTION = ("k1", "k2", "k3", "k4")
+_MODELS = ("OPENCV", "PINHOLE", "SIMPLE_PINHOLE", "SIMPLE_RADIAL", "RADIAL", "PERSPECTIVE", _FISHEYE)
 _LAYOUT = "nerfstudio's transforms.json"
 _NERFSTUDIO_DEPTH_UNIT = 1e-3
 
@@ -107,14 +109,15 @@ def read_camera(listing: Path, meta: dict[str, Any], entry: dict[str, Any], size
         width, height = size
     width, height = pixels(listing, width, "w"), pixels(listing, height, "h")
     c2w = opencv_from_opengl(matrix(listing, entry.get("transform_matrix"), "transform_matrix"))
-    distortion = [value(key) or 0.0 for key in _OPENCV_DISTORTION]
-    while distortion and len(distortion) > 4 and not distortion[-1]:
+    fisheye = model == _FISHEYE
+    distortion = [value(key) or 0.0 for key in (_FISHEYE_DISTORTION if fisheye else _OPENCV_DISTORTION)]
+    while len(distortion) > 4 and not distortion[-1]:
         distortion.pop()
     count = next(n for n in (4, 5, 8) if n >= len(distortion))
     distortion += [0.0] * (count - len(distortion))
     try:
         intrinsics = _read_intrinsics(listing, value, width, height)
-        camera = Camera(c2w.float(), intrinsics, width, height, torch.tensor(distortion) if any(distortion) else None)
+        camera = Camera(c2w.float(), intrinsics, width, height, torch.tensor(distortion), fisheye)
     except CaptureError:
         raise
     except ValueError as cause:
@@ -301,7 +304,10 @@ def _intrinsics_entry(camera: Camera) -> dict[str, Any]:
     entry: dict[str, Any] = {"fl_x": k[0][0], "fl_y": k[1][1], "cx": k[0][2], "cy": k[1][2]}
     entry |= {"w": camera.width, "h": camera.height}
     if camera.distortion is not None:
-        entry |= dict(zip(_OPENCV_DISTORTION, camera.distortion.tolist(), strict=False))
+        names = _FISHEYE_DISTORTION if camera.fisheye else _OPENCV_DISTORTION
+        entry |= dict(zip(names, camera.distortion.tolist(), strict=False))
+    if camera.fisheye:
+        entry["camera_model"] = _FISHEYE
     return entry
 
 

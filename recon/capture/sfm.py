@@ -22,7 +22,7 @@ from torch import Tensor
 
 from recon.capture._pycolmap import import_pycolmap, silenced
 from recon.capture.camera import Camera
-from recon.capture.colmap_model import PARAMETERS, ModelCamera
+from recon.capture.colmap_model import ONE_FOCAL_LENGTH, PARAMETERS, ModelCamera
 from recon.capture.conversions import without_distortion, wxyz_from_xyzw
 from recon.capture.errors import CaptureError
 from recon.capture.files import unique_names
@@ -294,7 +294,7 @@ def _likeness(rgb: np.ndarray) -> np.ndarray:
 
 
 def _first_guess(model: str, focal: float, size: tuple[int, int]) -> list[float]:
-    focals = [focal] if model in ("SIMPLE_PINHOLE", "SIMPLE_RADIAL", "RADIAL") else [focal, focal]
+    focals = [focal] if model in ONE_FOCAL_LENGTH else [focal, focal]
     known = [*focals, size[0] / 2, size[1] / 2]
     return known + [0.0] * (PARAMETERS[model] - len(known))
 

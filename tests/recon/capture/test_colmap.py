@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import warnings
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -11,6 +12,7 @@ import torch
 from PIL import Image
 
 from recon.capture import Camera, Capture, Similarity, frame_from_tensors, orbit_camera
+from recon.capture.conversions import distorted_pixels
 from recon.capture.errors import CaptureError, CaptureWarning
 from recon.capture.io_colmap import read_colmap, read_colmap_points, write_colmap
 from recon.capture.io_nerfstudio import write_transforms
@@ -25,6 +27,9 @@ LENSES = {
     "RADIAL": [60.0, 31.0, 23.5, 0.1, -0.03],
     "OPENCV": [60.0, 62.0, 31.0, 23.5, 0.1, -0.03, 0.004, -0.002],
     "FULL_OPENCV": [60.0, 62.0, 31.0, 23.5, 0.1, -0.03, 0.004, -0.002, 0.01, 0.05, -0.02, 0.003],
+    "SIMPLE_RADIAL_FISHEYE": [60.0, 31.0, 23.5, 0.1],
+    "RADIAL_FISHEYE": [60.0, 31.0, 23.5, 0.1, -0.03],
+    "OPENCV_FISHEYE": [60.0, 62.0, 31.0, 23.5, 0.1, -0.03, 0.004, -0.002],
 }
 
 
@@ -69,8 +74,6 @@ def capture() -> Capture:
 @pytest.mark.parametrize("form", ["binary", "text"])
 @pytest.mark.parametrize("model", LENSES)
 def test_points_land_where_pycolmap_says(tmp_path: Path, model: str, form: str) -> None:
-    from kornia.geometry import distort_points
-
     theirs = solved_elsewhere(model)
     save(theirs, tmp_path, form)
     places, _ = read_colmap_points(tmp_path)
@@ -81,10 +84,11 @@ def test_points_land_where_pycolmap_says(tmp_path: Path, model: str, form: str) 
     for frame, image in zip(back, images, strict=True):
         seen = [image.project_point(np.array(place, np.float64)) for place in places.tolist()]
         pixels, depth = frame.camera.project(places)
-        coefficients = {"SIMPLE_RADIAL": lens[3:], "RADIAL": lens[3:], "OPENCV": lens[4:], "FULL_OPENCV": lens[4:]}
-        if model in coefficients:
-            padded = torch.nn.functional.pad(coefficients[model], (0, max(0, 4 - len(coefficients[model]))))
-            pixels = distort_points(pixels[None], frame.camera.intrinsics[None], padded[None])[0]
+        coefficients = lens[3:] if "RADIAL" in model else lens[4:]
+        if "PINHOLE" not in model:
+            padded = torch.nn.functional.pad(coefficients, (0, max(0, 4 - len(coefficients))))
+            bent = replace(frame.camera, distortion=padded, fisheye=model.endswith("FISHEYE"))
+            pixels = distorted_pixels(pixels, bent)
         assert (depth > 0).any()
         for there, here, ahead in zip(seen, pixels, depth, strict=True):
             assert (there is not None) == bool(ahead > 0)
@@ -204,7 +208,7 @@ def test_a_mask_beside_the_pictures_is_the_alpha_of_those_that_have_none(
         read_colmap(tmp_path / "c")
 
 
-@pytest.mark.parametrize("model", ["SIMPLE_RADIAL", "OPENCV", "FULL_OPENCV"])
+@pytest.mark.parametrize("model", ["SIMPLE_RADIAL", "OPENCV", "FULL_OPENCV", "RADIAL_FISHEYE", "OPENCV_FISHEYE"])
 def test_distortion_is_undone_as_pycolmap_does_and_the_unseen_rim_not_trusted(tmp_path: Path, model: str) -> None:
     import pycolmap
 
@@ -221,9 +225,11 @@ def test_distortion_is_undone_as_pycolmap_does_and_the_unseen_rim_not_trusted(tm
     np.testing.assert_allclose(pinhole.calibration_matrix(), frame.camera.intrinsics)
     white = pycolmap.Bitmap.from_array(np.full((48, 64), 255, np.uint8))
     seen = torch.from_numpy(pycolmap.undistort_image(options, white, lens)[0].to_array()) == 255
-    assert 0.5 < seen.float().mean() < 1
+    has_rim = not model.endswith("FISHEYE")  # which draw in what a pinhole would not see
+    assert seen.float().mean() > 0.5
+    assert bool(seen.all()) != has_rim
     assert (frame.weight()[seen] > 0.999).all()
-    assert (frame.weight() == 0).any()
+    assert bool((frame.weight() == 0).any()) == has_rim
     assert (frame.rgba()[..., :3] * 255 - torch.from_numpy(theirs.to_array()).float()).abs().amax(-1)[seen].max() < 1
 
 
@@ -242,8 +248,14 @@ def test_a_lens_with_distortion_is_written_as_colmap_has_it(tmp_path: Path) -> N
     import pycolmap
 
     camera = orbit_camera(0.3, 0.1, 0.6, SIZE, SIZE)
-    for name, coefficients in {"OPENCV": [0.1, -0.02, 0.003, 0.001], "FULL_OPENCV": [0.1, 0, 0, 0, 0.2]}.items():
-        bent = Camera(camera.c2w, camera.intrinsics, SIZE, SIZE, torch.tensor(coefficients))
+    lenses = {
+        "OPENCV": [0.1, -0.02, 0.003, 0.001],
+        "FULL_OPENCV": [0.1, 0, 0, 0, 0.2],
+        "OPENCV_FISHEYE": [0.1, 0, 0, 0],
+    }
+    for name, coefficients in lenses.items():
+        fisheye = name.endswith("FISHEYE")
+        bent = Camera(camera.c2w, camera.intrinsics, SIZE, SIZE, torch.tensor(coefficients), fisheye)
         write_colmap(Capture((frame_from_tensors(bent, torch.ones(SIZE, SIZE, 4)),)), tmp_path / name)
         (theirs,) = pycolmap.Reconstruction(tmp_path / name / "sparse" / "0").cameras.values()
         assert theirs.model.name == name

@@ -126,7 +126,7 @@ NAN = float("nan")
     [
         ({"cameras": camera(77)}, "camera model number 77"),
         ({"cameras": camera(-1)}, "camera model number -1"),
-        ({"cameras": camera(5, 8, 6, *[1.0] * 8)}, "camera model OPENCV_FISHEYE"),
+        ({"cameras": camera(10, 8, 6, *[1.0] * 12)}, "camera model THIN_PRISM_FISHEYE"),
         ({"cameras": camera(1, 0)}, "width = 0"),
         ({"cameras": camera(1, 2**63)}, "width = "),
         ({"cameras": camera(1, 8, 2**40)}, "height = "),

@@ -191,6 +191,30 @@ def test_a_distorted_frame_is_undistorted_once_and_its_unseen_rim_not_trusted(tm
     assert difference[seen].max() < 4
 
 
+def test_a_fisheyes_picture_is_made_straight_as_opencv_does_it(tmp_path: Path) -> None:
+    import cv2
+
+    y, x = np.mgrid[0:60, 0:80]
+    pattern = np.stack([x * 3, y * 4, 120 + 60 * np.sin(x / 9) * np.cos(y / 7)], axis=2).clip(0, 255).astype(np.uint8)
+    lens = {"k1": 0.02, "k2": -0.01, "k3": 0.003, "k4": 0.001}
+    folder = listing(
+        tmp_path / "c", camera_model="OPENCV_FISHEYE", w=80, h=60, fl_x=40.0, fl_y=41.0, cx=41.0, cy=29.0, **lens
+    )
+    cv2.imwrite(str(folder / "a.png"), pattern[..., ::-1])
+    (frame,) = read_transforms(folder)
+    assert (frame.camera.distortion, frame.camera.fisheye) == (None, False)
+    integer_k = np.array([[40, 0, 40.5], [0, 41, 28.5], [0, 0, 1]])
+    bent = np.array(list(lens.values()))
+    expected = cv2.fisheye.undistortImage(pattern, integer_k, bent, Knew=integer_k, new_size=(80, 60))
+    difference = (frame.rgba()[..., :3] * 255 - torch.from_numpy(expected).float()).abs().amax(-1)
+    assert (frame.weight() > 0).float().mean() > 0.9
+    assert difference[1:-1, 1:-1].max() < 4
+    still = Camera(frame.camera.c2w, frame.camera.intrinsics, 80, 60, torch.zeros(4), fisheye=True)
+    write_transforms(Capture((frame_from_tensors(still, torch.ones(60, 80, 4)),)), tmp_path / "written")
+    entry = json.loads((tmp_path / "written" / "transforms.json").read_text())
+    assert "OPENCV_FISHEYE" in (entry.get("camera_model"), entry["frames"][0].get("camera_model"))
+
+
 @pytest.mark.parametrize(
     ("changes", "found"),
     [
