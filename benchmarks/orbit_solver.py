@@ -35,6 +35,7 @@ from recon.capture import Camera, orbit_camera
 from recon.capture.orbit import DEFAULT_FOV
 from recon.splat.solve_poses import solve_orbit
 from recon.surface.mesh import Material, Mesh
+from recon.surface.render import Lights
 
 Floats = NDArray[np.float64]
 FRAMES, SIZE = 24, 128
@@ -59,6 +60,8 @@ class Case:
         shuffled: whether the order is kept from the solver.
         wobble: standard deviation of each frame's own error, degrees and hundredths of the distance.
         plain: whether the object is drawn in one even colour, so that only outlines tell.
+        turntable: whether the light stands still beside the camera while the object turns; otherwise it stands still
+            around the object, as where the camera walks.
     """
 
     fov: float
@@ -66,6 +69,7 @@ class Case:
     shuffled: bool = False
     wobble: float = 0.0
     plain: bool = False
+    turntable: bool = False
 
     @property
     def focal_target(self) -> float:
@@ -93,6 +97,7 @@ CASES = {
     "fov 20, even": Case(20, even(360)),
     "fov 35, 220° of it, wobbling": Case(35, even(220), wobble=0.5),
     "fov 35, outlines alone": Case(35, even(360), plain=True),
+    "fov 35, uneven, on a turntable": Case(35, uneven, turntable=True),
 }
 
 
@@ -151,7 +156,7 @@ def _measure(objects: EvaluationSet, name: str, case_name: str) -> dict[str, Any
         for a in azimuths
     ]
     mesh = objects.mesh(name)
-    views = draw_views(_plain(mesh), cameras, lit=False) if case.plain else draw_views(mesh, cameras)
+    views = _drawn(mesh, cameras, start + azimuths, case)
     begin = time.process_time()
     solved = solve_orbit(list(views), ordered=not case.shuffled)
     seconds = time.process_time() - begin
@@ -173,6 +178,19 @@ def _measure(objects: EvaluationSet, name: str, case_name: str) -> dict[str, Any
         ),
         "cpu_seconds": round(seconds, 1),
     }  # fmt: skip
+
+
+def _drawn(mesh: Mesh, cameras: list[Camera], azimuths: Floats, case: Case) -> torch.Tensor:
+    if case.plain:
+        return draw_views(_plain(mesh), cameras, lit=False)
+    if not case.turntable:
+        return draw_views(mesh, cameras)
+    studio, views = Lights.studio(), []
+    for camera, azimuth in zip(cameras, azimuths):
+        c, s = math.cos(azimuth), math.sin(azimuth)
+        turn = torch.tensor([[c, 0.0, s], [0.0, 1.0, 0.0], [-s, 0.0, c]])
+        views.append(draw_views(mesh, [camera], lights=replace(studio, directions=studio.directions @ turn.T)))
+    return torch.cat(views)
 
 
 def _wobbling(camera: Camera, wobble: float, random: np.random.Generator) -> Camera:

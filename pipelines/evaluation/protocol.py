@@ -107,13 +107,14 @@ def degrees_away(camera: Camera) -> float:
     return abs(math.degrees(math.atan2(x, z)))
 
 
-def draw_views(mesh: Mesh, cameras: Sequence[Camera], *, lit: bool = True) -> Tensor:
-    """(V, S, S, 4) views, straight alpha, in the studio light that stands still around the object.
+def draw_views(mesh: Mesh, cameras: Sequence[Camera], *, lit: bool = True, lights: Lights | None = None) -> Tensor:
+    """(V, S, S, 4) views, straight alpha, in light that stands still around the object.
 
     Args:
         lit: False draws the bare colours: of a mesh whose texture was taken from pictures and holds their light.
+        lights: others than the studio's.
     """
-    prepared, lights = prepare_mesh(mesh), Lights.studio() if lit else None
+    prepared, lights = prepare_mesh(mesh), (lights or Lights.studio()) if lit else None
     drawn = [render_prepared(prepared, camera, lights=lights, supersample=SUPERSAMPLE).rgba for camera in cameras]
     return torch.stack(drawn)
 
