@@ -23,8 +23,6 @@ if TYPE_CHECKING:
 
 _ORBIT_SIDE = 256
 """Pixels that an orbit is solved on."""
-_SAME_FOCAL = 1.01
-"""One zoom took all pictures if their focal lengths differ by no more."""
 _CONFIDENT = 0.5
 """Orbits of a lower confidence are told with a warning."""
 
@@ -138,13 +136,12 @@ def _by_orbit(frames: Sequence[UnposedFrame], settings: VideoSettings, ordered: 
             expected=f"at least {FEWEST_OF_ORBIT} of one size, to be solved as an orbit",
             remedy="Structure from motion takes any sizes, but needs more overlap: take more pictures.",
         )
-    fov = _known_fov(frames, settings.fov)
     compile_kernels(log)
     with log.step("solving an orbit"):
         solved = solve_orbit(
             [shrunk_picture(frame.rgba(), _ORBIT_SIDE) for frame in frames],
             ordered=ordered,
-            fov=None if fov is None else math.radians(fov),
+            fov=None if settings.fov is None else math.radians(settings.fov),
             seed=settings.seed,
             progress=lambda what, share: log.watcher.advanced(round(100 * share), 100),
         )
@@ -154,7 +151,7 @@ def _by_orbit(frames: Sequence[UnposedFrame], settings: VideoSettings, ordered: 
         "reasons": {name: round(value, 3) for name, value in solved.reasons.items()},
         "elevation_degrees": round(math.degrees(solved.elevation), 2),
         "fov_degrees": round(math.degrees(solved.fov), 2),
-        "fov_is": "solved" if fov is None else "as the pictures say" if settings.fov is None else "given",
+        "fov_is": "solved" if settings.fov is None else "given",
         "azimuths_degrees": [round(math.degrees(float(a)), 2) for a in solved.azimuths],
     }
     if solved.confidence < _CONFIDENT:
@@ -164,16 +161,6 @@ def _by_orbit(frames: Sequence[UnposedFrame], settings: VideoSettings, ordered: 
     return Capture(
         tuple(Frame(camera.resized(f.width, f.height), f.load_rgba, time=f.time, name=f.name) for f, camera in pairs)
     )
-
-
-def _known_fov(frames: Sequence[UnposedFrame], given: float | None) -> float | None:
-    """Degrees of the shorter side: as asked for, or as all pictures say alike; None where they do not."""
-    if given is not None:
-        return given
-    told = [min(f.width, f.height) / (2 * f.focal) for f in frames if f.focal is not None]
-    if len(told) < len(frames) or max(told) > _SAME_FOCAL * min(told):
-        return None
-    return 2 * math.degrees(math.atan(sum(told) / len(told)))
 
 
 def _focal(frame: UnposedFrame, fov: float | None) -> float | None:
