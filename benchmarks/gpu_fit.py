@@ -2,9 +2,11 @@
 
 The dinosaur and the lego of `benchmarks.captures`, in turns: our preset "views" on the processor and on the GPU, and
 gsplat's `DefaultStrategy` with the settings of its example trainer (`simple_trainer.py default`: 7,000 of 30,000 steps,
-harmonics of degree 3, one picture a step, no masks), which starts from points on the surface that ours starts from. All
-get the same pictures over the same background. The example trainer itself needs a viewer, LPIPS weights and COLMAP's
-files; what is timed here is its loop without them, and with our structural similarity in place of its compiled one.
+harmonics of degree 3, one picture a step), which starts from points on the surface that ours starts from. Ours gets the
+pictures' alpha and random backgrounds; the trainer knows no masks and gets the same pictures over one background, over
+which all are judged. Finding the surface counts for both. The example trainer itself needs a viewer, LPIPS weights and
+COLMAP's files; what is timed here is its loop without them, and with our structural similarity in place of its
+compiled one.
 """
 
 from __future__ import annotations
@@ -16,7 +18,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
 from functools import partial
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import torch
 import tyro
@@ -84,7 +86,7 @@ def scored(split: Split, scene: Gaussians, seconds: float, steps: int, peak: int
     return Row(sum(value[0] for value in values) / len(values), similar, len(scene), seconds, steps, peak)
 
 
-def ours(split: Split, device: str, steps: int) -> Row:
+def ours(split: Split, device: Literal["cpu", "cuda"], steps: int) -> Row:
     """The preset "views" with so many views."""
     options = replace(FIT_PRESETS["views"], iterations=steps)
     _forget_peak(device)
@@ -101,9 +103,9 @@ def by_default_strategy(split: Split, steps: int, device: str = "cuda") -> Row:
     frames = split.capture.frames
     centres = torch.stack([frame.camera.c2w[:3, 3] for frame in frames])
     extent = 1.1 * float((centres - centres.mean(0)).norm(dim=1).max())
-    start = shared_start(split.capture, FIT_PRESETS["views"], _POINTS)
     _forget_peak(device)
     begin = time.perf_counter()
+    start = shared_start(split.capture, FIT_PRESETS["views"], _POINTS)
     splats = {name: torch.nn.Parameter(value.to(device)) for name, value in _first_splats(start).items()}
     optimisers = {
         name: torch.optim.Adam(

@@ -12,6 +12,8 @@ from concurrent.futures import BrokenExecutor
 TRACEBACK = "TURNABOUT_TRACEBACK"
 """Environment variable; when set, errors come with the place in the code."""
 _OURS = ("benchmarks", "gen", "pipelines", "recon")
+UNTOUCHED = "the earlier run in the output folder is as it was"
+"""Note on an error that came before anything of the earlier run was overwritten."""
 
 
 def run_command(command: Callable[[], None], again: str = "add --resume") -> int:
@@ -24,11 +26,14 @@ def run_command(command: Callable[[], None], again: str = "add --resume") -> int
     """
     try:
         command()
-    except KeyboardInterrupt:
-        print(f"stopped; what is finished is kept: to go on, {again}", file=sys.stderr)
+    except KeyboardInterrupt as stop:
+        if _is_untouched(stop):
+            print(f"stopped; {UNTOUCHED}", file=sys.stderr)
+        else:
+            print(f"stopped; what is finished is kept: to go on, {again}", file=sys.stderr)
         return 130
     except Exception as error:
-        message = _explain(error, again)
+        message = _explain(error, "give the same command again" if _is_untouched(error) else again)
         if message is None:
             raise
         if os.environ.get(TRACEBACK):
@@ -36,6 +41,10 @@ def run_command(command: Callable[[], None], again: str = "add --resume") -> int
         print(f"error: {message}", file=sys.stderr)
         return 2
     return 0
+
+
+def _is_untouched(error: BaseException) -> bool:
+    return UNTOUCHED in getattr(error, "__notes__", ())
 
 
 def _explain(error: Exception, again: str) -> str | None:

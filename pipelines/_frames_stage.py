@@ -55,7 +55,7 @@ def _frames(
 
     count, photos = _photos(source, settings.frames, log)
     refused: dict[str, str] = {}
-    seen: dict[bytes, str] = {}
+    seen: set[bytes] = set()
 
     def cut_out() -> Iterator[UnposedFrame]:
         side = settings.asset.texture_size
@@ -67,12 +67,15 @@ def _frames(
             except CaptureError as error:
                 refused[name] = f"{error.found}; expected {error.expected}"
                 continue
-            pixels = hashlib.sha256(frame.rgba().numpy().tobytes()).digest()
-            if pixels in seen:
-                refused[name] = f"the same as {seen[pixels]}"
-                continue
-            seen[pixels] = name
+            seen.add(hashlib.sha256(frame.rgba().contiguous().numpy()).digest())
             yield frame
+        if len(seen) == 1 and count > 1:
+            raise CaptureError(
+                source,
+                found=f"the same picture {count - len(refused)} times",
+                expected="pictures from different sides",
+                remedy="Take pictures all around the object; a single one goes to `img2mesh`.",
+            )
         if count - len(refused) < FEWEST_FRAMES:
             name, reason = next(iter(refused.items()), (source.name, f"{count} pictures"))
             raise CaptureError(

@@ -20,6 +20,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
 
+from pipelines._command import UNTOUCHED
+
 STATE = ".turnabout"
 """Hidden folder inside a run folder: `run.json`, one marker per finished stage, scratch space, the lock."""
 TIMINGS = "timings.json"
@@ -197,7 +199,8 @@ def open_run(
     """Claim `path` for a run that `identity` (options, seed, hashes of inputs; JSON values) describes.
 
     A run that ends with an error before it published anything leaves the place as it was, an earlier run that it was to
-    overwrite included, so that the same command can be given again once the fault is mended.
+    overwrite included, so that the same command can be given again once the fault is mended. Only a run of runs
+    (`announce`) is overwritten at once.
 
     Raises:
         RunFolderError: if the folder has content and neither `resume` nor `overwrite` is given, if `resume` meets
@@ -225,8 +228,11 @@ def open_run(
                 _remove(leftover)
             if not started:
                 write_json(record, identity)
-            yield RunFolder(path, identity, stale=started and overwrite)
-        except BaseException:
+            folder = RunFolder(path, identity, stale=started and overwrite)
+            yield folder
+        except BaseException as error:
+            if started and overwrite and folder.stale:
+                error.add_note(UNTOUCHED)
             if not started and all(child.name == STATE for child in path.iterdir()):
                 _leave(path, existed)
             raise

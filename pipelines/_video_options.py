@@ -58,7 +58,8 @@ class VideoOptions(SceneOptions, Pictures):
     """Where cameras come from. auto takes those that the source brings, else solves them by structure from motion
     (sfm), and where that finds too few, as an orbit around the object (orbit). sfm and orbit ignore what is brought."""
     fov: float | Literal["auto"] = "auto"
-    """Field of view of the pictures' shorter side in degrees; auto asks EXIF, then finds it with the cameras."""
+    """Field of view of the pictures' shorter side in degrees; auto finds it with the cameras, from EXIF on if there
+    is some. Orbits keep what is given."""
     up: UpName = "auto"
     """The source's axis that points up; auto takes what the format says, else the ring that the cameras stand on."""
     crop: Literal["auto"] | tuple[float, ...] | None = None

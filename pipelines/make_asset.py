@@ -63,6 +63,8 @@ def run(options: MakeAssetOptions) -> None:
         raise OptionsError("--resume keeps what is there and --overwrite removes it; give one of them")
     if options.source.is_dir():
         raise OptionsError(f"{options.source}: expected a file with splats or a mesh, found a folder")
+    if options.overwrite and options.source.resolve().is_relative_to(options.output.resolve()):
+        raise OptionsError(f"{options.source}: lies inside the output {options.output}, which would overwrite it")
     source = find_given(options.source)
     settings = resolve_asset(options, PRESETS[options.preset])
     # Left out, the number of faces is no wish: a mesh that has fewer keeps them.

@@ -57,8 +57,8 @@ def read_colmap(path: Path, pictures: Path | None = None) -> Capture:
             folder, then for the names themselves.
 
     Raises:
-        CaptureError: if the model is damaged, a camera is no pinhole with OpenCV distortion, a name leaves the
-            picture folder, a size contradicts its camera, or none of the pictures is there.
+        CaptureError: if the model is damaged, a camera is neither a pinhole nor of OpenCV's lenses, its fisheye
+            included, a name leaves the picture folder, a size contradicts its camera, or none of the pictures is there.
     """
     model = _model(path)
     cameras_file, listing = find_file(model, "cameras"), find_file(model, "images")

@@ -72,7 +72,10 @@ def read_camera_path(file: Path, size: int, *, elevation: float = 0.0, fov: floa
     entries = list_of_frames(file, meta)
     _check_count(file, len(entries))
     for entry in entries:
-        camera = without_distortion(read_camera(file, meta, entry, None))
+        camera = read_camera(file, meta, entry, None)
+        if camera.fisheye:
+            raise CaptureError(file, found="a fisheye", expected="pinholes to draw", remedy="Give a pinhole's fl_x.")
+        camera = without_distortion(camera)
         scale = size / max(camera.width, camera.height)
         camera = camera.resized(max(1, round(camera.width * scale)), max(1, round(camera.height * scale)))
         cameras.append(camera if meta.get("turnabout_world") == "y_up" else camera.moved(*move))

@@ -62,7 +62,7 @@ class SfmOptions:
     ordered: bool = False
     """Pictures follow each other in space, as a video's do; spares pairs that cannot overlap where there are many."""
     camera_model: str = "SIMPLE_RADIAL"
-    """COLMAP's name; one of `recon.capture.colmap_model.PARAMETERS`."""
+    """COLMAP's name; one of `recon.capture.colmap_model.PARAMETERS`, no fisheye."""
     max_image_size: int = 1600
     """Larger pictures are scaled down to this longest side before features are looked for."""
     max_features: int = 4096
@@ -131,8 +131,9 @@ def solve_cameras(
         CaptureError: if a picture cannot be read.
     """
     options = options or SfmOptions()
-    if options.camera_model not in PARAMETERS:
-        raise ValueError(f"camera model {options.camera_model!r} is none of {', '.join(PARAMETERS)}")
+    models = [name for name in PARAMETERS if not name.endswith("FISHEYE")]
+    if options.camera_model not in models:
+        raise ValueError(f"camera model {options.camera_model!r} is none of {', '.join(models)}")
     pycolmap = import_pycolmap(SolveError, source)
     if not 2 <= len(pictures) <= MAX_PICTURES:
         found, remedy = f"{len(pictures)} pictures", "Take more pictures." if len(pictures) < 2 else "Choose fewer."

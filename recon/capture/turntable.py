@@ -70,7 +70,8 @@ def find_orbits(
         pictures: N of (H, W, 4) float32, straight alpha, of one camera; about 128 pixels a side are best.
         ordered: whether they were taken in this order, so that the turn is monotonic, however uneven. Otherwise the
             order is found from what they look like.
-        fov: radians of the shorter side, where it is known; it is kept.
+        fov: radians of the shorter side, where it is known; it is kept, and the uncertainty of the focal length is how
+            far from it the pictures alone would have it.
         seed: of the choice of rays; the same seed finds the same.
         progress: told what is done.
 
@@ -129,7 +130,12 @@ def _solved(pictures: Sequence[Tensor], ordered: bool, fov: float | None, seed: 
     best, *others = sorted(close, key=_by_score)
     others = [replace(c, score=fine.judge(c.orbit).score()) for c in others]
     tell("least squares", 1.0)
-    return sorted([_adjusted(fine, best, 10, known), *others], key=_by_score)
+    best = _adjusted(fine, best, 10, known)
+    if best.uncertainty is not None and known:  # how far off the pictures would have it says what to think of it
+        free, _ = least_squares(fine, best.orbit, 10)
+        off = abs(math.log(free.focal / best.orbit.focal))
+        best = replace(best, uncertainty=replace(best.uncertainty, focal=off))
+    return sorted([best, *others], key=_by_score)
 
 
 def _by_score(candidate: Candidate) -> float:

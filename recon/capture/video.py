@@ -302,6 +302,17 @@ def _seconds(frame: Any, index: int) -> float:
     return float(index) if frame.time is None else float(frame.time)
 
 
+def _widened(rgb: np.ndarray, alpha: np.ndarray | None, width: int) -> tuple[np.ndarray, np.ndarray | None]:
+    """The picture at another width; colours of transparent pixels do not reach their neighbours."""
+    opaque = np.full(rgb.shape[:2], 255, np.uint8) if alpha is None else alpha
+    premultiplied = np.dstack((rgb * (opaque[..., None] / np.float32(255)), opaque)).astype(np.float32)
+    mode = cv2.INTER_AREA if width < rgb.shape[1] else cv2.INTER_LINEAR
+    resized = cv2.resize(premultiplied, (width, rgb.shape[0]), interpolation=mode)
+    straight = resized[..., :3] * (255 / np.maximum(resized[..., 3:], 1))
+    found = [(part + 0.5).clip(0, 255).astype(np.uint8) for part in (straight, resized[..., 3])]
+    return found[0], None if alpha is None else found[1]
+
+
 def _pixels(frame: Any, width: int) -> tuple[np.ndarray, np.ndarray | None]:
     """(H, W, 3) and (H, W) uint8, upright, sRGB, from a frame that is `width` pixels wide once they are square."""
     has_alpha = any(component.is_alpha for component in frame.format.components)
@@ -316,8 +327,7 @@ def _pixels(frame: Any, width: int) -> tuple[np.ndarray, np.ndarray | None]:
         pixels = frame.reformat(format="rgba" if has_alpha else "rgb24", src_colorspace=matrix).to_ndarray()
         rgb, alpha = pixels[..., :3], pixels[..., 3] if has_alpha else None
     if width != frame.width:
-        rgb = cv2.resize(rgb, (width, frame.height), interpolation=cv2.INTER_LINEAR)
-        alpha = None if alpha is None else cv2.resize(alpha, (width, frame.height), interpolation=cv2.INTER_LINEAR)
+        rgb, alpha = _widened(rgb, alpha, width)
     turns = round(frame.rotation / 90) % 4
     rgb = np.ascontiguousarray(np.rot90(rgb, turns))
     return rgb, None if alpha is None else np.ascontiguousarray(np.rot90(alpha, turns))

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from typing import Literal
 
 import torch
 
 from recon.capture import Capture, Frame, Source
+from recon.splat.backend_cuda import CudaBackendError, find_gsplat
 from recon.splat.comparing import differentiated, target_of
 from recon.splat.corrections import FrameCorrection, FrameCorrections, corrected_capture, decided
 from recon.splat.fit_options import FIT_PRESETS, FitOptions
@@ -49,7 +51,7 @@ def fit_gaussians(
     start: Gaussians | None = None,
     solid: SignedVolume | None = None,
     watch: Watch | None = None,
-    device: str = "cpu",
+    device: Literal["cpu", "cuda"] = "cpu",
 ) -> Gaussians:
     """The scene of `fit_scene` alone."""
     return fit_scene(
@@ -67,7 +69,7 @@ def fit_scene(
     start: Gaussians | None = None,
     solid: SignedVolume | None = None,
     watch: Watch | None = None,
-    device: str = "cpu",
+    device: Literal["cpu", "cuda"] = "cpu",
 ) -> Fit:
     """Fits Gaussians to a capture's colours, masks and, where frames have them, depths and normals.
 
@@ -90,8 +92,10 @@ def fit_scene(
     Raises:
         ValueError: if there is no start and the silhouettes do not meet anywhere, if the solid has no surface, or if
             the start is empty or holds numbers that are not finite.
-        CudaBackendError: if gsplat is missing, or the focal length is to be corrected on a GPU.
+        CudaBackendError: if there is no GPU or no gsplat for it, or the focal length is to be corrected there.
     """
+    if device != "cpu":
+        _check_gpu(options)
     if start is not None and (len(start) == 0 or not all(bool(torch.isfinite(t).all()) for t in start.tensors())):
         raise ValueError("a fit starts from at least one Gaussian, and from finite numbers only")
     generator = torch.Generator().manual_seed(seed)
@@ -138,6 +142,16 @@ def fit_scene(
             optimiser.renew(min(options.max_gaussians, limit), max_scale=options.max_scale)
     found = corrections.result()
     return Fit(optimiser.gaussians.to("cpu"), found, corrected_capture(capture, found))
+
+
+def _check_gpu(options: FitOptions) -> None:
+    if not torch.cuda.is_available():
+        raise CudaBackendError(
+            "this PyTorch sees no CUDA device; fit on the cpu, or check the driver and PyTorch's build"
+        )
+    find_gsplat()
+    if options.corrections.focal:
+        raise CudaBackendError("gsplat has no gradient of the intrinsics; refine focal lengths on the cpu")
 
 
 def _visits(frames: Sequence[Frame]) -> list[int]:

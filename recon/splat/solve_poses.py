@@ -25,6 +25,9 @@ from recon.splat.refine_cameras import coarse_fit
 Progress = Callable[[str, float], None]
 """Called with (what is being done, share of it that is done)."""
 
+_FOUND_FOCAL, _GIVEN_FOCAL = 0.03, 0.15
+"""Relative errors that halve the confidence: of one that was found, the error to be expected; of one that was given,
+how far off the pictures alone would have it, which few of them hardly tell."""
 _FOCAL_DOUBT = 6.0
 """How much larger than the search expects its errors of the focal length may be."""
 
@@ -93,7 +96,7 @@ def solve_orbit(
         frames: N pictures (H, W, 4) float32, straight alpha, all of one size.
         options: sizes and lengths.
         ordered: whether the frames follow each other in time.
-        fov: radians of the shorter side, where it is known; it is kept.
+        fov: radians of the shorter side, where it is known; it is kept, and doubted where the pictures contradict it.
         seed: of everything random.
         progress: told what is done.
 
@@ -116,7 +119,7 @@ def solve_orbit(
     else:
         refined = _capture(best, frames)
     others = tuple(candidate for candidate in candidates if candidate is not best)
-    reasons = _reasons(best, others)
+    reasons = _reasons(best, others, _GIVEN_FOCAL if fov is not None else _FOUND_FOCAL)
     cameras = _turned_to_first(normalise(refined).cameras)
     forward = torch.stack([camera.forward for camera in cameras]).double()
     azimuths = torch.atan2(-forward[:, 0], -forward[:, 2])
@@ -132,9 +135,9 @@ def solve_orbit(
     )
 
 
-def _reasons(best: Candidate, others: Sequence[Candidate]) -> dict[str, float]:
+def _reasons(best: Candidate, others: Sequence[Candidate], focal_error: float) -> dict[str, float]:
     """Each a smooth step: 1/2 where rays miss by 0.4 pixels, where the next orbit misses by half as much again, where
-    the expected error of the azimuths is 1 degree, that of the focal length 3 %."""
+    the expected error of the azimuths is 1 degree, that of the focal length `focal_error`."""
     rivals = [other.score for other in others if differs(other.orbit, best.orbit)]
     ratio = min(rivals, default=math.inf) / max(best.score, 1e-6)
     errors = best.uncertainty
@@ -143,7 +146,7 @@ def _reasons(best: Candidate, others: Sequence[Candidate]) -> dict[str, float]:
         "explained": _half_at(0.4, best.score),
         "alone": 1 - _half_at(0.5, max(ratio - 1, 0.0)),
         "azimuth": _half_at(1.0, azimuth),
-        "focal": _half_at(0.03, focal),
+        "focal": _half_at(focal_error, focal),
     }
 
 

@@ -6,8 +6,9 @@ import numpy as np
 import pytest
 import torch
 
-from benchmarks.orbit_solver import CASES, FRAMES, _errors, _wobbling, hits, markdown, uneven, write_plot
+from benchmarks.orbit_solver import CASES, FRAMES, Case, _drawn, _errors, _wobbling, hits, markdown, uneven, write_plot
 from recon.capture import orbit_camera
+from tests.recon.metrics.shapes import sphere
 
 
 def test_a_common_turn_is_no_error():
@@ -48,6 +49,15 @@ def row(case, azimuth, focal, confidence, symmetric=False):
     errors = {"azimuth": azimuth, "azimuth_90": azimuth, "focal": focal, "elevation": 0.0}
     said = dict.fromkeys(("solved", "search alone", "nothing known"), errors)
     return {"case": case, "symmetric": symmetric, "confidence": confidence, "cpu_seconds": 1.0, **said}
+
+
+def test_light_on_a_turntable_stands_still_beside_the_camera():
+    ball = sphere(0.4)
+    azimuths = np.array([0.0, 1.0, 2.5])
+    cameras = [orbit_camera(a, 0.2, 0.6, 32, 32) for a in azimuths]
+    still, around = (_drawn(ball, cameras, azimuths, Case(35, uneven, turntable=t)) for t in (True, False))
+    assert (still - still[:1]).abs().mean() < 0.004
+    assert (around - around[:1]).abs().mean() > 0.01
 
 
 def test_the_targets_depend_on_the_field_of_view():

@@ -243,6 +243,20 @@ def test_overwriting_by_a_run_that_fails_at_once_keeps_the_earlier_one(tmp_path)
     assert run(tmp_path, carve(), glue(), resume=True).kept == before.done
 
 
+@pytest.mark.parametrize(("fault", "code"), [(KeyboardInterrupt(), 130), (OSError(errno.ENOSPC, "full"), 2)])
+def test_who_stops_an_overwriting_run_at_once_is_not_sent_to_resume_the_earlier_one(tmp_path, capsys, fault, code):
+    run(tmp_path, carve())
+    capsys.readouterr()
+
+    def fail(run_folder, scratch, log):
+        raise fault
+
+    assert run_command(lambda: run(tmp_path, replace(carve(), work=fail), overwrite=True)) == code
+    said = capsys.readouterr().err
+    assert "--resume" not in said
+    assert "as it was" in said or "same command again" in said
+
+
 def test_overwriting_cannot_be_talked_into_removing_other_folders(tmp_path):
     run(tmp_path / "run", carve())
     (tmp_path / "run" / "notes.txt").write_text("mine")

@@ -211,7 +211,7 @@ BAD = {
     "unknown file": (lambda p, o: written(p / "a.docx", b"hello"), "a.docx"),
     "empty folder": (lambda p, o: emptied(p / "photos"), "no pictures"),
     "not there": (lambda p, o: p / "nowhere", "nowhere"),
-    "one photo eight times": (lambda p, o: eight_times(p / "photos", o), "the same as"),
+    "one photo eight times": (lambda p, o: eight_times(p / "photos", o), "the same picture 8 times"),
     "corrupt COLMAP": (lambda p, o: bad_colmap(p / "colmap", o), "images.bin"),
     "NaN intrinsics": (lambda p, o: bad_transforms(p / "c", o, lambda m: m.update(fl_x=math.nan)), "fl_x"),
     "escaping path": (

@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 import torch
 
-from recon.capture import Camera, orbit_camera
+from recon.capture import Camera, orbit_camera, sfm
 from recon.capture.pairs import EXHAUSTIVE, EXHAUSTIVE_UNORDERED, pairs_to_match
 from recon.capture.ray_cameras import fit_rotation
 from recon.capture.sfm import SfmOptions, Solved, SolveError, solve_cameras
@@ -215,6 +215,22 @@ def test_every_pair_is_compared_unless_many_pictures_follow_each_other() -> None
     assert all(0 <= i < j < 200 for i, j in pairs)
     assert pairs == sorted(set(pairs))
     assert {(0, 1), (50, 60), (0, 199)} <= set(pairs)
+
+
+def test_what_pictures_look_like_chooses_their_pairs(monkeypatch) -> None:
+    asked = []
+
+    def choose(count, *, ordered, likeness):
+        asked.append(likeness)
+        return pairs_to_match(count, ordered=ordered)
+
+    monkeypatch.setattr(sfm, "pairs_to_match", choose)
+    dark = replace(PICTURES[0], name="dark", load_rgba=lambda: PICTURES[0].rgba() * torch.tensor([0.5, 0.5, 0.5, 1.0]))
+    solve_cameras([*PICTURES[:3], dark])
+    (likeness,) = asked
+    assert likeness.shape == (4, 192)
+    apart = np.linalg.norm(likeness - likeness[3], axis=1)
+    assert apart[0] < 0.2 * apart[1:3].min()  # the same picture in less light
 
 
 def test_many_pictures_in_no_order_are_compared_with_those_that_look_alike() -> None:

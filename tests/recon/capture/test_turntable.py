@@ -51,7 +51,9 @@ def test_a_known_field_of_view_is_kept():
         assert candidate.orbit.fov(32, 32) == pytest.approx(seen.fov, rel=1e-9)
     best = find_orbits(seen.pictures, ordered=True, fov=seen.fov)[0]
     assert np.median(azimuth_errors(best.orbit.azimuths, seen.azimuths)) < 3
-    assert best.uncertainty is None or best.uncertainty.focal == 0
+    assert best.uncertainty.focal < 0.1
+    wrong = find_orbits(seen.pictures, ordered=True, fov=1.6 * seen.fov)[0]
+    assert wrong.uncertainty.focal > 0.3
 
 
 def test_the_same_seed_finds_the_same():

@@ -10,7 +10,7 @@ import pytest
 
 from recon.capture import hdr
 from recon.capture.errors import CaptureError
-from recon.capture.video import read_pictures, scan_video
+from recon.capture.video import _widened, read_pictures, scan_video
 from tests.recon.capture.video_files import noise, sliding, turned_in_its_header, write_sound, write_video
 
 UNEVEN = [0.0, 0.04, 0.2, 0.21, 0.5, 0.9]
@@ -67,6 +67,16 @@ def test_pixels_that_are_not_square_are_made_square(tmp_path, aspect, width):
     assert picture.rgb.shape == (96, width, 3)
     expected = cv2.resize(pictures[1], (width, 96), interpolation=cv2.INTER_LINEAR)
     assert np.abs(picture.rgb.astype(int) - expected).mean() < 10
+
+
+def test_a_transparent_surrounding_stays_out_of_colours_that_are_widened():
+    rgb, alpha = np.zeros((8, 16, 3), np.uint8), np.zeros((8, 16), np.uint8)
+    rgb[:, 4:12], alpha[:, 4:12] = (200, 100, 50), 255
+    for width in (21, 11):
+        wide, cover = _widened(rgb, alpha, width)
+        assert wide.shape == (8, width, 3)
+        assert np.abs(wide[cover > 8].astype(int) - (200, 100, 50)).max() <= 3
+        assert abs(cover.mean() - alpha.mean()) < 8
 
 
 @pytest.mark.parametrize("degrees", [90, 180, 270])

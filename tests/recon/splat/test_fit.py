@@ -8,7 +8,7 @@ import torch
 from recon.capture import Capture, Source, frame_from_tensors, orbit_camera
 from recon.splat.adam import BETAS, EPSILON, AdamStep, adam_steps
 from recon.splat.backend_cpu import jit
-from recon.splat.backend_cuda import gsplat_is_here
+from recon.splat.backend_cuda import CudaBackendError, gsplat_is_here
 from recon.splat.fit import _visits, fit_gaussians
 from recon.splat.fit_options import FIT_PRESETS, FitOptions
 from recon.splat.gaussians import from_points
@@ -343,6 +343,13 @@ def test_gaussians_that_are_not_finite_are_replaced(field):
     optimiser.gaussians.tensors()[field][3] = torch.nan
     optimiser.renew(max_gaussians=20)
     assert all(bool(torch.isfinite(tensor).all()) for tensor in optimiser.gaussians.tensors())
+
+
+def test_without_a_gpu_a_fit_on_one_says_so_at_once():
+    if torch.cuda.is_available():
+        pytest.skip("this machine has a GPU")
+    with pytest.raises(CudaBackendError, match="no CUDA device"):
+        fit_gaussians(ball_capture(2, 16), QUICK, device="cuda")
 
 
 def test_a_fit_on_a_gpu_is_as_good_as_one_on_the_processor():

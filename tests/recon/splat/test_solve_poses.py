@@ -45,7 +45,7 @@ def test_a_known_field_of_view_is_kept(seen):
     half = dataclasses.replace(QUICK, passes=4)
     known = solve_orbit(seen.pictures[::2], half, fov=seen.fov)
     assert known.fov == pytest.approx(seen.fov, rel=1e-4)
-    assert known.reasons["focal"] == 1
+    assert known.reasons["focal"] > 0.5
 
 
 def test_confidence_is_the_product_of_its_reasons(solved):
