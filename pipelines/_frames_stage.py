@@ -67,7 +67,7 @@ def _frames(
             except CaptureError as error:
                 refused[name] = f"{error.found}; expected {error.expected}"
                 continue
-            seen.add(hashlib.sha256(frame.rgba().contiguous().numpy()).digest())
+            seen.add(hashlib.sha256(frame.rgba().contiguous().numpy().data).digest())
             yield frame
         if len(seen) == 1 and count > 1:
             raise CaptureError(

@@ -251,7 +251,10 @@ def test_who_stops_an_overwriting_run_at_once_is_not_sent_to_resume_the_earlier_
     def fail(run_folder, scratch, log):
         raise fault
 
-    assert run_command(lambda: run(tmp_path, replace(carve(), work=fail), overwrite=True)) == code
+    def overwrite():
+        run(tmp_path, replace(carve(), work=fail), overwrite=True)
+
+    assert run_command(overwrite) == code
     said = capsys.readouterr().err
     assert "--resume" not in said
     assert "as it was" in said or "same command again" in said
