@@ -69,18 +69,19 @@ def _frames(
                 continue
             seen.add(hashlib.sha256(frame.rgba().contiguous().numpy().data).digest())
             yield frame
-        if len(seen) == 1 and count > 1:
+        used = count - len(refused)
+        if len(seen) == 1 and used > 1:
             raise CaptureError(
                 source,
-                found=f"the same picture {count - len(refused)} times",
+                found=f"the same picture {used} times",
                 expected="pictures from different sides",
                 remedy="Take pictures all around the object; a single one goes to `img2mesh`.",
             )
-        if count - len(refused) < FEWEST_FRAMES:
+        if used < FEWEST_FRAMES:
             name, reason = next(iter(refused.items()), (source.name, f"{count} pictures"))
             raise CaptureError(
                 source,
-                found=f"{count - len(refused)} of {count} pictures that can be used (first reason, {name}: {reason})",
+                found=f"{used} of {count} pictures that can be used (first reason, {name}: {reason})",
                 expected=f"at least {FEWEST_FRAMES} pictures of one object",
                 remedy="Take more pictures, before a plain background, or save them as PNG with a transparent one.",
             )

