@@ -24,7 +24,7 @@ from recon.capture.io_projection import read_middlebury
 from recon.capture.io_synthetic import read_nerf_synthetic
 from recon.capture.normalise import normalise
 from recon.capture.orbit import orbit_cameras
-from recon.metrics.images import psnr
+from recon.metrics.images import psnr, ssim
 from recon.splat.gaussians import Gaussians
 from recon.splat.rasterize import rasterize
 from recon.splat.resizing import resized, shrunk
@@ -60,12 +60,23 @@ class Split:
 
     def score(self, gaussians: Gaussians) -> float:
         """Mean PSNR in dB over the held-out frames, whole pictures over `BACKGROUND`."""
-        values = []
-        with torch.no_grad():
-            for frame in self.held_out:
-                drawn = rasterize(gaussians, [frame.camera], background=BACKGROUND, geometry=False).rgb[0]
-                values.append(float(psnr(drawn.clamp(0, 1), composed(frame))))
-        return sum(values) / len(values)
+        return _mean([float(psnr(*pair)) for pair in self._pairs(gaussians)])
+
+    def scores(self, gaussians: Gaussians) -> tuple[float, float]:
+        """`score`, and the mean SSIM of the same pictures."""
+        both = [(float(psnr(*pair)), float(ssim(*pair))) for pair in self._pairs(gaussians)]
+        return _mean([value for value, _ in both]), _mean([value for _, value in both])
+
+    @torch.no_grad()
+    def _pairs(self, gaussians: Gaussians) -> Iterator[tuple[Tensor, Tensor]]:
+        """What is drawn of each held-out frame, and the frame."""
+        for frame in self.held_out:
+            drawn = rasterize(gaussians, [frame.camera], background=BACKGROUND, geometry=False).rgb[0]
+            yield drawn.clamp(0, 1), composed(frame)
+
+
+def _mean(values: Sequence[float]) -> float:
+    return sum(values) / len(values)
 
 
 def composed(frame: Frame) -> Tensor:

@@ -23,14 +23,12 @@ import tyro
 
 from benchmarks._errors import BenchmarkError
 from benchmarks._held_out import (
-    BACKGROUND,
     DINO,
     DINO_HELD_OUT,
     DINO_SHIFT,
     LEGO,
     LEGO_STRIDE,
     Split,
-    composed,
     constant,
     cut_out_before_black,
     in_memory,
@@ -51,13 +49,11 @@ from recon.capture.photo import read_photo
 from recon.capture.ray_cameras import fit_rotation
 from recon.capture.sfm import SfmOptions, solve_cameras
 from recon.capture.unposed import UnposedFrame, photo_files
-from recon.metrics.images import ssim
 from recon.splat.crop import scene_start
 from recon.splat.fit import fit_gaussians
 from recon.splat.fit_options import FIT_PRESETS
 from recon.splat.gaussians import Gaussians
 from recon.splat.ply import read_ply
-from recon.splat.rasterize import rasterize
 from recon.splat.refine_cameras import refine_cameras
 from recon.splat.warm_up import warm_up
 
@@ -175,7 +171,7 @@ def measure(name: str, cameras: CamerasFrom, options: CapturesOptions) -> Row:
     cpu, wall = time.process_time() - cpu, time.perf_counter() - wall
     peak = peak_memory_mib()
     peer = None if options.opensplat is None else _peer(split, begin, options)
-    psnr, similarity = _scores(split, scene)
+    psnr, similarity = split.scores(scene)
     return Row(len(frames), count, psnr, similarity, len(scene), solving, cpu, wall, peak, turn, focal, peer)
 
 
@@ -200,15 +196,6 @@ def _split(
     return Split(name, move[0], move[1].frames), start
 
 
-def _scores(split: Split, scene: Gaussians) -> tuple[float, float]:
-    similar = []
-    with torch.no_grad():
-        for frame in split.held_out:
-            drawn = rasterize(scene, [frame.camera], background=BACKGROUND, geometry=False).rgb[0].clamp(0, 1)
-            similar.append(float(ssim(drawn, composed(frame))))
-    return split.score(scene), sum(similar) / len(similar)
-
-
 def _peer(split: Split, begin: Gaussians | None, options: CapturesOptions) -> dict[str, float]:
     """The program's fit, from places where ours starts: on the hull, or from the same points."""
     assert options.opensplat is not None
@@ -219,7 +206,7 @@ def _peer(split: Split, begin: Gaussians | None, options: CapturesOptions) -> di
         write_data(split.capture, start.select(chosen), data)
         done = run_program(options.opensplat, data, output, options.peer_steps, [])
         scene = read_ply(done.saved[-1][1])
-        psnr, similarity = _scores(split, scene)
+        psnr, similarity = split.scores(scene)
     cpu = done.seconds_at(options.peer_steps)
     return {"psnr": psnr, "ssim": similarity, "gaussians": float(len(scene)), "fit_cpu": cpu}
 

@@ -30,14 +30,12 @@ from benchmarks._results import environment, write_json
 from benchmarks.fit import shared_start
 from pipelines._command import run_command
 from pipelines.evaluation.markdown import table
-from recon.metrics.images import psnr, ssim
 from recon.splat.backend_cuda import find_gsplat
 from recon.splat.fit import fit_gaussians
 from recon.splat.fit_options import FIT_PRESETS
 from recon.splat.gaussians import Gaussians
 from recon.splat.harmonics import SH_DC
 from recon.splat.losses import photometric_loss
-from recon.splat.rasterize import rasterize
 from recon.splat.warm_up import warm_up
 
 _POINTS = 10_000
@@ -77,13 +75,7 @@ class Row:
 
 def scored(split: Split, scene: Gaussians, seconds: float, steps: int, peak: int | None) -> Row:
     """Judged on the processor, as every fit."""
-    values = []
-    with torch.no_grad():
-        for frame in split.held_out:
-            drawn = rasterize(scene, [frame.camera], background=BACKGROUND, geometry=False).rgb[0].clamp(0, 1)
-            values.append((float(psnr(drawn, composed(frame))), float(ssim(drawn, composed(frame)))))
-    similar = sum(value[1] for value in values) / len(values)
-    return Row(sum(value[0] for value in values) / len(values), similar, len(scene), seconds, steps, peak)
+    return Row(*split.scores(scene), len(scene), seconds, steps, peak)
 
 
 def ours(split: Split, device: Literal["cpu", "cuda"], steps: int) -> Row:
