@@ -34,7 +34,7 @@ lint: $(DEV)
 
 test: lint
 # A process a core, a file at a time, so that what a file's tests share is made once.
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest --ignore=tests/acceptance --numprocesses=auto --maxprocesses=4 --dist=loadfile --durations=10
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest --ignore=tests/acceptance --numprocesses=auto --maxprocesses=4 --dist=loadfile --max-worker-restart=0 --durations=10
 
 acceptance: $(DEV)
 	sh tests/acceptance/tools/install.sh $(BIN)/python
