@@ -7,6 +7,7 @@
 
 PYTHON ?= python3
 PHOTO  ?= assets/photos/toadstool.png
+PROCESSES ?= auto
 
 VENV     := .venv
 BIN      := $(VENV)/bin
@@ -33,8 +34,8 @@ lint: $(DEV)
 	$(BIN)/lint-imports
 
 test: lint
-# A process a core, a file at a time, so that what a file's tests share is made once.
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest --ignore=tests/acceptance --numprocesses=auto --maxprocesses=4 --dist=loadfile --max-worker-restart=0 --durations=10
+# A process a core unless PROCESSES says how many (0: this one), a file at a time, so that what its tests share is made once.
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest --ignore=tests/acceptance --numprocesses=$(PROCESSES) --maxprocesses=4 --dist=loadfile --max-worker-restart=0 --durations=10
 
 acceptance: $(DEV)
 	sh tests/acceptance/tools/install.sh $(BIN)/python

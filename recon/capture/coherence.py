@@ -54,6 +54,8 @@ class Orbit:
         focal: in widths of the picture.
         shift: how far the axis is to the right of the picture's middle, over the distance.
         roll: radians by which the cameras are rolled against the axis.
+        wobbles: (N, 5) by how much each camera is not there: radians by which it is turned to its right, down and
+            clockwise, and what it is moved down and forward, all in its own frame; None where all are there.
     """
 
     azimuths: Floats
@@ -61,6 +63,7 @@ class Orbit:
     focal: float
     shift: float = 0.0
     roll: float = 0.0
+    wobbles: Floats | None = None
 
     def poses(self) -> Floats:
         """(N, 3, 4) world to camera."""
@@ -72,17 +75,20 @@ class Orbit:
         cr, sr = math.cos(self.roll), math.sin(self.roll)
         rotation = np.stack((cr * right - sr * down, sr * right + cr * down, forward), 1)
         offset = np.broadcast_to([self.shift, 0.0, 1.0], (len(a), 3))
-        return np.concatenate((rotation, offset[..., None]), 2)
+        poses = np.concatenate((rotation, offset[..., None]), 2)
+        return poses if self.wobbles is None else _wobbled(poses, self.wobbles)
 
     def vector(self) -> Floats:
-        """(N + 4,) all unknowns; the focal length as its logarithm."""
-        return np.concatenate((self.azimuths, [self.elevation, math.log(self.focal), self.shift, self.roll]))
+        """(N + 4,) all unknowns, or (6 N + 4,) with the wobbles; the focal length as its logarithm."""
+        shared = [self.elevation, math.log(self.focal), self.shift, self.roll]
+        return np.concatenate((self.azimuths, shared, () if self.wobbles is None else self.wobbles.ravel()))
 
     @staticmethod
-    def of_vector(values: Floats) -> Orbit:
-        """The inverse of `vector`."""
-        elevation, log_focal, shift, roll = (float(v) for v in values[-4:])
-        return Orbit(values[:-4].copy(), elevation, math.exp(log_focal), shift, roll)
+    def of_vector(values: Floats, count: int) -> Orbit:
+        """The inverse of `vector`, for `count` cameras."""
+        elevation, log_focal, shift, roll = (float(v) for v in values[count : count + 4])
+        wobbles = values[count + 4 :].reshape(count, 5).copy() if len(values) > count + 4 else None
+        return Orbit(values[:count].copy(), elevation, math.exp(log_focal), shift, roll, wobbles)
 
     def fov(self, width: int, height: int) -> float:
         """Radians of the shorter side of such pictures."""
@@ -245,6 +251,17 @@ class Rays:
         starts = centres + (middle - half)[:, None] * directions
         steps = directions * (2 * half / (self._samples - 1))[:, None]
         return starts.astype(np.float32), steps.astype(np.float32)
+
+
+def _wobbled(poses: Floats, wobbles: Floats) -> Floats:
+    """(N, 3, 4) world to camera, of cameras beside their places."""
+    from scipy.spatial.transform import Rotation
+
+    right, down, clockwise, sunk, advanced = wobbles.T
+    moved = poses.copy()
+    moved[:, 1, 3] -= sunk
+    moved[:, 2, 3] -= advanced
+    return np.asarray(Rotation.from_rotvec(np.stack((down, -right, -clockwise), 1)).as_matrix() @ moved)
 
 
 def turned_to(orbit: Orbit, frame: int, azimuth: float) -> Orbit:

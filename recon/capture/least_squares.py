@@ -13,10 +13,9 @@ _FINENESS = (1.0, 0.6, 0.35)
 """Degrees by which angles are moved for differences, iteration after iteration; the last one goes on. One-sided or
 coarser differences end well before the best place: most rays fit without slack, and miss to either side."""
 _SHIFT_PRIOR, _ROLL_PRIOR = 0.02, math.radians(2)
+_WOBBLE_PRIOR = np.array([math.radians(1)] * 3 + [0.01] * 2)
 """Standard deviations that are expected."""
 _PRIOR_WEIGHT = 0.3
-_FOCAL = -3
-"""Its place in `Orbit.vector`."""
 _LONGEST = 15
 """Steps of the differences that one move may be long."""
 
@@ -38,16 +37,18 @@ class Uncertainty:
 
 def least_squares(rays: Rays, orbit: Orbit, iterations: int, *, keep_focal: bool = False) -> tuple[Orbit, Uncertainty]:
     """The orbit near the given one at which the rays miss least (Levenberg 1944, Marquardt 1963); derivatives are
-    central differences, because every ray chooses its best point anew."""
-    values, damping = orbit.vector(), 1e-2
-    unit = np.concatenate((np.full(rays.count, 1.0), [1.0, 1.5, 0.2, 0.4])) * math.radians(1)
+    central differences, because every ray chooses its best point anew. Where the orbit has wobbles, they are unknown too.
+    """
+    values, damping, count = orbit.vector(), 1e-2, rays.count
+    unit = np.concatenate((np.full(count, 1.0), [1.0, 1.5, 0.2, 0.4], np.full(len(values) - count - 4, 0.3)))
+    unit *= math.radians(1)
     current = _residuals(rays, values)
     slopes, failures = np.zeros((len(current), len(values))), 0
     for iteration in range(iterations):
         steps = unit * _FINENESS[min(iteration, len(_FINENESS) - 1)]
         slopes = _slopes(rays, values, steps)
         if keep_focal:
-            slopes[:, _FOCAL] = 0  # what changes nothing is not moved
+            slopes[:, count + 1] = 0  # what changes nothing is not moved
         moved = _step(rays, values, current, slopes, steps, damping)
         if moved is None:
             damping, failures = damping * 10, failures + 1
@@ -60,36 +61,44 @@ def least_squares(rays: Rays, orbit: Orbit, iterations: int, *, keep_focal: bool
     variance = float(current @ current) / max(1, len(current) - len(values))
     normal = slopes[:, 1:].T @ slopes[:, 1:]
     spread = np.sqrt(np.diag(np.linalg.inv(normal + 1e-6 * np.eye(len(normal)))) * variance)
-    focal = 0.0 if keep_focal else float(spread[_FOCAL])
-    errors = Uncertainty(float(np.sqrt((spread[:-4] ** 2).mean())), float(spread[-4]), focal)
-    return Orbit.of_vector(values), errors
+    azimuths, (elevation, focal) = spread[: count - 1], spread[count - 1 : count + 1].tolist()
+    errors = Uncertainty(float(np.sqrt((azimuths**2).mean())), elevation, 0.0 if keep_focal else focal)
+    return Orbit.of_vector(values, count), errors
 
 
 def _residuals(rays: Rays, values: Floats) -> Floats:
-    """(2 M + 2,) of all rays and of what is expected."""
-    prior = _PRIOR_WEIGHT * np.array([values[-2] / _SHIFT_PRIOR, values[-1] / _ROLL_PRIOR])
-    return np.concatenate((rays.judge(Orbit.of_vector(values)).residuals().ravel(), prior))
+    """(2 M + P,) of all rays and of what is expected."""
+    return np.concatenate((rays.judge(Orbit.of_vector(values, rays.count)).residuals().ravel(), _prior(rays, values)))
+
+
+def _prior(rays: Rays, values: Floats) -> Floats:
+    """(P,)"""
+    shift, roll = values[rays.count + 2 : rays.count + 4]
+    wobbles = values[rays.count + 4 :].reshape(-1, len(_WOBBLE_PRIOR)) / _WOBBLE_PRIOR
+    return _PRIOR_WEIGHT * np.concatenate(([shift / _SHIFT_PRIOR, roll / _ROLL_PRIOR], wobbles.ravel()))
 
 
 def _slopes(rays: Rays, values: Floats, steps: Floats) -> Floats:
-    """(2 M + 2, V) differences of the residuals; the first azimuth is the gauge and has none. A frame's turn is only
-    asked of the rays that it can matter to."""
-    orbit = Orbit.of_vector(values)
+    """(2 M + P, V) differences of the residuals; the first azimuth is the gauge and has none. What is a frame's own is
+    only asked of the rays that it can matter to."""
+    count = rays.count
+    orbit = Orbit.of_vector(values, count)
     verdict = rays.judge(orbit)
     size = 2 * len(verdict.deficits)
-    slopes = np.zeros((size + 2, len(values)))
+    slopes = np.zeros((size + len(_prior(rays, values)), len(values)))
     touched = rays.touched(orbit, verdict)
     for i in range(1, len(values)):
         ahead, behind = values.copy(), values.copy()
         ahead[i] += steps[i]
         behind[i] -= steps[i]
-        if i < rays.count:
-            up, down = (rays.judge(Orbit.of_vector(v), touched[i]).residuals() for v in (ahead, behind))
-            changes = np.zeros((size // 2, 2))
-            changes[touched[i]] = (up - down) / (2 * steps[i])
-            slopes[:size, i] = changes.ravel()
+        if count <= i < count + 4:
+            asked = None
         else:
-            slopes[:, i] = (_residuals(rays, ahead) - _residuals(rays, behind)) / (2 * steps[i])
+            asked = touched[i if i < count else (i - count - 4) // len(_WOBBLE_PRIOR)]
+        up, down = (rays.judge(Orbit.of_vector(v, count), asked).residuals() for v in (ahead, behind))
+        changes = np.zeros((size // 2, 2))
+        changes[slice(None) if asked is None else asked] = up - down
+        slopes[:, i] = np.concatenate((changes.ravel(), _prior(rays, ahead) - _prior(rays, behind))) / (2 * steps[i])
     return slopes
 
 

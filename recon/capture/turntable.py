@@ -37,6 +37,13 @@ _REACHES = tuple(math.radians(r) for r in (30, 20, 12, 6))
 """How far an azimuth may be moved, sweep after sweep."""
 _ROUNDS = (((0,), 6), ((1,), 4), ((2, 3), 3))
 """Which sweeps are made, and of how many guesses."""
+_UNSTEADY, _STEADIER = 0.3, 0.7
+"""Pixels by which rays miss an orbit of steady cameras, above which their aims are found too; and the share of them
+that may be left then."""
+_AIMED = 3
+"""Orbits that are followed so."""
+_AIM_FOVS = tuple(math.radians(f) for f in (25, 40))
+"""Tried besides what was found for steady cameras: unsteady ones feign any focal length."""
 _HOPELESS = 3.0
 """Guesses that score so many times the best one's pixels are left as they are."""
 
@@ -131,6 +138,10 @@ def _solved(pictures: Sequence[Tensor], ordered: bool, fov: float | None, seed: 
     others = [replace(c, score=fine.judge(c.orbit).score()) for c in others]
     tell("least squares", 1.0)
     best = _adjusted(fine, best, 10, known)
+    if best.score > _UNSTEADY:
+        aimed = _aimed(coarse, fine, close, known)
+        if aimed[0].score < _STEADIER * best.score:
+            best, others = aimed[0], [c for c in (*aimed[1:], best, *others) if differs(c.orbit, aimed[0].orbit)]
     if best.uncertainty is not None and known:  # how far off the pictures would have it says what to think of it
         free, _ = least_squares(fine, best.orbit, 10)
         off = abs(math.log(free.focal / best.orbit.focal))
@@ -140,6 +151,18 @@ def _solved(pictures: Sequence[Tensor], ordered: bool, fov: float | None, seed: 
 
 def _by_score(candidate: Candidate) -> float:
     return candidate.score
+
+
+def _aimed(coarse: Rays, fine: Rays, steady: list[Candidate], keep_focal: bool) -> list[Candidate]:
+    """The same orbits with cameras that do not keep their aims, the best first."""
+    still = np.zeros((fine.count, 2))
+    starts = []
+    for candidate in sorted(steady, key=_by_score)[:_AIMED]:
+        focals = [candidate.orbit.focal, *(_focal(fov, coarse) for fov in _AIM_FOVS if not keep_focal)]
+        starts += [replace(candidate, orbit=replace(candidate.orbit, focal=focal, aims=still)) for focal in focals]
+    close = sorted((_adjusted(coarse, start, 8, keep_focal) for start in starts), key=_by_score)
+    kept = close[:1] + [c for c in close[1:] if differs(c.orbit, close[0].orbit)][:1]
+    return sorted((_adjusted(fine, candidate, 20, keep_focal) for candidate in kept), key=_by_score)
 
 
 def _adjusted(rays: Rays, candidate: Candidate, iterations: int, keep_focal: bool) -> Candidate:

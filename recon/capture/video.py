@@ -241,7 +241,7 @@ def _opened(path: Path, further: dict[str, str] | None = None) -> Iterator[tuple
             width, height = stream.codec_context.width, stream.codec_context.height
             if width * height > MAX_PIXELS:
                 raise _too_large(path, width, height)
-            stream.thread_type = "AUTO"
+            stream.codec_context.thread_count = 1  # FFmpeg's own threads can wait for each other for ever on busy cores
             yield container, stream
 
 
@@ -254,6 +254,7 @@ def _frames(container: Any, stream: Any) -> Iterator[Any]:
         yield from container.decode(stream)
         return
     decoder = av.CodecContext.create(f"libvpx-{name}" if name == "vp9" else "libvpx", "r")
+    decoder.thread_count = 1
     for packet in container.demux(stream):
         yield from decoder.decode(packet if packet.size else None)
 

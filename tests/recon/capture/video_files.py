@@ -29,6 +29,7 @@ def write_video(
     kind = "rgb48le" if deep else "rgba" if pictures[0].shape[2] == 4 else "rgb24"
     with av.open(str(path), "w", container_options=container_options or {}) as container:
         stream = container.add_stream(codec, rate=25, options=options or {})
+        stream.codec_context.thread_count = 1
         stream.width, stream.height, stream.pix_fmt = width, height, pixels
         stream.codec_context.time_base = Fraction(1, 1000)
         if aspect is not None:
