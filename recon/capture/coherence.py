@@ -23,6 +23,8 @@ from recon.capture.camera import Camera
 from recon.capture.distances import silhouette_distance
 
 Floats = NDArray[np.float64]
+WOBBLES = 5
+"""Ways in which a camera leaves its place on an orbit, besides its azimuth."""
 _FEW = 1000
 """Rays that are not worth a second thread."""
 _NEIGHBOURS = 6
@@ -78,6 +80,10 @@ class Orbit:
         poses = np.concatenate((rotation, offset[..., None]), 2)
         return poses if self.wobbles is None else _wobbled(poses, self.wobbles)
 
+    def loosened(self) -> Orbit:
+        """The same cameras, free to wobble."""
+        return replace(self, wobbles=np.zeros((len(self.azimuths), WOBBLES)))
+
     def vector(self) -> Floats:
         """(N + 4,) all unknowns, or (6 N + 4,) with the wobbles; the focal length as its logarithm."""
         shared = [self.elevation, math.log(self.focal), self.shift, self.roll]
@@ -87,7 +93,7 @@ class Orbit:
     def of_vector(values: Floats, count: int) -> Orbit:
         """The inverse of `vector`, for `count` cameras."""
         elevation, log_focal, shift, roll = (float(v) for v in values[count : count + 4])
-        wobbles = values[count + 4 :].reshape(count, 5).copy() if len(values) > count + 4 else None
+        wobbles = values[count + 4 :].reshape(count, WOBBLES).copy() if len(values) > count + 4 else None
         return Orbit(values[:count].copy(), elevation, math.exp(log_focal), shift, roll, wobbles)
 
     def fov(self, width: int, height: int) -> float:

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import math
+import os
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
 import numpy as np
 
-from recon.capture.coherence import Floats, Orbit, Rays
+from recon.capture.coherence import WOBBLES, Floats, Orbit, Rays
 
 _FINENESS = (1.0, 0.6, 0.35)
 """Degrees by which angles are moved for differences, iteration after iteration; the last one goes on. One-sided or
@@ -74,7 +76,7 @@ def _residuals(rays: Rays, values: Floats) -> Floats:
 def _prior(rays: Rays, values: Floats) -> Floats:
     """(P,)"""
     shift, roll = values[rays.count + 2 : rays.count + 4]
-    wobbles = values[rays.count + 4 :].reshape(-1, len(_WOBBLE_PRIOR)) / _WOBBLE_PRIOR
+    wobbles = values[rays.count + 4 :].reshape(-1, WOBBLES) / _WOBBLE_PRIOR
     return _PRIOR_WEIGHT * np.concatenate(([shift / _SHIFT_PRIOR, roll / _ROLL_PRIOR], wobbles.ravel()))
 
 
@@ -87,18 +89,20 @@ def _slopes(rays: Rays, values: Floats, steps: Floats) -> Floats:
     size = 2 * len(verdict.deficits)
     slopes = np.zeros((size + len(_prior(rays, values)), len(values)))
     touched = rays.touched(orbit, verdict)
-    for i in range(1, len(values)):
+
+    def fill(i: int) -> None:
         ahead, behind = values.copy(), values.copy()
         ahead[i] += steps[i]
         behind[i] -= steps[i]
-        if count <= i < count + 4:
-            asked = None
-        else:
-            asked = touched[i if i < count else (i - count - 4) // len(_WOBBLE_PRIOR)]
+        frame = i if i < count else (i - count - 4) // WOBBLES
+        asked = touched[frame] if i < count or i >= count + 4 else None
         up, down = (rays.judge(Orbit.of_vector(v, count), asked).residuals() for v in (ahead, behind))
         changes = np.zeros((size // 2, 2))
         changes[slice(None) if asked is None else asked] = up - down
         slopes[:, i] = np.concatenate((changes.ravel(), _prior(rays, ahead) - _prior(rays, behind))) / (2 * steps[i])
+
+    with ThreadPoolExecutor(min(os.cpu_count() or 1, 8)) as pool:
+        list(pool.map(fill, range(1, len(values))))
     return slopes
 
 

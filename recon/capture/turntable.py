@@ -16,7 +16,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from recon.capture.coherence import Floats, Orbit, Rays, turned_to
+from recon.capture.coherence import WOBBLES, Floats, Orbit, Rays, turned_to
 from recon.capture.least_squares import Uncertainty, least_squares
 from recon.capture.ordering import differences, tour
 
@@ -38,12 +38,12 @@ _REACHES = tuple(math.radians(r) for r in (30, 20, 12, 6))
 _ROUNDS = (((0,), 6), ((1,), 4), ((2, 3), 3))
 """Which sweeps are made, and of how many guesses."""
 _UNSTEADY, _STEADIER = 0.3, 0.7
-"""Pixels by which rays miss an orbit of steady cameras, above which their aims are found too; and the share of them
+"""Pixels by which rays miss an orbit of steady cameras, above which their wobbles are found too; and the share of them
 that may be left then."""
-_AIMED = 3
-"""Orbits that are followed so."""
-_AIM_FOVS = tuple(math.radians(f) for f in (25, 40))
-"""Tried besides what was found for steady cameras: unsteady ones feign any focal length."""
+_WOBBLING_FOVS = tuple(math.radians(f) for f in (25, 40))
+"""Tried besides what was found for steady cameras: where they are not, any focal length may fit them best."""
+_WOBBLING_ROUNDS = ((3, 4), (5, 2))
+"""Iterations of the least squares, and how many orbits go on."""
 _HOPELESS = 3.0
 """Guesses that score so many times the best one's pixels are left as they are."""
 
@@ -138,13 +138,17 @@ def _solved(pictures: Sequence[Tensor], ordered: bool, fov: float | None, seed: 
     others = [replace(c, score=fine.judge(c.orbit).score()) for c in others]
     tell("least squares", 1.0)
     best = _adjusted(fine, best, 10, known)
-    if best.score > _UNSTEADY:
-        aimed = _aimed(coarse, fine, close, known)
-        if aimed[0].score < _STEADIER * best.score:
-            best, others = aimed[0], [c for c in (*aimed[1:], best, *others) if differs(c.orbit, aimed[0].orbit)]
-    if best.uncertainty is not None and known:  # how far off the pictures would have it says what to think of it
-        free, _ = least_squares(fine, best.orbit, 10)
-        off = abs(math.log(free.focal / best.orbit.focal))
+    # How far off the pictures alone would have a focal length that is given says what to think of it.
+    free = _adjusted(fine, best, 10, False) if known else best
+    if free.score > _UNSTEADY:
+        tell("unsteady cameras", 0.5)
+        wobbling = _unsteady(coarse, fine, close, known)
+        if wobbling[0].score < _STEADIER * best.score:
+            others = [c for c in (*wobbling[1:], best, *others) if differs(c.orbit, wobbling[0].orbit)]
+            best = wobbling[0]
+            free = _adjusted(fine, best, 10, False) if known else best
+    if known and best.uncertainty is not None:
+        off = abs(math.log(free.orbit.focal / best.orbit.focal))
         best = replace(best, uncertainty=replace(best.uncertainty, focal=off))
     return sorted([best, *others], key=_by_score)
 
@@ -153,16 +157,16 @@ def _by_score(candidate: Candidate) -> float:
     return candidate.score
 
 
-def _aimed(coarse: Rays, fine: Rays, steady: list[Candidate], keep_focal: bool) -> list[Candidate]:
-    """The same orbits with cameras that do not keep their aims, the best first."""
-    still = np.zeros((fine.count, 2))
-    starts = []
-    for candidate in sorted(steady, key=_by_score)[:_AIMED]:
-        focals = [candidate.orbit.focal, *(_focal(fov, coarse) for fov in _AIM_FOVS if not keep_focal)]
-        starts += [replace(candidate, orbit=replace(candidate.orbit, focal=focal, aims=still)) for focal in focals]
-    close = sorted((_adjusted(coarse, start, 8, keep_focal) for start in starts), key=_by_score)
-    kept = close[:1] + [c for c in close[1:] if differs(c.orbit, close[0].orbit)][:1]
-    return sorted((_adjusted(fine, candidate, 20, keep_focal) for candidate in kept), key=_by_score)
+def _unsteady(coarse: Rays, fine: Rays, steady: list[Candidate], keep_focal: bool) -> list[Candidate]:
+    """The same orbits with cameras that wobble, the best first."""
+    found = []
+    for candidate in steady:
+        focals = [candidate.orbit.focal, *(_focal(fov, coarse) for fov in _WOBBLING_FOVS if not keep_focal)]
+        found += [replace(candidate, orbit=replace(candidate.orbit.loosened(), focal=focal)) for focal in focals]
+    for iterations, count in _WOBBLING_ROUNDS:
+        found = sorted((_adjusted(coarse, candidate, iterations, keep_focal) for candidate in found), key=_by_score)
+        found = found[:1] + [c for c in found[1:] if differs(c.orbit, found[0].orbit)][: count - 1]
+    return sorted((_adjusted(fine, candidate, 10, keep_focal) for candidate in found), key=_by_score)
 
 
 def _adjusted(rays: Rays, candidate: Candidate, iterations: int, keep_focal: bool) -> Candidate:
@@ -292,6 +296,10 @@ def _placed(rays: Rays, candidate: Candidate, keys: Sequence[int], order: Sequen
     azimuths = np.empty(len(order))
     azimuths[list(order)] = np.interp(np.arange(len(order)), at, np.unwrap(candidate.orbit.azimuths))
     orbit = replace(candidate.orbit, azimuths=azimuths)
+    if orbit.wobbles is not None:  # those of the key pictures tell nothing of the pictures between them
+        wobbles = np.zeros((len(order), WOBBLES))
+        wobbles[list(keys)] = orbit.wobbles
+        orbit = replace(orbit, wobbles=wobbles)
     for reach in (8, 3, 1):
         orbit = _best_azimuths(rays, orbit, math.radians(reach), everywhere=False)
     return replace(candidate, orbit=orbit)

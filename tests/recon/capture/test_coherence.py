@@ -32,8 +32,29 @@ def test_an_orbit_has_the_house_s_cameras():
 
 def test_an_orbit_survives_being_a_vector():
     orbit = Orbit(np.array([0.0, 0.7, -2.0]), 0.3, 1.2, 0.01, -0.02)
-    again = Orbit.of_vector(orbit.vector())
-    np.testing.assert_allclose(again.vector(), orbit.vector())
+    wobbling = dataclasses.replace(orbit, wobbles=np.arange(15.0).reshape(3, 5) / 100)
+    for each in (orbit, wobbling):
+        again = Orbit.of_vector(each.vector(), 3)
+        np.testing.assert_allclose(again.vector(), each.vector())
+        np.testing.assert_allclose(again.poses(), each.poses())
+    np.testing.assert_allclose(orbit.loosened().poses(), orbit.poses())
+
+
+def test_wobbles_move_the_picture_the_other_way():
+    still = Orbit(np.array([0.4]), 0.3, 1.0)
+    place = torch.tensor([[0.0, 0.1, 0.0]])
+    before = still.cameras(100, 100)[0].project(place)[0][0]
+    for column, expected in enumerate(([-1.0, 0.0], [0.0, -1.0], None, [0.0, -1.0], None)):
+        wobbles = np.zeros((1, 5))
+        wobbles[0, column] = 0.01
+        camera = dataclasses.replace(still, wobbles=wobbles).cameras(100, 100)[0]
+        after = camera.project(place)[0][0]
+        if expected is not None:
+            torch.testing.assert_close(after - before, torch.tensor(expected), atol=0.05, rtol=0)
+        elif column == 2:  # clockwise: what is above the middle moves to the left
+            assert float(after[0]) == pytest.approx(float(before[0]) - 0.01 * (50 - float(before[1])), abs=1e-3)
+        else:  # nearer: away from the middle
+            assert 50 - float(after[1]) == pytest.approx((50 - float(before[1])) * 1.01, rel=2e-3)
 
 
 def test_a_rolled_and_shifted_orbit_moves_the_axis_in_the_picture():

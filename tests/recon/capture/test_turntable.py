@@ -45,6 +45,17 @@ def test_an_object_without_texture_is_found_by_its_outlines():
     assert min(other.score for other in others) > 1.5 * best.score
 
 
+def test_cameras_that_do_not_keep_their_place_are_found_beside_it():
+    arc = np.radians(220) * np.arange(12) / 11
+    seen = turned(shipped_object("house"), arc, wobble=0.5)
+    best = find_orbits(seen.pictures, ordered=True)[0]
+    assert best.orbit.wobbles is not None
+    assert np.median(azimuth_errors(best.orbit.azimuths, seen.azimuths)) < 1.5
+    assert focal_error(best, seen) < 0.05
+    steady = find_orbits(turned(shipped_object("house"), arc).pictures, ordered=True)[0]
+    assert steady.orbit.wobbles is None
+
+
 def test_a_known_field_of_view_is_kept():
     seen = turned(plain_chair(), 2 * math.pi * np.arange(12) / 12, size=32)
     for candidate in find_orbits(seen.pictures, ordered=True, fov=seen.fov):

@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 import torch
 import trimesh
+from scipy.spatial.transform import Rotation
 
 from pipelines.evaluation.protocol import draw_views
 from pipelines.evaluation.sets import open_set, shipped
@@ -34,10 +35,17 @@ class Turning:
         return Orbit(self.azimuths, self.elevation, 0.5 / math.tan(self.fov / 2))
 
 
-def turned(mesh: Mesh, azimuths, *, elevation=25.0, fov=40.0, size=64, lit=True) -> Turning:
-    """A mesh as a camera at such azimuths (radians) sees it; elevation and field of view in degrees."""
+def turned(mesh: Mesh, azimuths, *, elevation=25.0, fov=40.0, size=64, lit=True, wobble=0.0) -> Turning:
+    """A mesh as a camera at such azimuths (radians) sees it; elevation and field of view in degrees. `wobble`: standard
+    deviation of each camera's own error, in degrees and in hundredths of the distance."""
     azimuths, elevation, fov = np.asarray(azimuths, float), math.radians(elevation), math.radians(fov)
     cameras = [orbit_camera(float(a), elevation, fov, size, size) for a in azimuths]
+    if wobble:
+        random = np.random.default_rng(0)
+        turns = Rotation.from_rotvec(np.radians(wobble) * random.normal(size=(len(cameras), 3))).as_matrix()
+        shifts = wobble / 100 * float(cameras[0].centre.norm()) * random.normal(size=(len(cameras), 3))
+        moves = (torch.from_numpy(array).float() for array in (turns, shifts))
+        cameras = [camera.moved(turn, shift) for camera, turn, shift in zip(cameras, *moves)]
     return Turning(list(draw_views(mesh, cameras, lit=lit)), azimuths, elevation, fov)
 
 
