@@ -39,7 +39,7 @@ class Uncertainty:
 
 def least_squares(rays: Rays, orbit: Orbit, iterations: int, *, keep_focal: bool = False) -> tuple[Orbit, Uncertainty]:
     """The orbit near the given one at which the rays miss least (Levenberg 1944, Marquardt 1963); derivatives are
-    central differences, because every ray chooses its best point anew. Where the orbit has wobbles, they are unknown too.
+    central differences, because every ray chooses its best point anew. Wobbles are unknown where the orbit has them.
     """
     values, damping, count = orbit.vector(), 1e-2, rays.count
     unit = np.concatenate((np.full(count, 1.0), [1.0, 1.5, 0.2, 0.4], np.full(len(values) - count - 4, 0.3)))

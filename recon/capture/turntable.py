@@ -37,9 +37,9 @@ _REACHES = tuple(math.radians(r) for r in (30, 20, 12, 6))
 """How far an azimuth may be moved, sweep after sweep."""
 _ROUNDS = (((0,), 6), ((1,), 4), ((2, 3), 3))
 """Which sweeps are made, and of how many guesses."""
-_UNSTEADY, _STEADIER = 0.3, 0.7
-"""Pixels by which rays miss an orbit of steady cameras, above which their wobbles are found too; and the share of them
-that may be left then."""
+_UNSTEADY, _WRONG, _STEADIER = 0.3, 1.0, 0.7
+"""Pixels by which rays miss an orbit of steady cameras, between which their wobbles are found too (what misses by more
+is another orbit, which wobbles would only gloss over); and the share of them that may be left then."""
 _WOBBLING_FOVS = tuple(math.radians(f) for f in (25, 40))
 """Tried besides what was found for steady cameras: where they are not, any focal length may fit them best."""
 _WOBBLING_ROUNDS = ((3, 4), (5, 2))
@@ -140,7 +140,7 @@ def _solved(pictures: Sequence[Tensor], ordered: bool, fov: float | None, seed: 
     best = _adjusted(fine, best, 10, known)
     # How far off the pictures alone would have a focal length that is given says what to think of it.
     free = _adjusted(fine, best, 10, False) if known else best
-    if free.score > _UNSTEADY:
+    if _UNSTEADY < free.score < _WRONG:
         tell("unsteady cameras", 0.5)
         wobbling = _unsteady(coarse, fine, close, known)
         if wobbling[0].score < _STEADIER * best.score:
