@@ -141,8 +141,7 @@ def _solved(pictures: Sequence[Tensor], ordered: bool, fov: float | None, seed: 
     # How far off the pictures alone would have a focal length that is given says what to think of it.
     free = _adjusted(fine, best, 10, False) if known else best
     if _UNSTEADY < free.score < _WRONG:
-        tell("unsteady cameras", 0.5)
-        wobbling = _unsteady(coarse, fine, close, known)
+        wobbling = _unsteady(coarse, fine, close, known, tell)
         if wobbling[0].score < _STEADIER * best.score:
             others = [c for c in (*wobbling[1:], best, *others) if differs(c.orbit, wobbling[0].orbit)]
             best = wobbling[0]
@@ -157,15 +156,17 @@ def _by_score(candidate: Candidate) -> float:
     return candidate.score
 
 
-def _unsteady(coarse: Rays, fine: Rays, steady: list[Candidate], keep_focal: bool) -> list[Candidate]:
+def _unsteady(coarse: Rays, fine: Rays, steady: list[Candidate], keep_focal: bool, tell: Progress) -> list[Candidate]:
     """The same orbits with cameras that wobble, the best first."""
     found = []
     for candidate in steady:
         focals = [candidate.orbit.focal, *(_focal(fov, coarse) for fov in _WOBBLING_FOVS if not keep_focal)]
         found += [replace(candidate, orbit=replace(candidate.orbit.loosened(), focal=focal)) for focal in focals]
-    for iterations, count in _WOBBLING_ROUNDS:
+    for stage, (iterations, count) in enumerate(_WOBBLING_ROUNDS):
+        tell("unsteady cameras", stage / (len(_WOBBLING_ROUNDS) + 1))
         found = sorted((_adjusted(coarse, candidate, iterations, keep_focal) for candidate in found), key=_by_score)
         found = found[:1] + [c for c in found[1:] if differs(c.orbit, found[0].orbit)][: count - 1]
+    tell("unsteady cameras", len(_WOBBLING_ROUNDS) / (len(_WOBBLING_ROUNDS) + 1))
     return sorted((_adjusted(fine, candidate, 10, keep_focal) for candidate in found), key=_by_score)
 
 
