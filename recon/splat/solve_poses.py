@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from recon.capture import Camera, Capture, frame_from_tensors
-from recon.capture.normalise import normalise
+from recon.capture.normalise import NormaliseError, normalise
 from recon.capture.turntable import Candidate, check_pictures, differs, find_orbits
 from recon.capture.unposed import shrunk_picture
 from recon.splat.corrections import CorrectionOptions
@@ -111,7 +111,7 @@ def solve_orbit(
     best = candidates[0]
     if options.passes:
         limit = options.rival * best.score
-        rivals = [candidate for candidate in candidates[:2] if candidate.score <= limit]
+        rivals = [best, *(c for c in candidates[1:2] if c.score <= limit and _surrounds_something(c, frames))]
         fits = [_refined(candidate, frames, options, fov is None, seed, progress) for candidate in rivals]
         losses = [loss for _, loss in fits]
         place = int(np.argmin(losses))
@@ -160,6 +160,14 @@ def _capture(candidate: Candidate, frames: Sequence[Tensor]) -> Capture:
     cameras = candidate.orbit.cameras(width, height)
     pairs = enumerate(zip(cameras, frames, strict=True))
     return normalise(Capture(tuple(frame_from_tensors(c, f, name=f"{i:03d}") for i, (c, f) in pairs)))
+
+
+def _surrounds_something(candidate: Candidate, frames: Sequence[Tensor]) -> bool:
+    try:
+        _capture(candidate, frames)
+    except NormaliseError:
+        return False
+    return True
 
 
 def _refined(

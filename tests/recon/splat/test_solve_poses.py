@@ -54,6 +54,16 @@ def test_confidence_is_the_product_of_its_reasons(solved):
     assert solved.confidence == pytest.approx(math.prod(solved.reasons.values()))
 
 
+def test_a_rival_whose_cameras_look_at_nothing_is_left_out(seen, solved, monkeypatch):
+    quick, best = dataclasses.replace(QUICK, passes=1), solved.found
+    nowhere = dataclasses.replace(best, orbit=dataclasses.replace(best.orbit, focal=0.05))
+    monkeypatch.setattr("recon.splat.solve_poses.find_orbits", lambda *_, **__: [best, nowhere])
+    assert solve_orbit(seen.pictures, quick).found is best
+    monkeypatch.setattr("recon.splat.solve_poses.find_orbits", lambda *_, **__: [nowhere, best])
+    with pytest.raises(ValueError, match="do not surround one place"):
+        solve_orbit(seen.pictures, quick)
+
+
 def test_the_turn_of_a_plain_solid_of_revolution_is_not_pretended_to_be_known():
     seen = turned(plain_vase(), EVEN, lit=False)
     assert solve_orbit(seen.pictures, dataclasses.replace(QUICK, passes=0)).confidence < 0.1
