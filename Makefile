@@ -7,7 +7,7 @@
 
 PYTHON ?= python3
 PHOTO  ?= assets/photos/toadstool.png
-PROCESSES ?= auto
+PROCESSES ?= auto  # of the tests; 0: all in pytest's own
 
 VENV     := .venv
 BIN      := $(VENV)/bin
@@ -34,8 +34,11 @@ lint: $(DEV)
 	$(BIN)/lint-imports
 
 test: lint
-# A process a core unless PROCESSES says how many (0: this one), a file at a time, so that what its tests share is made once.
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest --ignore=tests/acceptance --numprocesses=$(PROCESSES) --maxprocesses=4 --dist=loadfile --max-worker-restart=0 --durations=10
+# At most four processes, a file at a time, so that what its tests share is made once. One that hangs says where, in all
+# its threads, and ends the run.
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest --ignore=tests/acceptance --durations=10 \
+	  --numprocesses=$(PROCESSES) --maxprocesses=4 --dist=loadfile --max-worker-restart=0 \
+	  -o faulthandler_timeout=1200 -o faulthandler_exit_on_timeout=true
 
 acceptance: $(DEV)
 	sh tests/acceptance/tools/install.sh $(BIN)/python

@@ -58,7 +58,8 @@ class Case:
         fov: degrees.
         azimuths: makes radians from a generator of random numbers.
         shuffled: whether the order is kept from the solver.
-        wobble: standard deviation of each frame's own error, degrees and hundredths of the distance.
+        wobble: standard deviation by which each camera is turned about the object, in degrees, and moved, in
+            hundredths of its distance.
         plain: whether the object is drawn in one even colour, so that only outlines tell.
         turntable: whether the light stands still beside the camera while the object turns; otherwise it stands still
             around the object, as where the camera walks.
@@ -194,7 +195,7 @@ def _drawn(mesh: Mesh, cameras: list[Camera], azimuths: Floats, case: Case) -> t
 
 
 def _wobbling(camera: Camera, wobble: float, random: np.random.Generator) -> Camera:
-    """The camera a little beside its place, turned a little."""
+    """The camera a little beside its place: turned about the object, then moved."""
     twist = torch.tensor(random.normal(size=3) * math.radians(wobble))
     skew = torch.zeros(3, 3, dtype=torch.float64)
     skew[0, 1], skew[0, 2], skew[1, 2] = -twist[2], twist[1], -twist[0]

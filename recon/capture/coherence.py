@@ -57,7 +57,8 @@ class Orbit:
         shift: how far the axis is to the right of the picture's middle, over the distance.
         roll: radians by which the cameras are rolled against the axis.
         wobbles: (N, 5) by how much each camera is not there: radians by which it is turned to its right, down and
-            clockwise, and what it is moved down and forward, all in its own frame; None where all are there.
+            clockwise, and distances by which it is moved down and forward, all in its own frame; None where all are
+            there.
     """
 
     azimuths: Floats
@@ -81,7 +82,7 @@ class Orbit:
         return poses if self.wobbles is None else _wobbled(poses, self.wobbles)
 
     def loosened(self) -> Orbit:
-        """The same cameras, free to wobble."""
+        """The steady cameras, free to wobble: their wobbles are there, and 0."""
         return replace(self, wobbles=np.zeros((len(self.azimuths), WOBBLES)))
 
     def vector(self) -> Floats:

@@ -74,7 +74,7 @@ def _residuals(rays: Rays, values: Floats) -> Floats:
 
 
 def _prior(rays: Rays, values: Floats) -> Floats:
-    """(P,)"""
+    """(P,) how far the shift, the roll and the wobbles are from none, in what is expected of them."""
     shift, roll = values[rays.count + 2 : rays.count + 4]
     wobbles = values[rays.count + 4 :].reshape(-1, WOBBLES) / _WOBBLE_PRIOR
     return _PRIOR_WEIGHT * np.concatenate(([shift / _SHIFT_PRIOR, roll / _ROLL_PRIOR], wobbles.ravel()))

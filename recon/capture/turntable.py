@@ -37,15 +37,19 @@ _REACHES = tuple(math.radians(r) for r in (30, 20, 12, 6))
 """How far an azimuth may be moved, sweep after sweep."""
 _ROUNDS = (((0,), 6), ((1,), 4), ((2, 3), 3))
 """Which sweeps are made, and of how many guesses."""
-_UNSTEADY, _WRONG, _STEADIER = 0.3, 1.0, 0.7
-"""Pixels by which rays miss an orbit of steady cameras, between which their wobbles are found too (what misses by more
-is another orbit, which wobbles would only gloss over); and the share of them that may be left then."""
+_UNSTEADY, _WRONG = 0.3, 1.0
+"""Pixels, of pictures of 128 a side: where rays miss the best orbit of steady cameras by as much as this, wobbles are
+found too. What misses by more than the second is another orbit, which wobbles would only gloss over."""
+_STEADIER = 0.7
+"""Share of what steady cameras miss by that may be left for wobbles to be believed."""
 _WOBBLING_FOVS = tuple(math.radians(f) for f in (25, 40))
 """Tried besides what was found for steady cameras: where they are not, any focal length may fit them best."""
 _WOBBLING_ROUNDS = ((3, 4), (5, 2))
 """Iterations of the least squares, and how many orbits go on."""
 _HOPELESS = 3.0
-"""Guesses that score so many times the best one's pixels are left as they are."""
+"""Guesses that score so many times the best one's pixels are not adjusted any more as orbits of steady cameras."""
+_PLACED_TOGETHER = 96
+"""Pictures whose wobbles are found together at most, after those of the first few."""
 
 
 @dataclass(frozen=True)
@@ -95,7 +99,7 @@ def find_orbits(
         keys = [order[i] for i in np.linspace(0, len(order) - 1, _KEYS).round().astype(int)]
         found = _solved([pictures[i] for i in keys], ordered, fov, seed, tell)
         rays = Rays(pictures, 14, 10, 24, seed)
-        found = [_placed(rays, candidate, keys, order) for candidate in found]
+        found = sorted((_placed(rays, c, keys, order, fov is not None) for c in found), key=_by_score)
     return [replace(c, orbit=_from_first(c.orbit)) for c in found]
 
 
@@ -291,16 +295,19 @@ def _best_azimuths(rays: Rays, orbit: Orbit, reach: float, *, everywhere: bool) 
     return orbit
 
 
-def _placed(rays: Rays, candidate: Candidate, keys: Sequence[int], order: Sequence[int]) -> Candidate:
-    """The orbit of all pictures from that of the key pictures: between them at first, then where their rays fit."""
+def _placed(rays: Rays, candidate: Candidate, keys: Sequence[int], order: Sequence[int], keep_focal: bool) -> Candidate:
+    """The orbit of all pictures from that of the key pictures: between them at first, then where their rays fit. The
+    errors that were expected of the key pictures are kept."""
     at = [order.index(key) for key in keys]
     azimuths = np.empty(len(order))
     azimuths[list(order)] = np.interp(np.arange(len(order)), at, np.unwrap(candidate.orbit.azimuths))
     orbit = replace(candidate.orbit, azimuths=azimuths)
-    if orbit.wobbles is not None:  # those of the key pictures tell nothing of the pictures between them
+    if orbit.wobbles is not None:
         wobbles = np.zeros((len(order), WOBBLES))
         wobbles[list(keys)] = orbit.wobbles
         orbit = replace(orbit, wobbles=wobbles)
     for reach in (8, 3, 1):
         orbit = _best_azimuths(rays, orbit, math.radians(reach), everywhere=False)
-    return replace(candidate, orbit=orbit)
+    if orbit.wobbles is not None and len(order) <= _PLACED_TOGETHER:
+        orbit, _ = least_squares(rays, orbit, 4, keep_focal=keep_focal)
+    return replace(candidate, orbit=orbit, score=rays.judge(orbit).score())

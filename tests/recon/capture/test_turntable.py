@@ -4,7 +4,9 @@ import numpy as np
 import pytest
 import torch
 
-from recon.capture.turntable import find_orbits
+from recon.capture.coherence import Rays
+from recon.capture.least_squares import least_squares
+from recon.capture.turntable import Candidate, _placed, find_orbits
 from tests.recon.capture.turning import azimuth_errors, plain_chair, shipped_object, turned
 
 COUNT = 16
@@ -78,6 +80,18 @@ def test_more_pictures_than_are_solved_together_are_placed_between_them():
     best = find_orbits(seen.pictures, ordered=True)[0]
     assert best.orbit.azimuths.shape == (40,)
     assert np.median(azimuth_errors(best.orbit.azimuths, seen.azimuths)) < 3
+
+
+def test_wobbles_of_the_pictures_between_are_found_too():
+    seen = turned(shipped_object("house"), np.radians(220) * np.arange(15) / 14, wobble=0.5)
+    keys = list(range(0, 15, 2))
+    some, every = (Rays(pictures, 14, 10, 24, 0) for pictures in (seen.picked(keys).pictures, seen.pictures))
+    orbit, _ = least_squares(some, seen.picked(keys).orbit().loosened(), 8)
+    placed = _placed(every, Candidate(orbit, some.judge(orbit).score()), keys, list(range(15)), False)
+    assert (np.abs(placed.orbit.wobbles).max(1) > 1e-3).all()
+    assert np.median(azimuth_errors(placed.orbit.azimuths, seen.azimuths)) < 1.5
+    steady, _ = least_squares(every, seen.orbit(), 8)
+    assert placed.score == every.judge(placed.orbit).score() < 0.7 * every.judge(steady).score()
 
 
 @pytest.mark.parametrize(

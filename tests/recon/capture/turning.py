@@ -37,7 +37,7 @@ class Turning:
 
 def turned(mesh: Mesh, azimuths, *, elevation=25.0, fov=40.0, size=64, lit=True, wobble=0.0) -> Turning:
     """A mesh as a camera at such azimuths (radians) sees it; elevation and field of view in degrees. `wobble`: standard
-    deviation of each camera's own error, in degrees and in hundredths of the distance."""
+    deviation by which each camera is turned about the object, in degrees, and moved, in hundredths of its distance."""
     azimuths, elevation, fov = np.asarray(azimuths, float), math.radians(elevation), math.radians(fov)
     cameras = [orbit_camera(float(a), elevation, fov, size, size) for a in azimuths]
     if wobble:
