@@ -241,7 +241,7 @@ def _opened(path: Path, further: dict[str, str] | None = None) -> Iterator[tuple
             width, height = stream.codec_context.width, stream.codec_context.height
             if width * height > MAX_PIXELS:
                 raise _too_large(path, width, height)
-            # FFmpeg's own threads have been reported to wait for each other for ever on busy cores, and gain little here.
+            # FFmpeg's own threads are reported to wait for each other for ever on busy cores, and gain little here.
             stream.codec_context.thread_count = 1
             yield container, stream
 
