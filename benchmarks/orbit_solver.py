@@ -153,7 +153,7 @@ def _measure(objects: EvaluationSet, name: str, case_name: str) -> dict[str, Any
     if case.shuffled:
         azimuths = random.permutation(azimuths)
     cameras = [
-        _wobbling(orbit_camera(start + a, elevation, math.radians(case.fov), SIZE, SIZE), case.wobble, random)
+        wobbling(orbit_camera(start + a, elevation, math.radians(case.fov), SIZE, SIZE), case.wobble, random)
         for a in azimuths
     ]
     mesh = objects.mesh(name)
@@ -194,8 +194,9 @@ def _drawn(mesh: Mesh, cameras: list[Camera], azimuths: Floats, case: Case) -> t
     return torch.cat(views)
 
 
-def _wobbling(camera: Camera, wobble: float, random: np.random.Generator) -> Camera:
-    """The camera a little beside its place: turned about the object, then moved."""
+def wobbling(camera: Camera, wobble: float, random: np.random.Generator) -> Camera:
+    """The camera a little beside its place: turned about the object, in degrees, then moved, in hundredths of its
+    distance, by as much as `wobble` in the standard deviation."""
     twist = torch.tensor(random.normal(size=3) * math.radians(wobble))
     skew = torch.zeros(3, 3, dtype=torch.float64)
     skew[0, 1], skew[0, 2], skew[1, 2] = -twist[2], twist[1], -twist[0]

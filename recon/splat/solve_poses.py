@@ -6,6 +6,7 @@ its cameras and focal length are refined together with it, and the best one is t
 
 from __future__ import annotations
 
+import contextlib
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
@@ -108,16 +109,16 @@ def solve_orbit(
     check_pictures(frames)
     small = [shrunk_picture(frame, options.search_size) for frame in frames]
     candidates = find_orbits(small, ordered=ordered, fov=fov, seed=seed, progress=progress)
-    best = candidates[0]
+    best, refined = candidates[0], _capture(candidates[0], frames)
     if options.passes:
-        limit = options.rival * best.score
-        rivals = [best, *(c for c in candidates[1:2] if c.score <= limit and _surrounds_something(c, frames))]
-        fits = [_refined(candidate, frames, options, fov is None, seed, progress) for candidate in rivals]
-        losses = [loss for _, loss in fits]
-        place = int(np.argmin(losses))
-        best, refined = rivals[place], fits[place][0]
-    else:
-        refined = _capture(best, frames)
+        starts = [(best, refined)]
+        for rival in candidates[1:2]:
+            if rival.score <= options.rival * best.score:
+                with contextlib.suppress(NormaliseError):  # a rival around nothing is none
+                    starts.append((rival, _capture(rival, frames)))
+        fits = [_refined(candidate, start, options, fov is None, seed, progress) for candidate, start in starts]
+        place = int(np.argmin([loss for _, loss in fits]))
+        best, refined = starts[place][0], fits[place][0]
     others = tuple(candidate for candidate in candidates if candidate is not best)
     reasons = _reasons(best, others, _GIVEN_FOCAL if fov is not None else _FOUND_FOCAL)
     cameras = _turned_to_first(normalise(refined).cameras)
@@ -162,23 +163,16 @@ def _capture(candidate: Candidate, frames: Sequence[Tensor]) -> Capture:
     return normalise(Capture(tuple(frame_from_tensors(c, f, name=f"{i:03d}") for i, (c, f) in pairs)))
 
 
-def _surrounds_something(candidate: Candidate, frames: Sequence[Tensor]) -> bool:
-    try:
-        _capture(candidate, frames)
-    except NormaliseError:
-        return False
-    return True
-
-
 def _refined(
     candidate: Candidate,
-    frames: Sequence[Tensor],
+    start: Capture,
     options: OrbitOptions,
     focal: bool,
     seed: int,
     progress: Progress | None,
 ) -> tuple[Capture, float]:
-    """The capture with cameras and, if asked, focal length refined in the fit of a scene, and the loss at its end."""
+    """The candidate's capture with cameras and, if asked, focal length refined in the fit of a scene, and the loss at
+    its end."""
     expected = candidate.uncertainty.focal if candidate.uncertainty else 0.1
     corrections = CorrectionOptions(
         observed_pose=True,
@@ -188,7 +182,7 @@ def _refined(
         pose_prior=options.jitter,
         focal_prior=min(max(_FOCAL_DOUBT * expected, 0.02), 0.1),
     )
-    fit_options = coarse_fit(options.passes * len(frames), options.gaussians, options.fit_size, corrections)
+    fit_options = coarse_fit(options.passes * len(start.frames), options.gaussians, options.fit_size, corrections)
     losses: list[float] = []
 
     def note(done: int, total: int, figures: dict[str, float]) -> None:
@@ -196,8 +190,8 @@ def _refined(
         if progress is not None:
             progress("fit", done / total)
 
-    fit = fit_scene(_capture(candidate, frames), fit_options, seed=seed, progress=note)
-    return fit.capture, float(np.mean(losses[-2 * len(frames) :]))
+    fit = fit_scene(start, fit_options, seed=seed, progress=note)
+    return fit.capture, float(np.mean(losses[-2 * len(start.frames) :]))
 
 
 def _turned_to_first(cameras: Sequence[Camera]) -> tuple[Camera, ...]:

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from benchmarks.orbit_solver import CASES, FRAMES, Case, _drawn, _errors, _wobbling, hits, markdown, uneven, write_plot
+from benchmarks.orbit_solver import CASES, FRAMES, Case, _drawn, _errors, hits, markdown, uneven, wobbling, write_plot
 from recon.capture import orbit_camera
 from tests.recon.metrics.shapes import sphere
 
@@ -38,11 +38,11 @@ def test_an_uneven_turn_is_monotonic_and_less_than_a_full_one(seed):
     assert math.pi < abs(turned[-1]) < 2 * math.pi
 
 
-def test_a_wobbling_camera_is_a_little_off():
+def test_awobbling_camera_is_a_little_off():
     camera, random = orbit_camera(0.3, 0.2, 0.6, 32, 32), np.random.default_rng(0)
-    moved = _wobbling(camera, 0.5, random)
+    moved = wobbling(camera, 0.5, random)
     assert 0 < (moved.c2w - camera.c2w).abs().max() < 0.15
-    assert torch.equal(_wobbling(camera, 0.0, random).c2w, camera.c2w)
+    assert torch.equal(wobbling(camera, 0.0, random).c2w, camera.c2w)
 
 
 def row(case, azimuth, focal, confidence, symmetric=False):

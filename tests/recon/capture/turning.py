@@ -8,8 +8,8 @@ from dataclasses import dataclass, replace
 import numpy as np
 import torch
 import trimesh
-from scipy.spatial.transform import Rotation
 
+from benchmarks.orbit_solver import wobbling
 from pipelines.evaluation.protocol import draw_views
 from pipelines.evaluation.sets import open_set, shipped
 from recon.capture import orbit_camera
@@ -40,12 +40,8 @@ def turned(mesh: Mesh, azimuths, *, elevation=25.0, fov=40.0, size=64, lit=True,
     deviation by which each camera is turned about the object, in degrees, and moved, in hundredths of its distance."""
     azimuths, elevation, fov = np.asarray(azimuths, float), math.radians(elevation), math.radians(fov)
     cameras = [orbit_camera(float(a), elevation, fov, size, size) for a in azimuths]
-    if wobble:
-        random = np.random.default_rng(0)
-        turns = Rotation.from_rotvec(np.radians(wobble) * random.normal(size=(len(cameras), 3))).as_matrix()
-        shifts = wobble / 100 * float(cameras[0].centre.norm()) * random.normal(size=(len(cameras), 3))
-        moves = (torch.from_numpy(array).float() for array in (turns, shifts))
-        cameras = [camera.moved(turn, shift) for camera, turn, shift in zip(cameras, *moves)]
+    random = np.random.default_rng(0)
+    cameras = [wobbling(camera, wobble, random) for camera in cameras]
     return Turning(list(draw_views(mesh, cameras, lit=lit)), azimuths, elevation, fov)
 
 
