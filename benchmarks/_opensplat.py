@@ -9,12 +9,12 @@ import json
 import os
 import re
 import subprocess
+import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-import torch
 from PIL import Image
 
 from benchmarks._errors import BenchmarkError
@@ -31,10 +31,14 @@ _STEP = re.compile(r"Step (\d+): \S+")
 class ProgramRun:
     """Attributes:
     seconds: CPU seconds (all threads) at every step's line of output, from the first step's on.
+    wall: seconds on the clock from the first step's line to the last one's.
+    peak_mib: the most memory that was resident, in MiB.
     saved: (steps done, PLY file), as far as the program was asked to save.
     """
 
     seconds: dict[int, float]
+    wall: float
+    peak_mib: int
     saved: tuple[tuple[int, Path], ...]
 
     def seconds_per_step(self) -> float:
@@ -56,25 +60,15 @@ def check_program(program: Path) -> None:
 
 
 def write_data(capture: Capture, start: Gaussians, folder: Path) -> None:
-    """A nerfstudio folder: pictures over the program's background, cameras, and the centres of `start` with colours.
-
-    Raises:
-        BenchmarkError: if the cameras do not share one pinhole, which is how the program is told of it here.
-    """
-    first = capture[0].camera
-    if not all(_same_lens(first, camera) for camera in capture.cameras):
-        raise BenchmarkError(f"{folder}: expected frames of one lens and size for OpenSplat")
+    """A nerfstudio folder: pictures over the program's background, cameras, and the centres of `start` with colours."""
     (folder / "images").mkdir(parents=True)
     frames = []
     for index, frame in enumerate(capture):
         name = f"images/{index:03d}.png"
         Image.fromarray((composed(frame) * 255).round().byte().numpy()).save(folder / name)
-        frames.append({"file_path": name, "transform_matrix": opengl_from_opencv(frame.camera.c2w).tolist()})
-    k = first.intrinsics
-    lens = {"fl_x": float(k[0, 0]), "fl_y": float(k[1, 1]), "cx": float(k[0, 2]), "cy": float(k[1, 2])}
-    lens |= dict.fromkeys(("k1", "k2", "k3", "p1", "p2"), 0.0)
-    size = {"w": first.width, "h": first.height}
-    document = {"camera_model": "OPENCV", **size, **lens, "frames": frames, "ply_file_path": "points.ply"}
+        matrix = opengl_from_opencv(frame.camera.c2w).tolist()
+        frames.append({"file_path": name, "transform_matrix": matrix, **_lens(frame.camera)})
+    document = {"camera_model": "OPENCV", "frames": frames, "ply_file_path": "points.ply"}
     (folder / "transforms.json").write_text(json.dumps(document), encoding="utf-8")
     _write_points(start, folder / "points.ply")
 
@@ -101,10 +95,14 @@ def run_program(
     ]  # fmt: skip
     environment = os.environ | {"OMP_NUM_THREADS": str(threads), "MKL_NUM_THREADS": str(threads)}
     seconds: dict[int, float] = {}
+    clock: list[float] = []
+    peak = 0
     with subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, text=True, bufsize=1) as process:
         for line in process.stdout or ():
             if match := _STEP.match(line):
                 seconds[int(match[1])] = _cpu_seconds(process.pid)
+                clock.append(time.perf_counter())
+                peak = max(peak, _peak_mib(process.pid))
     if process.returncode != 0 or not seconds:
         raise BenchmarkError(f"{program}: expected to fit {data}, found exit code {process.returncode}")
     begin = min(seconds.values())
@@ -112,7 +110,8 @@ def run_program(
         (int(match[1]), path) for path in output.glob("splat_*.ply") if (match := re.search(r"_(\d+)$", path.stem))
     )
     saved = dict([*numbered, (steps, output / "splat.ply")])
-    return ProgramRun({step: time - begin for step, time in seconds.items()}, tuple(saved.items()))
+    counted = {step: used - begin for step, used in seconds.items()}
+    return ProgramRun(counted, clock[-1] - clock[0], peak, tuple(saved.items()))
 
 
 def fixed_count(steps: int) -> list[str]:
@@ -127,8 +126,17 @@ def _cpu_seconds(pid: int) -> float:
     return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
 
-def _same_lens(a: Camera, b: Camera) -> bool:
-    return (a.width, a.height) == (b.width, b.height) and torch.allclose(a.intrinsics, b.intrinsics, rtol=1e-5)
+def _peak_mib(pid: int) -> int:
+    """The most memory of a process that was resident so far; 0 of one that has ended."""
+    status = Path(f"/proc/{pid}/status").read_text()
+    return next((int(line.split()[1]) // 1024 for line in status.splitlines() if line.startswith("VmHWM")), 0)
+
+
+def _lens(camera: Camera) -> dict[str, float]:
+    k = camera.intrinsics
+    size = {"w": camera.width, "h": camera.height}
+    pinhole = {"fl_x": float(k[0, 0]), "fl_y": float(k[1, 1]), "cx": float(k[0, 2]), "cy": float(k[1, 2])}
+    return size | pinhole | dict.fromkeys(("k1", "k2", "k3", "p1", "p2"), 0.0)
 
 
 def _write_points(start: Gaussians, file: Path) -> None:

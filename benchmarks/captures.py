@@ -8,6 +8,7 @@ kept back), a plaster Buddha on a table and the castle of Sceaux (every fourth k
 from __future__ import annotations
 
 import multiprocessing
+import os
 import sys
 import tempfile
 import time
@@ -204,11 +205,12 @@ def _peer(split: Split, begin: Gaussians | None, options: CapturesOptions) -> di
     with tempfile.TemporaryDirectory() as folder:
         data, output = Path(folder) / "data", Path(folder) / "out"
         write_data(split.capture, start.select(chosen), data)
-        done = run_program(options.opensplat, data, output, options.peer_steps, [])
+        threads = os.cpu_count() or 1
+        done = run_program(options.opensplat, data, output, options.peer_steps, [], threads=threads)
         scene = read_ply(done.saved[-1][1])
         psnr, similarity = split.scores(scene)
-    cpu = done.seconds_at(options.peer_steps)
-    return {"psnr": psnr, "ssim": similarity, "gaussians": float(len(scene)), "fit_cpu": cpu}
+    spent = {"fit_cpu": done.seconds_at(options.peer_steps), "fit_wall": done.wall, "peak_mib": float(done.peak_mib)}
+    return {"psnr": psnr, "ssim": similarity, "gaussians": float(len(scene)), **spent}
 
 
 def camera_errors(found: list[Frame], true: list[Frame]) -> tuple[float, float]:
@@ -264,7 +266,8 @@ def run(options: CapturesOptions) -> dict[str, Any]:
 def markdown(document: Mapping[str, Any]) -> str:
     """The table of saved results."""
     header = ["capture, cameras", "pictures with cameras", "turned, degrees", "focal, %", "held-out PSNR, dB", "SSIM"]
-    header += ["Gaussians", "solve, CPU s", "fit, CPU s", "wall s", "peak, MiB", "OpenSplat, dB", "its CPU s"]
+    header += ["Gaussians", "solve, CPU s", "fit, CPU s", "wall s", "peak, MiB"]
+    header += [f"OpenSplat: {what}" for what in ("PSNR, dB", "SSIM", "Gaussians", "fit, CPU s", "wall s", "peak, MiB")]
     lines = []
     for key, row in document["rows"].items():
         peer = row["opensplat"]
@@ -281,11 +284,15 @@ def markdown(document: Mapping[str, Any]) -> str:
                 f"{row['fit_cpu']:.0f}",
                 f"{row['fit_wall']:.0f}",
                 str(row["peak_mib"]),
-                "–" if peer is None else f"{peer['psnr']:.2f}",
-                "–" if peer is None else f"{peer['fit_cpu']:.0f}",
+                *(_peer_cells(peer) if peer is not None else ["–"] * 6),
             ]
         )
     return table(header, lines)
+
+
+def _peer_cells(peer: Mapping[str, float]) -> list[str]:
+    cells = [f"{peer['psnr']:.2f}", f"{peer['ssim']:.3f}", f"{peer['gaussians']:,.0f}"]
+    return cells + [f"{peer[key]:.0f}" for key in ("fit_cpu", "fit_wall", "peak_mib")]
 
 
 def main(args: list[str] | None = None) -> int:

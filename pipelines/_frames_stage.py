@@ -98,6 +98,7 @@ def _photos(source: Path, limit: int | None, log: StageLog) -> tuple[int, Iterat
     from pipelines._pictures import evenly
     from recon.capture.errors import CaptureError
     from recon.capture.frame_choice import choose_frames
+    from recon.capture.heic import INSTALL, SUFFIXES, reads_heic
     from recon.capture.photo import read_photo
     from recon.capture.reading import find_reader, read_capture
     from recon.capture.unposed import frame_photo, is_video, photo_files, video_photos
@@ -127,16 +128,17 @@ def _photos(source: Path, limit: int | None, log: StageLog) -> tuple[int, Iterat
         frames = tuple(frames if limit is None else evenly(frames, limit))
         return len(frames), (_Load(f.name, f.time, functools.partial(frame_photo, f)) for f in frames)
     files = photo_files(source) if source.is_dir() else []
+    unread = 0 if reads_heic() or not source.is_dir() else sum(p.suffix.lower() in SUFFIXES for p in source.iterdir())
     if not files:
+        nothing = f"{unread} HEIC pictures" if unread else "no pictures"
         raise CaptureError(
             source,
-            found="no pictures" if source.is_dir() else "no kind of file that is known here",
+            found=nothing if source.is_dir() else "no kind of file that is known here",
             expected="a video, a folder of photos, or a capture with cameras",
-            remedy="Check the path; HEIC photos need to be exported as JPEG, a single photo goes to `img2mesh`.",
+            remedy=f"HEIC needs {INSTALL}." if unread else "Check the path; a single photo goes to `img2mesh`.",
         )
-    unread = sum(path.suffix.lower() in (".heic", ".heif") for path in source.iterdir())
     if unread:
-        log.warn(f"{unread} HEIC pictures in the folder are not read: export them as JPEG")
+        log.warn(f"{unread} HEIC pictures in the folder are not read: {INSTALL}, or export them as JPEG")
     files = files if limit is None else evenly(files, limit)
     return len(files), (_Load(file.name, 0.0, functools.partial(read_photo, file)) for file in files)
 

@@ -24,6 +24,7 @@ IMPORT_NAMES = {
     "libusb-package": "libusb_package",
     "open3d-cpu": "open3d",
     "opencv-python-headless": "cv2",
+    "pi-heif": "pi_heif",
     "pillow": "PIL",
     "scikit-image": "skimage",
 }

@@ -130,7 +130,8 @@ def undistort(image: Tensor, camera: Camera) -> tuple[Tensor, Tensor]:
         image: (H, W, C) of the camera's size; colours should be premultiplied where there is alpha.
 
     Returns:
-        (H, W, C) picture, bilinear; (H, W) bool, False where the distorted picture did not reach.
+        (H, W, C) picture, bilinear; (H, W) bool, False where the distorted picture did not reach, or where the
+        coefficients, far from what they were fitted to, fold it back on itself.
     """
     inside = torch.ones(camera.height, camera.width, dtype=torch.bool)
     if camera.distortion is None:
@@ -139,13 +140,21 @@ def undistort(image: Tensor, camera: Camera) -> tuple[Tensor, Tensor]:
     distorted = distorted_pixels(torch.stack((x, y), dim=-1).reshape(-1, 2), camera)
     size = torch.tensor([camera.width, camera.height])
     distorted = distorted.reshape(camera.height, camera.width, 2)
-    inside = ((distorted >= 0) & (distorted <= size)).all(-1)
+    inside = ((distorted >= 0) & (distorted <= size)).all(-1) & ~_folded(distorted)
     # align_corners=False maps [-1, 1] to the picture's outer edges, which is the house's half-pixel convention
     grid = (2 * distorted / size - 1)[None]
     sampled = torch.nn.functional.grid_sample(
         image.permute(2, 0, 1)[None], grid, mode="bilinear", padding_mode="border", align_corners=False
     )
     return sampled[0].permute(1, 2, 0), inside
+
+
+def _folded(places: Tensor) -> Tensor:
+    """(H, W) bool: where the map of pixels (H, W, 2) has turned over, so that it shows a mirrored picture again."""
+    if min(places.shape[:2]) < 2:
+        return torch.zeros(places.shape[:2], dtype=torch.bool)
+    down, across = torch.gradient(places, dim=(0, 1))
+    return across[..., 0] * down[..., 1] - across[..., 1] * down[..., 0] <= 0
 
 
 def _half_pixel(intrinsics: Tensor) -> Tensor:

@@ -21,13 +21,15 @@ from PIL import ExifTags, Image, ImageOps
 from torch import Tensor
 
 from recon.capture.errors import CaptureError
+from recon.capture.heic import INSTALL, reads_heic
+from recon.capture.heic import SUFFIXES as HEIC_SUFFIXES
 
 MAX_PIXELS = 100_000_000
 """Larger pictures are refused from their header, before anything is decoded."""
 FILM_DIAGONAL = math.hypot(36, 24)
 """Millimetres; what "35 mm equivalent" focal lengths refer to."""
 MAX_FILE_BYTES = 512 * 2**20
-FORMATS = ("PNG", "JPEG", "WEBP", "BMP", "TIFF", "GIF", "PPM", "AVIF")
+FORMATS = ("PNG", "JPEG", "WEBP", "BMP", "TIFF", "GIF", "PPM", "AVIF", "HEIF")
 
 _DAMAGE = (OSError, SyntaxError, ValueError, EOFError, IndexError, KeyError, OverflowError, MemoryError)
 _REMEDY = "Save it again as an 8-bit PNG, JPEG or WebP and try once more."
@@ -67,6 +69,7 @@ def open_picture(path: Path, error: type[CaptureError] = CaptureError) -> Iterat
         warnings.simplefilter("ignore")  # Pillow warns of large pictures; the check below decides
         try:
             Image.init()
+            reads_heic()
             image = Image.open(path, formats=[name for name in FORMATS if name in Image.OPEN])
         except Image.DecompressionBombError:
             raise error(
@@ -76,12 +79,12 @@ def open_picture(path: Path, error: type[CaptureError] = CaptureError) -> Iterat
                 remedy="Scale it down first.",
             ) from None
         except _DAMAGE as cause:
-            heic = path.suffix.lower() in (".heic", ".heif")
+            unread = path.suffix.lower() in HEIC_SUFFIXES and not reads_heic()
             raise error(
                 path,
                 found=f"no picture that can be read ({_first_line(cause)})",
-                expected="PNG, JPEG, WebP, BMP, TIFF, GIF, PPM or AVIF",
-                remedy="Export the HEIC photo as JPEG." if heic else _REMEDY,
+                expected="PNG, JPEG, WebP, BMP, TIFF, GIF, PPM, AVIF or HEIC",
+                remedy=f"HEIC needs {INSTALL}; or export the photo as JPEG." if unread else _REMEDY,
             ) from cause
     with image:
         if image.width * image.height > MAX_PIXELS:
@@ -92,7 +95,8 @@ def open_picture(path: Path, error: type[CaptureError] = CaptureError) -> Iterat
                 remedy="Scale it down first.",
             )
         try:
-            animated = image.format != "MPO" and bool(getattr(image, "is_animated", False))
+            # What MPO and HEIC hold beside their first picture is its other eye, or the rest of a burst.
+            animated = image.format not in ("MPO", "HEIF") and bool(getattr(image, "is_animated", False))
         except _DAMAGE as cause:
             raise _damaged(error, path, cause) from cause
         if animated:

@@ -14,6 +14,8 @@ from torch import Tensor
 
 from recon.capture.errors import CaptureError
 from recon.capture.files import inside, list_of_frames, number, read_json, unique_names, whole_folder, write_json
+from recon.capture.heic import SUFFIXES as HEIC
+from recon.capture.heic import reads_heic
 from recon.capture.images import picture_size, read_rgba, write_rgba
 from recon.capture.photo import Photo
 from recon.capture.types import Frame
@@ -59,12 +61,13 @@ def is_video(path: Path) -> bool:
 
 
 def photo_files(folder: Path) -> list[Path]:
-    """The pictures in a folder, numbers in their names in order of their values (2 before 10).
+    """The pictures in a folder that can be read, numbers in their names in order of their values (2 before 10).
 
     Raises:
         CaptureError: if there are more than `MAX_PHOTOS`.
     """
-    files = [path for path in folder.iterdir() if path.suffix.lower() in PICTURES and path.is_file()]
+    read = (*PICTURES, *HEIC) if reads_heic() else PICTURES
+    files = [path for path in folder.iterdir() if path.suffix.lower() in read and path.is_file()]
     if len(files) > MAX_PHOTOS:
         raise CaptureError(
             folder,

@@ -18,6 +18,7 @@ from recon.capture.images import read_array, write_rgba
 from recon.capture.io_nerfstudio import read_transforms, write_transforms
 from recon.capture.io_projection import read_middlebury, read_projections
 from recon.capture.io_synthetic import read_nerf_synthetic, write_nerf_synthetic
+from recon.capture.lenses import undistorted_weight
 from recon.capture.orbit import read_camera_path
 from recon.capture.reading import read_capture
 from tests.shared_data import shared_path
@@ -189,6 +190,17 @@ def test_a_distorted_frame_is_undistorted_once_and_its_unseen_rim_not_trusted(tm
     assert 0.5 < seen.float().mean() < 1
     difference = (frame.rgba()[..., :3] * 255 - torch.from_numpy(expected).float()).abs().amax(-1)
     assert difference[seen].max() < 4
+
+
+def test_where_a_lenss_polynomial_folds_the_picture_back_nothing_is_trusted() -> None:
+    intrinsics = torch.tensor([[60.0, 0, 64], [0, 60, 48], [0, 0, 1]])
+    camera = Camera(torch.eye(4), intrinsics, 128, 96, torch.tensor([-0.3, 0.0, 0.0, 0.0]))
+    y, x = torch.meshgrid(torch.arange(96) + 0.5, torch.arange(128) + 0.5, indexing="ij")
+    radius = torch.hypot(x - 64, y - 48) / 60
+    turns_over = (1 / 0.9) ** 0.5  # r (1 - 0.3 r^2) falls beyond
+    trusted = undistorted_weight(None, camera) > 0
+    assert trusted[radius < turns_over - 0.02].all()
+    assert not trusted[radius > turns_over + 0.02].any()
 
 
 def test_a_fisheyes_picture_is_made_straight_as_opencv_does_it(tmp_path: Path) -> None:
