@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import replace
 from fractions import Fraction
 from pathlib import Path
 from typing import TypeVar
@@ -14,10 +13,12 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from pipelines._films import write_mp4
 from recon.capture import Camera, Frame
 from recon.metrics.images import over_white
-from recon.surface.mesh import Material, Mesh
+from recon.surface.mesh import Mesh
 from recon.surface.render import Lights, prepare_mesh, render_prepared
+from recon.surface.studio import grey
 
 VIDEO_SIZE = 256
 VIDEO_SECONDS = 3
@@ -46,19 +47,8 @@ def write_video(frames: Sequence[Frame], path: Path) -> None:
     Raises:
         OSError: if the video cannot be written.
     """
-    import av
-
     rate = Fraction(max(4, round(len(frames) / VIDEO_SECONDS)))
-    # One thread and no version strings: otherwise the bytes depend on the machine's cores and the muxer's mood.
-    with av.open(str(path), "w", format="mp4", options={"fflags": "+bitexact", "movflags": "+faststart"}) as container:
-        stream = container.add_stream("libx264", rate=rate, options={"crf": "18", "preset": "medium", "threads": "1"})
-        stream.width = stream.height = VIDEO_SIZE
-        stream.pix_fmt = "yuv420p"
-        stream.codec_context.flags |= av.codec.context.Flags.bitexact
-        for frame in frames:
-            picture = av.VideoFrame.from_ndarray(fit_tile(frame.rgba(), VIDEO_SIZE), format="rgb24")
-            container.mux(stream.encode(picture))
-        container.mux(stream.encode())
+    write_mp4((fit_tile(frame.rgba(), VIDEO_SIZE) for frame in frames), path, rate)
 
 
 def fit_tile(rgba: Tensor, size: int) -> NDArray[np.uint8]:
@@ -83,15 +73,9 @@ def evenly(items: Sequence[T], count: int = COLUMNS) -> list[T]:
     return [items[round(i * len(items) / count)] for i in range(count)]
 
 
-def without_texture(mesh: Mesh) -> Mesh:
-    """The shape alone, in grey."""
-    grey = Material(base_color=torch.tensor([0.72, 0.72, 0.72, 1.0]))
-    return replace(mesh, materials=(grey,), face_material=None, colors=None, uvs=None)
-
-
 def mesh_rows(mesh: Mesh, cameras: Sequence[Camera]) -> list[tuple[str, Sequence[Tensor]]]:
     """Rows of a sheet: a textured mesh, and its shape alone."""
-    textured, clay, lights = prepare_mesh(mesh), prepare_mesh(without_texture(mesh)), Lights.studio()
+    textured, clay, lights = prepare_mesh(mesh), prepare_mesh(grey(mesh)), Lights.studio()
     return [
         ("mesh, textured", [render_prepared(textured, camera).rgba for camera in cameras]),
         ("mesh, shape only", [render_prepared(clay, camera, lights=lights).rgba for camera in cameras]),

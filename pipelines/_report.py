@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 PACKAGES = (
     "torch", "numpy", "scipy", "numba", "llvmlite", "diffusers", "kornia", "opencv-python-headless", "scikit-image",
-    "pillow", "av", "open3d", "open3d-cpu", "onnxruntime", "pycolmap", "gsply",
+    "pillow", "av", "open3d", "open3d-cpu", "onnxruntime", "pycolmap", "gsply", "pi-heif",
 )  # fmt: skip
 """Packages whose version may change a run's bytes."""
 _ROW = 8

@@ -8,7 +8,7 @@ from pathlib import Path
 from torch import Tensor
 
 from gen.data.names import stem
-from pipelines._pictures import without_texture, write_sheet
+from pipelines._pictures import write_sheet
 from pipelines.evaluation.outside import MESH
 from pipelines.evaluation.protocol import PathName, draw_views, path_cameras
 from pipelines.evaluation.results import Results
@@ -17,6 +17,7 @@ from pipelines.evaluation.subject import picture_files
 from recon.capture import Camera
 from recon.capture.images import read_rgba
 from recon.surface.loading import load_mesh, normalised
+from recon.surface.studio import grey
 
 WORST = 10
 _SHOWN = 4
@@ -64,14 +65,14 @@ def write_worst_meshes(
     for object_id, value in worst(results, method, "chamfer", high_is_bad=True):
         mesh = left / stem(object_id) / MESH
         made = _drawn(mesh, cameras, boxed) if mesh.exists() else []
-        truth = draw_views(without_texture(objects.mesh(object_id)), cameras)
+        truth = draw_views(grey(objects.mesh(object_id)), cameras)
         rows.append((f"{object_id}: chamfer {value:.4f}; truth, {method}", [*truth, *made]))
     write_sheet(rows, file)
 
 
 def _drawn(file: Path, cameras: Sequence[Camera], boxed: bool) -> list[Tensor]:
     mesh = load_mesh(file)
-    return list(draw_views(without_texture(normalised(mesh) if boxed else mesh), cameras))
+    return list(draw_views(grey(normalised(mesh) if boxed else mesh), cameras))
 
 
 def _spread(indices: Sequence[int]) -> list[int]:

@@ -43,12 +43,18 @@ class Lights:
     albedo_matrix: Tensor
 
     @classmethod
-    def studio(cls) -> Lights:
-        """A soft, neutral set: a key light from the upper front left, a weaker fill, a little from behind."""
+    def studio(cls, azimuth: float = 0.0) -> Lights:
+        """A soft, neutral set: a key light from the upper front left, a weaker fill, a little from behind.
+
+        Args:
+            azimuth: radians; the side of the object that is its front here, where the camera stands.
+        """
         directions = torch.tensor([[-0.5, 0.7, 0.65], [0.8, 0.3, 0.5], [0.1, 0.6, -0.9]])
+        c, s = math.cos(azimuth), math.sin(azimuth)
+        turn = torch.tensor([[c, 0.0, s], [0.0, 1.0, 0.0], [-s, 0.0, c]])
         return cls(
             ambient=torch.tensor([[0.30, 0.29, 0.28], [0.50, 0.51, 0.53]]),
-            directions=torch.nn.functional.normalize(directions, dim=1),
+            directions=torch.nn.functional.normalize(directions @ turn.T, dim=1),
             colors=torch.tensor([[0.55, 0.53, 0.50], [0.20, 0.21, 0.24], [0.18, 0.18, 0.18]]),
             albedo_matrix=torch.eye(3),
         )

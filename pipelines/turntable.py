@@ -1,0 +1,215 @@
+"""`python -m pipelines.turntable`: a mesh or splats, turned before the camera, as a video, an animation or a sheet."""
+
+from __future__ import annotations
+
+import math
+import os
+import sys
+import tempfile
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from fractions import Fraction
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Literal
+
+import tyro
+
+from pipelines._command import run_command
+from pipelines._options import OptionsError
+from pipelines._shown import Shown
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+    from torch import Tensor
+
+    from recon.capture import Camera
+
+Show = Literal["mesh", "unlit", "shape", "normals", "splats"]
+KINDS = {".mp4": "mp4", ".gif": "GIF", ".webp": "WEBP", ".png": "PNG"}
+_MOST_FRAMES, _MOST_PIXELS = 1_000, 4_096
+_FILM, _SHEET = (72, 512), (8, 256)
+"""Pictures in a turn, and their side in pixels, unless given."""
+
+
+@dataclass(frozen=True)
+class TurntableOptions:
+    """Turns a mesh or splats once before the camera, in a studio's light."""
+
+    source: tyro.conf.Positional[Path]
+    """A run folder, a mesh (.glb, .gltf, .obj) or splats (.ply, compressed or not, .splat, .spz)."""
+    output: Annotated[Path, tyro.conf.arg(aliases=["-o"])]
+    """A .mp4, .gif or .webp, which turns, or a .png, which is a sheet of pictures from all around."""
+    show: tuple[Show, ...] = ()
+    """The mesh under the lights, its colours unlit, its shape in grey, its normals as colours, or the splats. Several
+    stand side by side, in a sheet one below the other. Unless given: the mesh if there is one, else the splats."""
+    frames: int | None = None
+    """Pictures in a turn; 72 unless given, 8 in a sheet."""
+    seconds: float = 4.0
+    """That a turn takes."""
+    size: int | None = None
+    """Side of each picture in pixels; 512 unless given, 256 in a sheet."""
+    elevation: float = 15.0
+    """Degrees from which the camera looks down."""
+    fov: float = 33.8
+    """The camera's field of view in degrees."""
+    background: str = "studio"
+    """"studio" (light grey, brighter in the middle), "transparent" (not in .mp4), or a colour: a name or #rrggbb."""
+    up: Literal["+x", "-x", "+y", "-y", "+z", "-z"] = "+y"
+    """The axis of a file that points up; a run folder knows its own."""
+    overwrite: bool = False
+    """Replace the output if it is there."""
+
+
+def run(options: TurntableOptions) -> None:
+    """Draws the turn and writes it, showing progress. The file appears whole or not at all.
+
+    Raises:
+        ValueError, OSError: for what a user can mend.
+    """
+    import numpy as np
+    from PIL import Image
+
+    from pipelines._films import write_animation, write_mp4
+    from pipelines._progress import display
+    from recon.capture.orbit import orbit_cameras
+
+    kind, frames, size = _checked(options)
+    looks = _looks(Shown(options.source, options.up), options.show)
+    cameras = orbit_cameras(frames, math.radians(options.elevation), math.radians(options.fov), size)
+    rate = Fraction(frames) / Fraction(options.seconds).limit_denominator(1000)
+    options.output.parent.mkdir(parents=True, exist_ok=True)
+    with display() as shown, tempfile.TemporaryDirectory(prefix=".turntable-", dir=options.output.parent) as scratch:
+        draft = Path(scratch) / options.output.name
+        shown.stage_started("turning")
+
+        def pictures() -> Iterator[list[NDArray[np.uint8]]]:
+            for index, camera in enumerate(cameras):
+                yield [_over(look(camera), options.background) for look in looks]
+                shown.advanced(index + 1, len(cameras))
+
+        if kind == "PNG":
+            columns = [np.concatenate(column, axis=0) for column in pictures()]
+            Image.fromarray(np.concatenate(columns, axis=1)).save(draft, format="PNG")
+        elif kind == "mp4":
+            write_mp4((np.concatenate(row, axis=1) for row in pictures()), draft, rate)
+        else:
+            write_animation((np.concatenate(row, axis=1) for row in pictures()), draft, rate, kind)
+        if options.output.exists() and not options.overwrite:
+            raise _in_the_way(options.output)
+        os.replace(draft, options.output)
+        shown.said(str(options.output))
+
+
+def _checked(options: TurntableOptions) -> tuple[str, int, int]:
+    """What is to be written: its kind, how many pictures, their side.
+
+    Raises:
+        OptionsError: if the options cannot be met.
+    """
+    kind = KINDS.get(options.output.suffix.lower())
+    if kind is None:
+        found = options.output.suffix or "no suffix"
+        raise OptionsError(f"{options.output}: expected {', '.join(KINDS)}, found {found}")
+    if options.output.exists() and not options.overwrite:
+        raise _in_the_way(options.output)
+    default_frames, default_size = _SHEET if kind == "PNG" else _FILM
+    frames, size = options.frames or default_frames, options.size or default_size
+    if options.frames is not None and not 1 <= options.frames <= _MOST_FRAMES:
+        raise OptionsError(f"--frames: expected 1 to {_MOST_FRAMES}, found {options.frames}")
+    if options.size is not None and not 16 <= options.size <= _MOST_PIXELS:
+        raise OptionsError(f"--size: expected 16 to {_MOST_PIXELS} pixels, found {options.size}")
+    if not 0.1 <= options.seconds <= 3600:
+        raise OptionsError(f"--seconds: expected 0.1 to 3600, found {options.seconds:g}")
+    if kind == "mp4" and frames / options.seconds > 240:
+        raise OptionsError(f"{frames / options.seconds:.0f} pictures a second: take fewer --frames or more --seconds")
+    if not -90 <= options.elevation <= 90:
+        raise OptionsError(f"--elevation: expected -90 to 90 degrees, found {options.elevation:g}")
+    if not 1 <= options.fov <= 120:
+        raise OptionsError(f"--fov: expected 1 to 120 degrees, found {options.fov:g}")
+    if kind == "mp4" and size % 2:
+        raise OptionsError(f"--size: a video's sides must be even, found {size}")
+    if kind == "mp4" and options.background == "transparent":
+        raise OptionsError("a .mp4 cannot be transparent: take .webp, .gif or another --background")
+    _colour(options.background)
+    return kind, frames, size
+
+
+def _in_the_way(path: Path) -> OptionsError:
+    return OptionsError(f"{path}: is there already; choose another output or add --overwrite")
+
+
+def _looks(source: Shown, show: Sequence[Show]) -> list[Callable[[Camera], Tensor]]:
+    """How each of what is to be shown is drawn.
+
+    Raises:
+        OptionsError: if the source has not what is asked for.
+    """
+    from recon.splat.warm_up import warm_up
+    from recon.surface.studio import in_studio, mesh_look, splats_look
+
+    def look(name: Show) -> Callable[[Camera], Tensor]:
+        if name == "splats":
+            if source.splats is None:
+                raise OptionsError(f"{source.path}: has no splats to show")
+            warm_up()
+            return in_studio(splats_look(source.splats))
+        if source.mesh is None:
+            raise OptionsError(f"{source.path}: has no mesh to show")
+        if name == "normals":
+            plain = mesh_look(source.mesh, "normals")
+            return lambda camera: plain(camera).rgba
+        return in_studio(mesh_look(source.mesh, "lit" if name == "mesh" else name))
+
+    wanted: Sequence[Show] = show or (("mesh",) if source.mesh is not None else ("splats",))
+    return [look(name) for name in dict.fromkeys(wanted)]
+
+
+def _over(rgba: Tensor, background: str) -> NDArray[np.uint8]:
+    """A straight-alpha picture (H, W, 4) as bytes: (H, W, 4) over nothing, (H, W, 3) over a background."""
+    import torch
+
+    if background == "transparent":
+        pixels = rgba
+    else:
+        height, width = rgba.shape[:2]
+        colour = _colour(background)
+        ground = _backdrop(height, width) if colour is None else torch.tensor(colour).float() / 255
+        pixels = rgba[..., :3] * rgba[..., 3:] + ground * (1 - rgba[..., 3:])
+    return (pixels.clamp(0, 1) * 255).round().byte().numpy()
+
+
+def _colour(background: str) -> tuple[int, int, int] | None:
+    """The colour that is named; None for the studio and for nothing.
+
+    Raises:
+        OptionsError: if it is no colour.
+    """
+    from PIL import ImageColor
+
+    if background in ("studio", "transparent"):
+        return None
+    try:
+        return ImageColor.getrgb(background)[:3]
+    except ValueError:
+        expected = '"studio", "transparent", a colour\'s name or #rrggbb'
+        raise OptionsError(f"--background: expected {expected}, found {background!r}") from None
+
+
+def _backdrop(height: int, width: int) -> Tensor:
+    """(H, W, 3) light grey, brightest a little above the middle."""
+    import torch
+
+    y, x = torch.meshgrid(torch.linspace(-1, 1, height), torch.linspace(-1, 1, width), indexing="ij")
+    grey = 0.96 - 0.11 * (x**2 + (y + 0.2) ** 2).clamp(max=2)
+    return grey[..., None] * torch.tensor([0.99, 1.0, 1.01])
+
+
+def main(args: list[str] | None = None) -> int:
+    """Parses `args` (the command line unless given); returns the exit code."""
+    options = tyro.cli(TurntableOptions, args=args, prog="turntable", config=(tyro.conf.FlagCreatePairsOff,))
+    return run_command(lambda: run(options), again="give the same command again")
+
+
+if __name__ == "__main__":
+    sys.exit(main())
