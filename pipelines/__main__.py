@@ -10,6 +10,7 @@ COMMANDS = {
     "img2mesh": ("pipelines.img2mesh", "photos to textured .glb files"),
     "video2mesh": ("pipelines.video2mesh", "videos, photo folders and captures to textured .glb files"),
     "make_asset": ("pipelines.make_asset", "splats or meshes of any origin to game-ready .glb files"),
+    "view": ("pipelines.view", "runs, meshes, splats and captures in the browser, or as one page"),
     "turntable": ("pipelines.turntable", "meshes and splats to turning pictures"),
     "img2orbit": ("pipelines.img2orbit", "photos to orbits of pictures with cameras"),
     "render_dataset": ("pipelines.render_dataset", "3D models to training pictures"),

@@ -1,18 +1,23 @@
-"""What there is to be seen in a path: a run folder's things, or a mesh, or splats; each is read when asked for."""
+"""What there is to be seen in a path: a run's things, a capture, a mesh, or splats; each is read when asked for."""
 
 from __future__ import annotations
 
+import json
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from pipelines._options import OptionsError
 
 if TYPE_CHECKING:
+    from recon.capture import Capture
     from recon.capture.upright import UpAxis
     from recon.splat.gaussians import Gaussians
     from recon.surface.mesh import Mesh
+
+
+_CAPTURE = "capture/transforms.json"
 
 
 @dataclass(frozen=True)
@@ -30,8 +35,13 @@ class Shown:
     def __post_init__(self) -> None:
         if not self.path.exists():
             raise OptionsError(f"{self.path}: expected a run folder, a mesh or splats, found nothing")
-        if self.path.is_dir() and not (self._has("mesh.glb") or self._has("splat.ply")):
-            raise OptionsError(f"{self.path}: expected a run's mesh.glb or splat.ply in this folder, found neither")
+        if not self.path.is_dir() or any(map(self._has, ("mesh.glb", "splat.ply", _CAPTURE))):
+            return
+        from recon.capture.reading import find_reader
+
+        if find_reader(self.path) is None:
+            expected = "a run's mesh.glb, splat.ply or capture/, or a capture with cameras"
+            raise OptionsError(f"{self.path}: expected {expected} in this folder, found none of them")
 
     @cached_property
     def mesh(self) -> Mesh | None:
@@ -60,6 +70,44 @@ class Shown:
         return self._given if self._is_splats else None  # type: ignore[return-value]
 
     @cached_property
+    def capture(self) -> Capture | None:
+        """The pictures and cameras; of a capture that no run made, moved so that the subject is in the sphere.
+
+        Raises:
+            CaptureError: if they cannot be read.
+        """
+        from recon.capture.io_nerfstudio import read_transforms
+        from recon.capture.normalise import NormaliseError, normalise
+        from recon.capture.reading import find_reader, read_capture
+
+        if self._has(_CAPTURE):
+            return read_transforms(self.path / _CAPTURE)
+        if not self.path.is_dir() or find_reader(self.path) is None:
+            return None
+        capture = read_capture(self.path)
+        try:
+            return normalise(capture)
+        except NormaliseError:  # pictures of surroundings, or not cut out: then the cameras are all there is to go by
+            return _around_the_cameras(capture)
+
+    def report(self) -> dict[str, Any]:
+        """A run's report.json; empty where there is none.
+
+        Raises:
+            OptionsError: if it is no report.
+        """
+        file = self.path / "report.json"
+        if not self._has("report.json"):
+            return {}
+        try:
+            report = json.loads(file.read_text(encoding="utf-8"))
+        except ValueError as cause:
+            raise OptionsError(f"{file}: expected a run's report, found no JSON ({cause})") from cause
+        if not isinstance(report, dict):
+            raise OptionsError(f"{file}: expected a run's report, found a {type(report).__name__}")
+        return report
+
+    @cached_property
     def _is_splats(self) -> bool:
         from recon.splat.gaussians import Gaussians
 
@@ -73,3 +121,15 @@ class Shown:
 
     def _has(self, name: str) -> bool:
         return (self.path / name).is_file()
+
+
+def _around_the_cameras(capture: Capture) -> Capture:
+    """The capture with the middle of its cameras at the origin, the farthest of them 1.5 away."""
+    import torch
+
+    from recon.capture import Similarity
+
+    centres = torch.stack([camera.centre for camera in capture.cameras])
+    middle = centres.mean(0)
+    scale = 1.5 / max(float((centres - middle).norm(dim=1).max()), 1e-6)
+    return capture.moved(Similarity(translation=-scale * middle, scale=scale))

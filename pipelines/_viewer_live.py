@@ -1,0 +1,186 @@
+"""The served viewer: what `_viewer_scene` shows, with viser's panel to switch, play, look through cameras and save."""
+
+from __future__ import annotations
+
+import sys
+import tempfile
+import threading
+from collections.abc import Callable, Sequence
+from html import escape
+from io import BytesIO
+from pathlib import Path
+from typing import Any
+
+from pipelines._shown import Shown
+from pipelines._viewer_depth import DepthPictures
+from pipelines._viewer_scene import (
+    CAMERAS,
+    LAYERS,
+    add_things,
+    figures_of,
+    group_names,
+    layers_of,
+    places,
+    scene_server,
+    thumbnail,
+)
+
+DEPTH = "Depth"
+PICTURES, WEIGHTS = "Pictures", "How much they are trusted"
+_RATE = 8
+"""Frames a second while an orbit plays."""
+_TURN_FRAMES, _TURN_SIZE = 48, 384
+_PATIENCE = 30.0
+"""Seconds to wait for a browser's picture."""
+_PIXEL = "data:image/gif;base64,R0lGODlhAQABAAAAACH5BAEKAAEALAAAAAABAAEAAAICTAEAOw=="
+
+
+def serve(things: Sequence[Shown], host: str, port: int) -> None:
+    """Serves until Ctrl-C.
+
+    Raises:
+        ValueError, OSError: if a file cannot be read, or the address cannot be had.
+    """
+    with scene_server(host, port) as server:
+        build(server, things)
+        print(f"http://{server.get_host()}:{server.get_port()}  (Ctrl-C ends it)", file=sys.stderr)
+        try:
+            threading.Event().wait()
+        except KeyboardInterrupt:
+            return
+
+
+def build(server: Any, things: Sequence[Shown]) -> None:
+    """Adds the scene and the panel to a viser server.
+
+    Raises:
+        ValueError, OSError: if a file cannot be read.
+    """
+    handles = add_things(server, things)
+    server.gui.configure_theme(control_layout="collapsible", show_logo=False, show_share_button=False)
+    # Scripts in HTML that is put into a page later do not run; a picture's arrival does.
+    script = (Path(__file__).parent / "viewer.js").read_text(encoding="utf-8")
+    server.gui.add_html(f'<img src="{_PIXEL}" alt="" hidden onload="{escape(script, quote=True)}">')
+    showing = _add_choice(server, things, handles)
+    for thing, name, place in zip(things, group_names(things), places(things)):
+        if thing.capture is not None:
+            with server.gui.add_folder("Cameras" if len(things) == 1 else f"Cameras of {name}"):
+                _add_cameras(server, thing, handles[f"{name}/{CAMERAS}"], place)
+    with server.gui.add_folder("Save"):
+        _add_saving(server, things, showing)
+    for thing, name in zip(things, group_names(things)):
+        if figures := figures_of(thing):
+            with server.gui.add_folder(
+                "Figures" if len(things) == 1 else f"Figures of {name}", expand_by_default=False
+            ):
+                rows = "\n".join(f"| {figure} | {value} |" for figure, value in figures)
+                server.gui.add_markdown(f"| | |\n|---|--:|\n{rows}")
+
+
+def _add_choice(server: Any, things: Sequence[Shown], handles: dict[str, Any]) -> Callable[[], str]:
+    """The choice of what is shown; returns what tells the layer, or `DEPTH`, or "" where there is nothing to choose."""
+    keys = [key for key in LAYERS if any(key in layers_of(thing) for thing in things)]
+    if not keys:
+        return lambda: ""
+    choice = server.gui.add_dropdown("Show", [*(LAYERS[key] for key in keys), DEPTH], initial_value=LAYERS[keys[0]])
+    by_label = {label: key for key, label in LAYERS.items()} | {DEPTH: DEPTH}
+    depth = DepthPictures(server, things)
+
+    @choice.on_update
+    def _(_event: Any) -> None:
+        wanted = by_label[choice.value]
+        for key in keys:
+            for name in group_names(things):
+                if f"{name}/{key}" in handles:
+                    handles[f"{name}/{key}"].visible = key == wanted
+        depth.switch(wanted == DEPTH)
+
+    return lambda: by_label[choice.value]
+
+
+def _add_cameras(server: Any, thing: Shown, cameras: Any, place: tuple[float, float, float]) -> None:
+    """Cameras shown or not, with pictures or weights; one frame at a time, and all in turn."""
+    from recon.splat.rotations import quat_from_rotation
+
+    assert thing.capture is not None
+    frames = thing.capture.frames
+    shown = server.gui.add_checkbox("Show them", initial_value=cameras.node.visible)
+    kind = server.gui.add_dropdown("With", [PICTURES, WEIGHTS])
+    picture = server.gui.add_image(thumbnail(frames[0]), label=frames[0].name, format="jpeg")
+    number = server.gui.add_slider("Frame", min=0, max=max(len(frames) - 1, 1), step=1, initial_value=0)
+    through = server.gui.add_checkbox("Look through it", initial_value=False)
+    playing = server.gui.add_checkbox("Play", initial_value=False)
+
+    @shown.on_update
+    def _(_event: Any) -> None:
+        cameras.node.visible = shown.value
+
+    @kind.on_update
+    def _(_event: Any) -> None:
+        for frame, handle in zip(frames, cameras.frusta):
+            handle.image = thumbnail(frame, weights=kind.value == WEIGHTS)
+        show()
+
+    def show() -> None:
+        frame = frames[min(int(number.value), len(frames) - 1)]
+        picture.image = thumbnail(frame, weights=kind.value == WEIGHTS)
+        picture.label = f"{frame.name} ({frame.source.value})"
+        if not through.value:
+            return
+        for client in server.get_clients().values():
+            with client.atomic():
+                client.camera.wxyz = quat_from_rotation(frame.camera.c2w[:3, :3]).numpy()
+                client.camera.position = frame.camera.centre.numpy() + place
+                client.camera.fov = frame.camera.fov_y
+
+    number.on_update(lambda _event: show())
+    through.on_update(lambda _event: show())
+
+    @playing.on_update
+    def _(_event: Any) -> None:
+        if playing.value:
+            threading.Thread(target=play, daemon=True).start()
+
+    def play() -> None:
+        pause = threading.Event()
+        while playing.value:
+            number.value = (int(number.value) + 1) % len(frames)
+            show()
+            pause.wait(1 / _RATE)
+
+
+def _add_saving(server: Any, things: Sequence[Shown], showing: Callable[[], str]) -> None:
+    """A picture of what the browser shows, and a turntable of what is chosen."""
+    from PIL import Image
+
+    shot = server.gui.add_button("Screenshot")
+    stem = "_".join(group_names(things))
+
+    @shot.on_click
+    def _(event: Any) -> None:
+        client = event.client
+        width = max(1, min(2048, round(1024 * client.camera.aspect)))
+        pixels = client.get_render(1024, width, transport_format="png", timeout=_PATIENCE)
+        file = BytesIO()
+        Image.fromarray(pixels).save(file, format="PNG")
+        client.send_file_download(f"{stem}.png", file.getvalue(), save_immediately=True)
+
+    solid = [thing for thing in things if layers_of(thing)]
+    if len(solid) == 1:
+        turn = server.gui.add_button("Turntable (.mp4)")
+        turn.on_click(lambda event: _send_turntable(event.client, solid[0], stem, showing()))
+
+
+def _send_turntable(client: Any, thing: Shown, stem: str, layer: str) -> None:
+    from pipelines.turntable import Show, TurntableOptions, run
+
+    looks: dict[str, Show] = {"splats": "splats", "shape": "shape", "wireframe": "shape", "normals": "normals"}
+    look = looks.get(layer, "mesh" if thing.mesh is not None else "splats")
+    note = client.add_notification("Turntable", f"Drawing {_TURN_FRAMES} pictures …", loading=True)
+    try:
+        with tempfile.TemporaryDirectory() as folder:
+            file = Path(folder) / f"{stem}.mp4"
+            run(TurntableOptions(thing.path, file, (look,), _TURN_FRAMES, size=_TURN_SIZE, up=thing.up))
+            client.send_file_download(file.name, file.read_bytes(), save_immediately=True)
+    finally:
+        note.remove()

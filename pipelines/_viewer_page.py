@@ -1,0 +1,53 @@
+"""One self-contained page: viser's client as it is installed, a recorded scene, and our bar (`viewer.js`)."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from html import escape
+from pathlib import Path
+
+from pipelines._shown import Shown
+from pipelines._viewer_scene import CAMERAS, LAYERS, add_things, figures_of, group_names, layers_of, scene_server
+
+_DARK = "darkMode:false"
+
+
+def page(things: Sequence[Shown]) -> str:
+    """The page's HTML. It opens from a file, without a network.
+
+    Raises:
+        OptionsError: if viser is not there, or another one than this was written for.
+        ValueError, OSError: if a file cannot be read.
+    """
+    with scene_server("127.0.0.1", 0) as server:
+        add_things(server, things)
+        text: str = server.scene.as_html(dark_mode=False)
+    keys = [key for key in LAYERS if any(key in layers_of(thing) for thing in things)]
+    has_cameras = any(thing.capture is not None for thing in things)
+    bar = {
+        "groups": group_names(things),
+        "layers": [{"key": key, "label": LAYERS[key]} for key in keys],
+        "extras": [{"key": CAMERAS, "label": "Cameras"}] if has_cameras else [],
+        "figures": _figures(things),
+    }
+    # The client can be dark, but only knows what it is told: tell it what the reader's system says.
+    text = text.replace(_DARK, 'darkMode:matchMedia("(prefers-color-scheme: dark)").matches', 1)
+    title = escape(" · ".join(thing.path.resolve().name for thing in things))
+    text = text.replace("<title>Viser</title>", f"<title>{title}</title>", 1)
+    setting = json.dumps(bar).replace("<", "\\u003c")
+    ours = f"<style>{_file('viewer.css')}</style><script>window.TURNABOUT={setting};{_file('viewer.js')}</script>"
+    end = text.index("</head>")
+    return text[:end] + ours + text[end:]
+
+
+def _figures(things: Sequence[Shown]) -> list[tuple[str, str]]:
+    """Of one thing as they are; of several with their names before them."""
+    if len(things) == 1:
+        return figures_of(things[0])
+    named = zip(group_names(things), things)
+    return [(f"{name}: {figure}", value) for name, thing in named for figure, value in figures_of(thing)]
+
+
+def _file(name: str) -> str:
+    return (Path(__file__).parent / name).read_text(encoding="utf-8")

@@ -1,0 +1,243 @@
+"""The viewer: what its scene holds, what its page is made of, and what its panel does, without a browser.
+
+What a browser makes of it is in `tests/acceptance/test_viewer.py`.
+"""
+
+from __future__ import annotations
+
+import base64
+import json
+import math
+import re
+import sys
+from types import SimpleNamespace
+
+import msgspec
+import numpy as np
+import pytest
+import torch
+import zstandard
+
+from pipelines import view
+from pipelines._shown import Shown
+from pipelines._viewer_depth import camera_of, depth_picture
+from pipelines._viewer_live import DEPTH, WEIGHTS, build
+from pipelines._viewer_page import page
+from pipelines._viewer_scene import LAYERS, figures_of, group_names, layers_of, scene_server, start_camera
+from recon.asset import write_glb
+from recon.capture import Capture, Source, frame_from_tensors
+from recon.capture.io_nerfstudio import write_transforms
+from recon.capture.orbit import orbit_cameras
+from recon.splat.ply import write_ply
+from recon.splat.rotations import quat_from_rotation
+from recon.surface.mesh import Material, Mesh
+from recon.surface.uv import unwrap
+from tests.recon.surface.test_fusion import ball_of_gaussians
+from tests.recon.surface.test_render import cube
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory):
+    """A run folder with everything that the viewer shows; its name needs escaping."""
+    folder = tmp_path_factory.mktemp("runs") / "a <b> & c"
+    folder.mkdir()
+    flat = unwrap(cube(0.6), 64)
+    texture = torch.full((64, 64, 3), 90, dtype=torch.uint8)
+    mesh = Mesh(flat.vertices, flat.faces, flat.uvs, materials=(Material(texture=texture),))
+    extras = {"to_capture": {"scale": 0.6, "translation": [0.0, 0.1, 0.0]}}
+    write_glb(mesh, folder / "mesh.glb", size=1.0, extras=extras)
+    write_ply(ball_of_gaussians(), folder / "splat.ply")
+    frames = []
+    for index, camera in enumerate(orbit_cameras(3, 0.2, size=24)):
+        rgba = torch.full((24, 24, 4), index / 3)
+        weight = torch.linspace(0, 1, 24 * 24).reshape(24, 24)
+        source = Source.OBSERVED if index == 0 else Source.GENERATED
+        frames.append(frame_from_tensors(camera, rgba, source=source, name=f"f{index}", weight=weight))
+    write_transforms(Capture(tuple(frames)), folder / "capture")
+    quality = {"mesh": {"faces": 12_345, "watertight": True, "to_capture": {}}, "splat": {"gaussians": 3000}}
+    (folder / "report.json").write_text(json.dumps({"quality": quality}))
+    return folder
+
+
+def messages(html: str) -> list[dict]:
+    """The scene that a page carries, as viser's client reads it."""
+    data = base64.b64decode(re.search(r'__VISER_EMBED_DATA__="([^"]+)"', html)[1])
+    inner = zstandard.ZstdDecompressor().decompress(data[8:], max_output_size=int.from_bytes(data[:8], "little"))
+    length = int.from_bytes(inner[:8], "little")
+    return [message for _, message in msgspec.msgpack.decode(inner[8 : 8 + length])["messages"]]
+
+
+@pytest.fixture(scope="module")
+def html(run):
+    return page([Shown(run)])
+
+
+def test_a_page_is_one_small_file_that_asks_nobody_for_anything(html):
+    assert len(html) < 3e6
+    head = html.split("__VISER_EMBED_DATA__")[0]
+    assert not re.search(r'<(script|link|img|iframe)[^>]+(src|href)="(?!data:)', head)
+    assert "<title>a &lt;b&gt; &amp; c</title>" in html
+    assert html.count("prefers-color-scheme") >= 2
+
+
+def test_the_same_run_gives_the_same_page(run, html):
+    assert page([Shown(run)]) == html
+
+
+def test_the_bar_knows_what_there_is_and_cannot_be_broken_out_of(html, run):
+    setting = re.search(r"window\.TURNABOUT=(\{.*?\});", html)[1]
+    assert "<" not in setting
+    bar = json.loads(setting)
+    assert [layer["label"] for layer in bar["layers"]] == list(LAYERS.values())
+    assert bar["extras"] == [{"key": "cameras", "label": "Cameras"}]
+    assert ["mesh faces", "12,345"] in bar["figures"]
+    assert not [name for name, _ in bar["figures"] if "to capture" in name]
+    nodes = {message["name"] for message in messages(html) if "name" in message}
+    (group,) = bar["groups"]
+    assert {f"/{group}/{layer['key']}" for layer in bar["layers"]} <= nodes
+    assert {f"/{group}/cameras/f{index}" for index in range(3)} <= nodes
+
+
+def test_the_first_layer_is_shown_and_the_others_wait(html):
+    shown = {message["name"]: message["visible"] for message in messages(html) if "visible" in message}
+    layers = {name.rsplit("/", 1)[1]: visible for name, visible in shown.items() if name.count("/") == 2}
+    assert layers["mesh"]
+    assert not any(visible for key, visible in layers.items() if key != "mesh")
+
+
+def test_cameras_stand_where_the_captures_do_and_their_colour_says_who_took_the_picture(html, run):
+    capture = Shown(run).capture
+    colours = set()
+    for frame in capture:
+        told = [m for m in messages(html) if str(m.get("name")).endswith(f"/cameras/{frame.name}")]
+        position, wxyz, props = (next(m[key] for m in told if key in m) for key in ("position", "wxyz", "props"))
+        np.testing.assert_allclose(position, frame.camera.centre, atol=1e-5)
+        quat = quat_from_rotation(frame.camera.c2w[:3, :3])
+        np.testing.assert_allclose(np.abs(np.dot(wxyz, quat)), 1, atol=1e-5)
+        colours.add((frame.source, tuple(props["color"])))
+    assert len(colours) == 2
+
+
+def test_things_side_by_side_have_names_of_their_own_and_room(run, tmp_path):
+    write_ply(ball_of_gaussians(), tmp_path / "ball.ply")
+    things = [Shown(run), Shown(tmp_path / "ball.ply"), Shown(run)]
+    names = group_names(things)
+    assert len(set(names)) == 3
+    assert layers_of(things[1]) == ["splats"]
+    poses = {m["name"]: m["position"] for m in messages(page(things)) if "position" in m and "name" in m}
+    across = [poses.get(f"/{name}", (0.0, 0.0, 0.0))[0] for name in names]
+    assert across[1] == 0
+    assert across[0] == -across[2] < -1
+    assert start_camera(3).centre.norm() > 2 * start_camera().centre.norm()
+
+
+def test_a_capture_alone_shows_its_cameras(run, tmp_path):
+    (only,) = {Shown(run / "capture")}
+    assert layers_of(only) == []
+    assert len(only.capture) == 3
+    shown = {m["name"]: m["visible"] for m in messages(page([only])) if "visible" in m}
+    assert shown["/capture/cameras"]
+
+
+def test_the_panel_switches_layers_plays_and_shows_weights(run):
+    with scene_server("127.0.0.1", 0) as server:
+        thing = Shown(run)
+        build(server, [thing])
+        (name,) = group_names([thing])
+        panel = {h.label: h for h in server.gui._gui_input_handle_from_uuid.values() if hasattr(h, "label")}
+        nodes = server.scene._handle_from_node_name
+        assert set(panel) >= {"Show", "Show them", "With", "Frame", "Look through it", "Play"}
+        assert list(panel["Show"].options) == [*LAYERS.values(), DEPTH]
+        panel["Show"].value = LAYERS["normals"]
+        _settled(lambda: nodes[f"/{name}/normals"].visible)
+        assert not any(nodes[f"/{name}/{key}"].visible for key in LAYERS if key != "normals")
+        panel["Show"].value = DEPTH
+        _settled(lambda: not nodes[f"/{name}/normals"].visible)
+        panel["Show them"].value = True
+        _settled(lambda: nodes[f"/{name}/cameras"].visible)
+        picture = nodes[f"/{name}/cameras/f0"].image.copy()
+        panel["With"].value = WEIGHTS
+        _settled(lambda: not np.array_equal(nodes[f"/{name}/cameras/f0"].image, picture))
+        weights = nodes[f"/{name}/cameras/f2"].image.astype(float)
+        assert weights[0].mean() < 20
+        assert weights[-1].mean() > 235
+        panel["Play"].value = True
+        _settled(lambda: panel["Frame"].value == 2)
+        panel["Play"].value = False
+
+
+def _settled(condition) -> None:
+    """Waits for what the panel's callbacks, which run in threads, bring about."""
+    import time
+
+    end = time.monotonic() + 20
+    while not condition():
+        assert time.monotonic() < end, "the panel did nothing"
+        time.sleep(0.02)
+
+
+def test_a_browsers_camera_is_ours():
+    ours = start_camera(size=200)
+    seen = SimpleNamespace(
+        wxyz=quat_from_rotation(ours.c2w[:3, :3]).numpy(), position=ours.centre.numpy(), fov=ours.fov_y, aspect=1.5
+    )
+    camera = camera_of(seen, 200)
+    assert (camera.width, camera.height) == (300, 200)
+    points = torch.tensor([[0.1, 0.2, 0.3], [-0.2, 0.0, 0.1]])
+    (pixels, depth), (own, own_depth) = camera.project(points), ours.project(points)
+    torch.testing.assert_close(depth, own_depth)
+    torch.testing.assert_close(pixels - torch.tensor([50.0, 0.0]), own, atol=1e-3, rtol=0)
+    assert camera_of(SimpleNamespace(**{**vars(seen), "aspect": math.inf}), 10).width == 30
+
+
+def test_depth_is_white_where_nothing_is_and_brighter_near():
+    depth = torch.tensor([[1.0, 2.0, torch.inf]])
+    near, far, nothing = depth_picture(depth)[0].astype(int).sum(-1)
+    assert nothing == 765
+    assert near > far + 100
+    assert (depth_picture(torch.full((2, 2), torch.inf)) == 255).all()
+    assert depth_picture(torch.full((2, 2), 3.0)).shape == (2, 2, 3)
+
+
+def test_a_page_is_written_whole_or_not_at_all_and_never_over_another(run, tmp_path, capsys):
+    target = tmp_path / "page.html"
+    assert view.main([str(run), "--export", str(target)]) == 0
+    assert target.stat().st_size > 5e5
+    assert view.main([str(run), "--export", str(target)]) == 2
+    assert "--overwrite" in capsys.readouterr().err
+    assert [path.name for path in tmp_path.iterdir()] == ["page.html"]
+
+
+def test_what_cannot_be_shown_is_named(run, tmp_path, capsys):
+    broken = tmp_path / "broken"
+    broken.mkdir()
+    (tmp_path / "empty").mkdir()
+    (broken / "splat.ply").write_bytes((run / "splat.ply").read_bytes())
+    (broken / "report.json").write_text("{")
+    (tmp_path / "mesh.glb").write_bytes(b"glTF")
+    for arguments, words in (
+        ([], "expected 1 to 6 paths"),
+        ([str(run)] * 7, "found 7"),
+        ([str(tmp_path / "none")], "found nothing"),
+        ([str(tmp_path / "empty")], "found none of them"),
+        ([str(tmp_path / "mesh.glb")], "mesh.glb"),
+        ([str(broken)], "report.json"),
+    ):
+        assert view.main([*arguments, "--export", str(tmp_path / "p.html")]) == 2
+        assert words in capsys.readouterr().err
+    assert view.main([str(run), "--export", str(tmp_path / "p.txt")]) == 2
+    assert ".html" in capsys.readouterr().err
+    assert not list(tmp_path.glob("p.*"))
+
+
+def test_without_viser_the_extra_is_named(run, tmp_path, capsys, monkeypatch):
+    monkeypatch.setitem(sys.modules, "viser", None)
+    assert view.main([str(run), "--export", str(tmp_path / "p.html")]) == 2
+    assert "turnabout[view]" in capsys.readouterr().err
+
+
+def test_a_report_that_is_none_shows_no_figures(run, tmp_path):
+    (tmp_path / "splat.ply").write_bytes((run / "splat.ply").read_bytes())
+    assert figures_of(Shown(tmp_path)) == []
+    (tmp_path / "report.json").write_text('{"quality": {"mesh": 3, "splat": {"gaussians": 5}}}')
+    assert figures_of(Shown(tmp_path)) == [("splat gaussians", "5")]
