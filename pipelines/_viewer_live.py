@@ -5,11 +5,12 @@ from __future__ import annotations
 import sys
 import tempfile
 import threading
+from base64 import b64encode
 from collections.abc import Callable, Sequence
 from html import escape
 from io import BytesIO
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from pipelines._shown import Shown
 from pipelines._viewer_depth import DepthPictures
@@ -24,6 +25,9 @@ from pipelines._viewer_scene import (
     scene_server,
     thumbnail,
 )
+
+if TYPE_CHECKING:
+    from recon.capture import Frame
 
 DEPTH = "Depth"
 PICTURES, WEIGHTS = "Pictures", "How much they are trusted"
@@ -106,7 +110,7 @@ def _add_cameras(server: Any, thing: Shown, cameras: Any, place: tuple[float, fl
     frames = thing.capture.frames
     shown = server.gui.add_checkbox("Show them", initial_value=cameras.node.visible)
     kind = server.gui.add_dropdown("With", [PICTURES, WEIGHTS])
-    picture = server.gui.add_image(thumbnail(frames[0]), label=frames[0].name, format="jpeg")
+    picture = server.gui.add_html(_figure(frames[0], weights=False))
     number = server.gui.add_slider("Frame", min=0, max=max(len(frames) - 1, 1), step=1, initial_value=0)
     through = server.gui.add_checkbox("Look through it", initial_value=False)
     playing = server.gui.add_checkbox("Play", initial_value=False)
@@ -123,8 +127,7 @@ def _add_cameras(server: Any, thing: Shown, cameras: Any, place: tuple[float, fl
 
     def show() -> None:
         frame = frames[min(int(number.value), len(frames) - 1)]
-        picture.image = thumbnail(frame, weights=kind.value == WEIGHTS)
-        picture.label = f"{frame.name} ({frame.source.value})"
+        picture.content = _figure(frame, weights=kind.value == WEIGHTS)
         if not through.value:
             return
         for client in server.get_clients().values():
@@ -147,6 +150,18 @@ def _add_cameras(server: Any, thing: Shown, cameras: Any, place: tuple[float, fl
             number.value = (int(number.value) + 1) % len(frames)
             show()
             pause.wait(1 / _RATE)
+
+
+def _figure(frame: Frame, *, weights: bool) -> str:
+    """HTML of a frame's picture with its name. (viser's own element for pictures asks for a file that is gone.)"""
+    from PIL import Image
+
+    file = BytesIO()
+    Image.fromarray(thumbnail(frame, weights=weights)).save(file, format="PNG")
+    source = f"data:image/png;base64,{b64encode(file.getvalue()).decode('ascii')}"
+    caption = escape(f"{frame.name} ({frame.source.value})")
+    image = f'<img src="{source}" alt="{caption}"><figcaption>{caption}</figcaption>'
+    return f'<figure style="margin: 0 0.7em">{image}</figure>'
 
 
 def _add_saving(server: Any, things: Sequence[Shown], showing: Callable[[], str]) -> None:

@@ -1,0 +1,202 @@
+"""The viewer in a real browser: what it shows is what our renderers draw, and its controls do what they say.
+
+A picture of nothing, and one of the other layer, must fail what the right picture passes, so that these tests can fail.
+"""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import av
+import numpy as np
+import pytest
+from PIL import Image
+
+from pipelines._shown import Shown
+from pipelines._viewer_live import build
+from pipelines._viewer_page import page
+from pipelines._viewer_scene import scene_server, start_camera
+from recon.asset import write_glb
+from recon.capture import Capture, Source, frame_from_tensors
+from recon.capture.io_nerfstudio import write_transforms
+from recon.capture.orbit import orbit_cameras
+from recon.splat.fit import fit_gaussians
+from recon.splat.fit_options import FIT_PRESETS
+from recon.splat.ply import write_ply
+from recon.surface.render import render_mesh
+from recon.surface.studio import mesh_look, splats_look
+from tests.acceptance.test_glb_clients import TOOLS, baked_chair, installed, read_picture, run
+
+SIDE = 640
+SAME = 20.0
+"""Decibels inside the object's box, from which on two pictures show the same."""
+KNOWN = "THREE.BufferGeometry.computeBoundingSphere(): Computed radius is NaN"
+"""viser's client says so of every scene of splats, whose corners have two coordinates."""
+
+
+@pytest.fixture(scope="module")
+def chair_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A run of a chair: its mesh, splats that were fitted to pictures of it, cameras, and a report."""
+    folder = tmp_path_factory.mktemp("runs") / "chair"
+    folder.mkdir()
+    mesh = baked_chair()
+    to_capture = {"scale": 1.0, "translation": [0.0, 0.0, 0.0]}
+    write_glb(mesh, folder / "mesh.glb", size=None, origin="keep", extras={"to_capture": to_capture})
+    frames = []
+    for index, camera in enumerate(orbit_cameras(16, 0.35, size=96)):
+        drawn = render_mesh(mesh, camera)
+        source = Source.OBSERVED if index == 0 else Source.GENERATED
+        frames.append(frame_from_tensors(camera, drawn.rgba, source=source, name=f"f{index:02d}", depth=drawn.depth))
+    write_transforms(Capture(tuple(frames)), folder / "capture")
+    write_ply(fit_gaussians(Capture(tuple(frames)), FIT_PRESETS["fast"]), folder / "splat.ply")
+    report = {"quality": {"mesh": {"faces": len(mesh.faces)}}}
+    (folder / "report.json").write_text(json.dumps(report))
+    return folder
+
+
+@pytest.fixture(scope="module")
+def chair_page(chair_run: Path) -> Path:
+    file = chair_run.parent / "page.html"
+    file.write_text(page([Shown(chair_run)]), encoding="utf-8")
+    return file
+
+
+def browse(url: str, folder: Path, *steps: dict[str, Any]) -> dict[str, Any]:
+    """What `page_client.mjs` found; console errors but the known one fail the test."""
+    installed("node/node_modules/playwright-core")
+    script = folder / "steps.json"
+    script.write_text(json.dumps([*steps, {"size": [SIDE, SIDE]}]))  # the first size counts
+    found = json.loads(run("node", TOOLS / "page_client.mjs", url, script))
+    assert not [problem for problem in found["problems"] if KNOWN not in problem], found["problems"]
+    return found
+
+
+def agreement(picture: np.ndarray, ours: np.ndarray) -> float:
+    """PSNR over white inside the box of what ours (H, W, 4) shows."""
+    rows, columns = np.nonzero(ours[..., 3] > 0.5)
+    window = slice(rows.min(), rows.max() + 1), slice(columns.min(), columns.max() + 1)
+
+    def over_white(image: np.ndarray) -> np.ndarray:
+        return (image[..., :3] * image[..., 3:] + 1 - image[..., 3:])[window]
+
+    return float(-10 * np.log10(np.mean((over_white(picture) - over_white(ours)) ** 2)))
+
+
+def best_agreement(picture: np.ndarray, ours: np.ndarray) -> float:
+    """The same for a picture as high as ours whose middle is at another column, which is looked for."""
+    rows, columns = np.nonzero(ours[..., 3] > 0.5)
+    box = ours[rows.min() : rows.max() + 1, columns.min() : columns.max() + 1]
+    box = box[..., :3] * box[..., 3:] + 1 - box[..., 3:]
+    strip = picture[rows.min() : rows.max() + 1, :, :3] * picture[rows.min() : rows.max() + 1, :, 3:]
+    strip = strip + 1 - picture[rows.min() : rows.max() + 1, :, 3:]
+    errors = [
+        np.mean((strip[:, left : left + box.shape[1]] - box) ** 2) for left in range(strip.shape[1] - box.shape[1])
+    ]
+    return float(-10 * np.log10(min(errors)))
+
+
+def ours(folder: Path) -> dict[str, np.ndarray]:
+    """Our own pictures of the view that the page opens with."""
+    thing, camera = Shown(folder), start_camera(size=SIDE)
+    assert thing.mesh is not None
+    assert thing.splats is not None
+    return {
+        "mesh": mesh_look(thing.mesh, "unlit")(camera).rgba.numpy(),
+        "splats": splats_look(thing.splats)(camera).rgba.numpy(),
+        "nothing": np.ones((SIDE, SIDE, 4), np.float32),
+    }
+
+
+def test_a_page_without_a_network_shows_the_mesh_and_then_the_splats(chair_run, chair_page, tmp_path):
+    assert chair_page.stat().st_size < 8e6
+    mesh, splats, hidden = (tmp_path / f"{name}.png" for name in ("mesh", "splats", "wire"))
+    found = browse(
+        chair_page.as_uri(), tmp_path,
+        {"picture": str(mesh)}, {"click": "Splats"}, {"picture": str(splats)},
+        {"click": "Wireframe"}, {"picture": str(hidden)},
+    )  # fmt: skip
+    assert all(url.startswith(("file:", "data:", "blob:")) for url in found["requests"]), found["requests"]
+    drawn = ours(chair_run)
+    assert agreement(read_picture(mesh), drawn["mesh"]) > SAME
+    assert agreement(read_picture(splats), drawn["splats"]) > SAME
+    for picture, other in ((drawn["nothing"], "mesh"), (drawn["nothing"], "splats"), (read_picture(hidden), "mesh")):
+        assert agreement(picture, drawn[other]) < SAME
+    assert found["bar"]["pressed"] == ["Wireframe"]
+
+
+def test_a_page_whose_object_is_taken_away_fails_what_the_other_passes(chair_run, chair_page, tmp_path):
+    text = chair_page.read_text(encoding="utf-8")
+    empty = tmp_path / "empty.html"
+    empty.write_text(page([Shown(chair_run / "capture")]), encoding="utf-8")
+    assert "TURNABOUT" in text
+    browse(empty.as_uri(), tmp_path, {"press": "c"}, {"picture": str(tmp_path / "p.png")})
+    assert agreement(read_picture(tmp_path / "p.png"), ours(chair_run)["mesh"]) < SAME
+
+
+def test_keys_and_dragging_do_what_they_say(chair_run, chair_page, tmp_path):
+    still, turned, cameras = (tmp_path / f"{name}.png" for name in ("still", "turned", "cameras"))
+    found = browse(
+        chair_page.as_uri(), tmp_path,
+        {"press": "3"}, {"press": "1"}, {"picture": str(still)},
+        {"press": "c"}, {"picture": str(cameras)}, {"press": "c"},
+        {"drag": [120, 0]}, {"picture": str(turned)}, {"press": "f"},
+    )  # fmt: skip
+    assert found["bar"]["pressed"] == ["Mesh", "Figures"]
+    assert "mesh faces" in found["bar"]["figures"]
+    drawn = ours(chair_run)["mesh"]
+    assert agreement(read_picture(still), drawn) > SAME
+    assert agreement(read_picture(turned), drawn) < agreement(read_picture(still), drawn) - 3
+    difference = np.abs(read_picture(cameras) - read_picture(still))[..., :3].max(-1)
+    assert difference[drawn[..., 3] == 0].max() > 0.3  # frames of pictures around the chair
+
+
+def test_on_a_narrow_dark_screen_the_bar_is_whole_dark_and_reached_by_keyboard(chair_page, tmp_path):
+    picture = tmp_path / "dark.png"
+    tabs = [{"press": "Tab"}] * 12  # the client's own controls come before
+    found = browse(
+        chair_page.as_uri(), tmp_path, {"size": [390, 700]}, {"dark": True}, {"picture": str(picture)}, *tabs
+    )
+    left, top, right, bottom = found["bar"]["box"]
+    assert left >= 0
+    assert right <= 390
+    assert bottom <= 700
+    assert bottom - top < 200
+    shade = [float(x) for x in found["bar"]["background"].split("(")[1].rstrip(")").split(",")[:3]]
+    assert max(shade) < 90
+    assert read_picture(picture)[5, 5, :3].max() < 0.3
+    assert found["bar"]["focus"] in (
+        "Mesh",
+        "Splats",
+        "Shape",
+        "Wireframe",
+        "Normals",
+        "UV checker",
+        "Cameras",
+        "Figures",
+    )
+
+
+def test_the_served_viewer_shows_switches_and_saves(chair_run, tmp_path):
+    mesh, depth, shot, turn = (tmp_path / name for name in ("mesh.png", "depth.png", "shot.png", "turn.mp4"))
+    with scene_server("127.0.0.1", 0) as server:
+        build(server, [Shown(chair_run)])
+        url = f"http://127.0.0.1:{server.get_port()}"
+        browse(
+            url, tmp_path, {"size": [SIDE + 340, SIDE]},
+            {"picture": str(mesh)}, {"download": "Screenshot", "to": str(shot)}, {"choose": [0, "Depth"]},
+            {"picture": str(depth)}, {"download": "Turntable (.mp4)", "to": str(turn)},
+        )  # fmt: skip
+    drawn = ours(chair_run)["mesh"]
+    shown, far = read_picture(mesh), read_picture(depth)
+    solid = drawn[..., 3] == 1
+    # The panel takes a side of the window, so the object stands left of the middle.
+    assert best_agreement(shown, drawn) > SAME
+    assert best_agreement(far, drawn) < SAME
+    assert 0.5 < (far[:, :SIDE, :3].min(-1) < 0.9).sum() / solid.sum() < 2
+    with Image.open(shot) as image:
+        saved = image.convert("RGBA").resize((round(image.width * SIDE / image.height), SIDE), Image.Resampling.BOX)
+    assert best_agreement(np.asarray(saved, np.float32) / 255, drawn) > SAME
+    with av.open(str(turn)) as video:
+        assert sum(1 for _ in video.decode(video=0)) == 48

@@ -1,0 +1,81 @@
+// Opens a page in Chromium without a network, does what it is told, and prints what it found as JSON.
+// usage: node page_client.mjs URL STEPS.json   (packages are looked for in TURNABOUT_NODE_MODULES)
+// A step: {"size": [w, h]} | {"press": key} | {"click": button's name} | {"choose": [label, option]}
+//         | {"picture": file.png} | {"download": button's name, "to": file} | {"drag": [dx, dy]} | {"dark": true}
+import { existsSync } from 'node:fs';
+import { readFile } from 'node:fs/promises';
+import { createRequire } from 'node:module';
+import path from 'node:path';
+
+const [url, script] = process.argv.slice(2);
+const steps = JSON.parse(await readFile(script, 'utf8'));
+const modules = path.resolve(process.env.TURNABOUT_NODE_MODULES);
+const { chromium } = createRequire(path.join(modules, 'x.js'))('playwright-core');
+const executablePath = ['/usr/bin/chromium', '/usr/bin/chromium-browser'].find(existsSync);
+const browser = await chromium.launch({
+  executablePath,
+  args: ['--no-sandbox', '--use-gl=angle', '--use-angle=swiftshader', '--enable-unsafe-swiftshader', '--ignore-gpu-blocklist'],
+});
+try {
+  const dark = steps.some((step) => step.dark);
+  const [width, height] = steps.find((step) => step.size)?.size ?? [640, 640];
+  const context = await browser.newContext({ viewport: { width, height }, colorScheme: dark ? 'dark' : 'light' });
+  if (url.startsWith('file:')) await context.setOffline(true);
+  const page = await context.newPage();
+  const problems = [], requests = [];
+  page.on('console', (message) => { if (message.type() === 'error') problems.push(message.text()); });
+  page.on('pageerror', (error) => problems.push(String(error)));
+  page.on('request', (request) => requests.push(request.url().slice(0, 200)));
+  await page.goto(url);
+  await page.waitForFunction(() => document.documentElement.dataset.turnabout === 'ready', null, { timeout: 120000 });
+  // The client's warning that this machine draws in software lies over the picture.
+  await page.addStyleTag({ content: '.mantine-Notifications-root { display: none !important; }' });
+  for (const step of steps) {
+    if (step.press) await page.keyboard.press(step.press);
+    if (step.click) await page.getByRole('button', { name: step.click, exact: true }).click();
+    if (step.choose) {
+      await page.locator('.mantine-Select-input:visible').nth(step.choose[0]).click();
+      await page.getByRole('option', { name: step.choose[1], exact: true }).click();
+    }
+    if (step.drag) {
+      await page.mouse.move(width / 2, height / 2);
+      await page.mouse.down();
+      await page.mouse.move(width / 2 + step.drag[0], height / 2 + step.drag[1], { steps: 5 });
+      await page.mouse.up();
+    }
+    if (step.download) {
+      const [download] = await Promise.all([
+        page.waitForEvent('download', { timeout: 120000 }),
+        page.getByRole('button', { name: step.download, exact: true }).click(),
+      ]);
+      await download.saveAs(step.to);
+    }
+    if (step.picture) await settled(page, step.picture);
+  }
+  const bar = await page.evaluate(() => {
+    const box = document.getElementById('turnabout-bar')?.getBoundingClientRect();
+    const pressed = [...document.querySelectorAll('#turnabout-bar button')]
+      .filter((button) => button.getAttribute('aria-pressed') === 'true').map((button) => button.textContent);
+    const style = box && getComputedStyle(document.getElementById('turnabout-bar'));
+    const figures = document.getElementById('turnabout-figures');
+    return {
+      box: box ? [box.left, box.top, box.right, box.bottom] : null, pressed, background: style?.backgroundColor,
+      figures: figures && !figures.hidden ? figures.innerText : '', focus: document.activeElement?.textContent,
+    };
+  });
+  process.stdout.write(JSON.stringify({ problems, requests, bar }));
+} finally {
+  await browser.close();
+}
+
+// A screenshot once two in a row are the same: splats are sorted, and textures arrive, a while after they are asked for.
+async function settled(page, file) {
+  let before = null;
+  for (let i = 0; i < 40; i++) {
+    await page.waitForTimeout(700);
+    const now = await page.screenshot();
+    if (before !== null && now.equals(before) && i > 3) break;
+    before = now;
+  }
+  await page.screenshot({ path: file });
+}
