@@ -43,6 +43,13 @@ def run_chain(options: MeshOptions, display: Display) -> None:
         _run_samples(options, settings, sources, asked, display)
 
 
+def run_folders(options: MeshOptions) -> list[Path]:
+    """The folders in which `run_chain` leaves assets: one, or one a variant."""
+    if options.samples == 1:
+        return [options.output]
+    return [options.output / name for name in _variants(options.seed, options.samples)]
+
+
 def run_scene(
     path: Path,
     first: Sequence[Stage],
@@ -91,15 +98,18 @@ def _run_samples(options: MeshOptions, settings: Settings, sources: Sources, ask
     """A run folder of run folders, one a seed, and a sheet of them."""
     identity = _identity(settings, sources.as_json())
     with open_run(options.output, identity, resume=options.resume, overwrite=options.overwrite) as run:
-        seeds = range(settings.seed, settings.seed + settings.samples)
-        names = [f"seed_{seed}" for seed in seeds]
+        names = _variants(settings.seed, settings.samples)
         run.announce(names)
-        for seed, name in zip(seeds, names):
+        for seed, name in enumerate(names, start=settings.seed):
             display.said(f"variant of seed {seed}")
             _run_one(run.path / name, dataclasses.replace(settings, seed=seed, samples=1), sources, asked, display)
         run.run(samples_sheet_stage(tuple(names)), display)
         run.run(samples_report_stage(identity, tuple(names)), display)
         display.said(str(run.path / "samples.png"))
+
+
+def _variants(seed: int, samples: int) -> list[str]:
+    return [f"seed_{index}" for index in range(seed, seed + samples)]
 
 
 def _identity(settings: FitSettings, inputs: Mapping[str, Any]) -> dict[str, Any]:

@@ -129,6 +129,8 @@ class SceneOptions(AssetOptions):
     refine_texture: bool = False
     """Solve for the texture whose renders are nearest to the pictures, which must agree: not with generated ones. A
     little sharper, a little longer."""
+    view: bool = False
+    """Show the fit in the browser while it runs, and then the result until Ctrl-C; needs the extra [view]."""
 
 
 @dataclass(frozen=True)

@@ -3,20 +3,29 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from typing import TYPE_CHECKING
 
 from rich.console import Console
 from rich.markup import escape
 from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
 
+if TYPE_CHECKING:
+    from recon.splat.gaussians import Gaussians
+
 
 class Display:
-    """Shows a run on a console. Made by `display`."""
+    """Shows a run on a console. Made by `display`.
+
+    Attributes:
+        onlooker: shown the scene again and again while it is fitted.
+    """
 
     def __init__(self, console: Console, progress: Progress) -> None:
         self._console = console
         self._progress = progress
         self._stage = ""
+        self.onlooker: Callable[[Gaussians], None] | None = None
         self._task: TaskID | None = None
 
     def stage_started(self, name: str) -> None:
@@ -40,6 +49,11 @@ class Display:
 
     def warned(self, message: str) -> None:
         self._console.print(f"note: {escape(message)}", style="yellow", highlight=False)
+
+    def scene_changed(self, gaussians: Gaussians) -> None:
+        """Show a scene that is being fitted to who looks on, if anybody does."""
+        if self.onlooker is not None:
+            self.onlooker(gaussians)
 
     def said(self, message: str) -> None:
         """Show a line of its own."""

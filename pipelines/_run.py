@@ -18,9 +18,12 @@ import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 from pipelines._command import UNTOUCHED
+
+if TYPE_CHECKING:
+    from recon.splat.gaussians import Gaussians
 
 STATE = ".turnabout"
 """Hidden folder inside a run folder: `run.json`, one marker per finished stage, scratch space, the lock."""
@@ -44,6 +47,7 @@ class Watcher(Protocol):
     def step_started(self, name: str) -> None: ...
     def advanced(self, done: int, total: int) -> None: ...
     def warned(self, message: str) -> None: ...
+    def scene_changed(self, gaussians: Gaussians) -> None: ...
 
 
 @dataclass

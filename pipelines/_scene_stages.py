@@ -93,6 +93,7 @@ def _splat(run: Path, out: Path, log: StageLog, *, settings: FitSettings) -> Non
             seed=settings.seed,
             solid=solid,
             progress=lambda done, total, _: log.watcher.advanced(done, total),
+            watch=lambda _, scene: log.watcher.scene_changed(scene),
         )
     with log.step("writing"):
         for name in settings.splat_files():

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import sys
 import tempfile
 import threading
+import time
 from base64 import b64encode
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from html import escape
 from io import BytesIO
 from pathlib import Path
@@ -22,18 +25,27 @@ from pipelines._viewer_scene import (
     group_names,
     layers_of,
     places,
+    point_camera,
     scene_server,
+    splat_arrays,
     thumbnail,
 )
 
 if TYPE_CHECKING:
+    from pipelines._progress import Display
     from recon.capture import Frame
+    from recon.splat.gaussians import Gaussians
 
+PORT = 8080
+MOST_THINGS = 6
+"""Side by side."""
 DEPTH = "Depth"
 PICTURES, WEIGHTS = "Pictures", "How much they are trusted"
 _RATE = 8
 """Frames a second while an orbit plays."""
 _TURN_FRAMES, _TURN_SIZE = 48, 384
+_SECONDS_APART, _SHARE_AT_MOST = 1.0, 10
+"""Between two looks at a fit, at least: so long, and so many times as long as the look took."""
 _PATIENCE = 30.0
 """Seconds to wait for a browser's picture."""
 _PIXEL = "data:image/gif;base64,R0lGODlhAQABAAAAACH5BAEKAAEALAAAAAABAAEAAAICTAEAOw=="
@@ -48,10 +60,55 @@ def serve(things: Sequence[Shown], host: str, port: int) -> None:
     with scene_server(host, port) as server:
         build(server, things)
         print(f"http://{server.get_host()}:{server.get_port()}  (Ctrl-C ends it)", file=sys.stderr)
+        _until_interrupted()
+
+
+@contextmanager
+def on_view(display: Display, results: Sequence[Path], *, wanted: bool) -> Iterator[None]:
+    """If it is wanted, what is fitted inside is shown in the browser as it changes, and afterwards, until Ctrl-C, what
+    the folders `results` hold.
+
+    Raises:
+        OptionsError: if viser is not installed.
+        OSError: if no port can be had.
+    """
+    if not wanted:
+        yield
+        return
+    with scene_server("127.0.0.1", PORT) as server:
+        display.said(f"http://{server.get_host()}:{server.get_port()}")
+        display.onlooker = FitOnView(server)
         try:
-            threading.Event().wait()
-        except KeyboardInterrupt:
+            yield
+        finally:
+            display.onlooker = None
+        server.scene.reset()
+        server.gui.reset()
+        build(server, [Shown(path) for path in results[:MOST_THINGS]])
+        display.said("the result is shown until Ctrl-C")
+        _until_interrupted()
+
+
+class FitOnView:
+    """Shows a scene again while it changes: not more often than is bearable, and only while somebody looks."""
+
+    def __init__(self, server: Any) -> None:
+        self._server = server
+        self._next = 0.0
+        point_camera(server)
+        server.gui.add_markdown("Splats appear while they are fitted, then the result with all controls.")
+
+    def __call__(self, gaussians: Gaussians) -> None:
+        begin = time.monotonic()
+        if begin < self._next or not self._server.get_clients():
             return
+        self._server.scene.add_gaussian_splats("/fit", **splat_arrays(gaussians))
+        self._next = time.monotonic() + max(_SECONDS_APART, _SHARE_AT_MOST * (time.monotonic() - begin))
+
+
+def _until_interrupted() -> None:
+    with contextlib.suppress(KeyboardInterrupt):
+        threading.Event().wait()
 
 
 def build(server: Any, things: Sequence[Shown]) -> None:

@@ -134,12 +134,16 @@ def add_things(server: Any, things: Sequence[Shown]) -> dict[str, Any]:
             node, alone = f"/{name}/{CAMERAS}", thing.mesh is None and thing.splats is None
             group = server.scene.add_frame(node, show_axes=False, visible=alone)
             handles[f"{name}/{CAMERAS}"] = Cameras(group, _add_frusta(server.scene, node, thing.capture.frames))
-    camera = start_camera(len(things))
-    server.initial_camera.position = tuple(camera.centre.tolist())
+    point_camera(server, len(things))
+    return handles
+
+
+def point_camera(server: Any, count: int = 1) -> None:
+    """Lets browsers begin with `start_camera`."""
+    server.initial_camera.position = tuple(start_camera(count).centre.tolist())
     server.initial_camera.look_at = (0.0, 0.0, 0.0)
     server.initial_camera.up = (0.0, 1.0, 0.0)
     server.initial_camera.fov = FOV
-    return handles
 
 
 def start_camera(count: int = 1, size: int = 512) -> Camera:
@@ -177,7 +181,7 @@ def figures_of(thing: Shown) -> list[tuple[str, str]]:
 def _add_layer(scene: Any, node: str, key: str, thing: Shown, *, visible: bool) -> Any:
     if key == "splats":
         assert thing.splats is not None
-        return scene.add_gaussian_splats(node, **_splats(thing.splats), visible=visible)
+        return scene.add_gaussian_splats(node, **splat_arrays(thing.splats), visible=visible)
     assert thing.mesh is not None
     if key in ("shape", "wireframe"):
         corners, faces = thing.mesh.vertices.numpy(), thing.mesh.faces.numpy()
@@ -197,7 +201,7 @@ def _glb(mesh: Mesh) -> bytes:
         return file.read_bytes()
 
 
-def _splats(gaussians: Gaussians) -> dict[str, NDArray[np.float32]]:
+def splat_arrays(gaussians: Gaussians) -> dict[str, NDArray[np.float32]]:
     """As viser wants them: their colours are the mean over all directions."""
     import torch
 

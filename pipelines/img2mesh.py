@@ -16,10 +16,11 @@ def run(options: MeshOptions) -> None:
     Raises:
         ValueError, OSError: for what a user can mend.
     """
-    from pipelines._chain import run_chain
+    from pipelines._chain import run_chain, run_folders
     from pipelines._progress import display
+    from pipelines._viewer_live import on_view
 
-    with display() as shown:
+    with display() as shown, on_view(shown, run_folders(options), wanted=options.view):
         run_chain(options, shown)
 
 

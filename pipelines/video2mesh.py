@@ -18,8 +18,9 @@ def run(options: VideoOptions) -> None:
     """
     from pipelines._progress import display
     from pipelines._video_chain import run_video_chain
+    from pipelines._viewer_live import on_view
 
-    with display() as shown:
+    with display() as shown, on_view(shown, [options.output], wanted=options.view):
         run_video_chain(options, shown)
 
 

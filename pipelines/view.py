@@ -15,9 +15,6 @@ from pipelines._command import run_command
 from pipelines._options import OptionsError
 from pipelines._shown import Shown
 
-_MOST = 6
-"""Things side by side."""
-
 
 @dataclass(frozen=True)
 class ViewOptions:
@@ -46,10 +43,11 @@ def run(options: ViewOptions) -> None:
     Raises:
         ValueError, OSError: for what a user can mend.
     """
+    from pipelines._viewer_live import MOST_THINGS, serve
     from pipelines._viewer_scene import import_viser
 
-    if not 1 <= len(options.paths) <= _MOST:
-        raise OptionsError(f"expected 1 to {_MOST} paths, found {len(options.paths)}")
+    if not 1 <= len(options.paths) <= MOST_THINGS:
+        raise OptionsError(f"expected 1 to {MOST_THINGS} paths, found {len(options.paths)}")
     if options.export is not None and options.export.suffix.lower() not in (".html", ".htm"):
         raise OptionsError(f"--export: expected a name that ends in .html, found {options.export}")
     if options.export is not None and options.export.exists() and not options.overwrite:
@@ -57,8 +55,6 @@ def run(options: ViewOptions) -> None:
     things = [Shown(path, options.up) for path in options.paths]
     import_viser()
     if options.export is None:
-        from pipelines._viewer_live import serve
-
         serve(things, options.host, options.port)
     else:
         _export(things, options.export)

@@ -4,10 +4,14 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING
 
 from rich.console import Console
 from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
+
+if TYPE_CHECKING:
+    from recon.splat.gaussians import Gaussians
 
 
 class Watching:
@@ -49,6 +53,8 @@ class Watching:
     def step_started(self, name: str) -> None: ...
 
     def advanced(self, done: int, total: int) -> None: ...
+
+    def scene_changed(self, gaussians: Gaussians) -> None: ...
 
 
 @contextlib.contextmanager

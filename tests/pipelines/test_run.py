@@ -37,6 +37,9 @@ class Silent:
     def warned(self, message):
         self.warnings.append(message)
 
+    def scene_changed(self, gaussians):
+        pass
+
 
 def write_numbers(run, out, log):
     (out / "numbers").mkdir()

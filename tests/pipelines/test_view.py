@@ -11,6 +11,7 @@ import math
 import re
 import sys
 from types import SimpleNamespace
+from typing import Any
 
 import msgspec
 import numpy as np
@@ -21,7 +22,7 @@ import zstandard
 from pipelines import view
 from pipelines._shown import Shown
 from pipelines._viewer_depth import camera_of, depth_picture
-from pipelines._viewer_live import DEPTH, WEIGHTS, build
+from pipelines._viewer_live import DEPTH, WEIGHTS, FitOnView, build, on_view
 from pipelines._viewer_page import page
 from pipelines._viewer_scene import LAYERS, figures_of, group_names, layers_of, scene_server, start_camera
 from recon.asset import write_glb
@@ -32,6 +33,7 @@ from recon.splat.ply import write_ply
 from recon.splat.rotations import quat_from_rotation
 from recon.surface.mesh import Material, Mesh
 from recon.surface.uv import unwrap
+from tests.recon.splat.balls import ball_capture
 from tests.recon.surface.test_fusion import ball_of_gaussians
 from tests.recon.surface.test_render import cube
 
@@ -174,6 +176,65 @@ def _settled(condition) -> None:
     while not condition():
         assert time.monotonic() < end, "the panel did nothing"
         time.sleep(0.02)
+
+
+class Onlooked:
+    """A server with as many browsers as it is told, which counts what it is shown."""
+
+    def __init__(self):
+        self.browsers = 0
+        self.shown: list[int] = []
+        self.scene = SimpleNamespace(
+            add_gaussian_splats=lambda name, **arrays: self.shown.append(len(arrays["centers"]))
+        )
+        self.gui = SimpleNamespace(add_markdown=lambda text: None)
+        self.initial_camera = SimpleNamespace()
+
+    def show(self, name, **arrays):
+        self.shown.append(len(arrays["centers"]))
+
+    def get_clients(self):
+        return dict.fromkeys(range(self.browsers))
+
+
+def test_a_fit_is_shown_while_somebody_looks_and_not_at_every_step(monkeypatch):
+    server, now = Onlooked(), [100.0]
+    monkeypatch.setattr("pipelines._viewer_live.time", SimpleNamespace(monotonic=lambda: now[0]))
+    look, scene = FitOnView(server), ball_of_gaussians()
+    look(scene)
+    assert server.shown == []
+    server.browsers = 1
+    for moment in (100.0, 100.1, 100.9, 101.5):
+        now[0] = moment
+        look(scene)
+    assert server.shown == [3000, 3000]
+
+
+def test_a_run_on_view_ends_with_its_result_in_the_browser(run, monkeypatch):
+    built: list[list] = []
+    said: list[str] = []
+    monkeypatch.setattr("pipelines._viewer_live.build", lambda server, things: built.append([t.path for t in things]))
+    monkeypatch.setattr("pipelines._viewer_live._until_interrupted", lambda: None)
+    display: Any = SimpleNamespace(onlooker=None, said=said.append)
+    with on_view(display, [run], wanted=True):
+        assert isinstance(display.onlooker, FitOnView)
+    assert display.onlooker is None
+    assert built == [[run]]
+    assert said[0].startswith("http://127.0.0.1:")
+    with on_view(display, [run], wanted=False):
+        assert display.onlooker is None
+
+
+def test_the_fit_of_a_run_tells_who_looks_on(tmp_path, monkeypatch):
+    from pipelines import img2mesh
+
+    seen = []
+    write_transforms(ball_capture(8, 32), tmp_path / "ball")
+    monkeypatch.setattr("pipelines._viewer_live.FitOnView", lambda server: lambda scene: seen.append(len(scene)))
+    monkeypatch.setattr("pipelines._viewer_live._until_interrupted", lambda: None)
+    arguments = ["--capture", str(tmp_path / "ball"), "-o", str(tmp_path / "out"), "--preset", "fast", "--view"]
+    assert img2mesh.main([*arguments, "--stop-after", "splat", "--max-gaussians", "500"]) == 0
+    assert len(seen) > 100
 
 
 def test_a_browsers_camera_is_ours():
