@@ -3,18 +3,40 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 import importlib.util
+import json
+import re
+import shutil
+from fractions import Fraction
 from types import ModuleType
+from typing import Any
 
 import numpy as np
+import pytest
+import torch
 from PIL import Image
 
+from gen.weights import load_pipeline
+from pipelines._films import write_mp4
 from pipelines._options import DEFAULT_ELEVATION, PRESETS
 from recon.asset.gltf import read_glb
+from recon.capture import Capture, Similarity, frame_from_tensors
+from recon.capture.io_colmap import write_colmap
+from recon.capture.orbit import orbit_cameras
+from recon.metrics.images import over_white
 from recon.metrics.topology import is_watertight
 from recon.splat.fit_options import FIT_PRESETS
+from recon.splat.ply import write_ply
+from recon.splat.solve_poses import OrbitOptions, solve_orbit
+from recon.surface.finishing import FinishOptions
 from recon.surface.fusion import FUSION_PRESETS
+from recon.surface.loading import load_mesh
+from recon.surface.mesh import Mesh
+from recon.surface.render import prepare_mesh, render_prepared
+from recon.surface.texture import BakeOptions
 from tests.examples import inria
+from tests.recon.surface.test_fusion import ball_of_gaussians
 from tests.shared_data import ROOT
 
 
@@ -74,3 +96,97 @@ def test_the_third_example_draws_a_foreign_ply_like_the_reference(tmp_path):
     ):
         difference = np.asarray(theirs, float) - np.asarray(ours, float)
     assert 10 * np.log10(255**2 / np.square(difference).mean()) > 45
+
+
+@pytest.fixture
+def in_small(monkeypatch):
+    """Makes an example's fit, surface and texture small."""
+
+    def shrink(module: ModuleType) -> ModuleType:
+        monkeypatch.setattr(module, "FIT", dataclasses.replace(module.FIT, iterations=60, max_size=48, grid=48))
+        monkeypatch.setattr(module, "FUSION", dataclasses.replace(module.FUSION, resolution=48, size=48, views=16))
+        monkeypatch.setattr(module, "FINISH", FinishOptions(800, bake=BakeOptions(128)))
+        return module
+
+    return shrink
+
+
+def painted_house() -> Mesh:
+    return load_mesh(ROOT / "assets" / "eval" / "house.glb")
+
+
+def test_the_fifth_example_turns_a_turntables_video_into_a_mesh(tmp_path, monkeypatch, in_small, capsys):
+    fifth = in_small(example("05_video_to_glb"))
+    monkeypatch.setattr(fifth, "FRAMES", 10)
+    monkeypatch.setattr(fifth, "SIDE", 96)
+    quick = OrbitOptions(fit_size=48, passes=10, gaussians=600)
+    monkeypatch.setattr(fifth, "solve_orbit", functools.partial(solve_orbit, options=quick))
+    house = prepare_mesh(painted_house())
+    views = (render_prepared(house, camera).rgba for camera in orbit_cameras(20, 0.3, size=128))
+    write_mp4(((over_white(view) * 255).byte().numpy() for view in views), tmp_path / "turn.mp4", Fraction(10))
+    fifth.main(tmp_path / "turn.mp4", tmp_path / "turn.glb")
+    asset = read_glb(tmp_path / "turn.glb")
+    assert asset.name == "turn"
+    assert is_watertight(asset.mesh)
+    assert "confidence" in capsys.readouterr().out
+
+
+def test_the_sixth_example_reads_a_colmap_model_of_another_world(tmp_path, in_small, capsys):
+    sixth = in_small(example("06_capture_to_glb"))
+    flat = painted_house()
+    flat = dataclasses.replace(flat, vertices=flat.vertices * torch.tensor([1.0, 0.5, 1.0]), normals=None)
+    house = prepare_mesh(flat)
+    frames = [
+        frame_from_tensors(camera, render_prepared(house, camera).rgba, name=f"v{i}")
+        for i, camera in enumerate(orbit_cameras(10, 0.3, size=64))
+    ]
+    upside_down = Similarity(torch.diag(torch.tensor([1.0, -1.0, -1.0])), torch.tensor([4.0, 5.0, 6.0]), 3.0)
+    write_colmap(Capture(tuple(frames)).moved(upside_down), tmp_path / "colmap")
+    sixth.main(tmp_path / "colmap", tmp_path / "house.glb")
+    asset = read_glb(tmp_path / "house.glb")
+    assert asset.name == "colmap"
+    assert is_watertight(asset.mesh)
+    across, high, deep = (asset.mesh.bounds()[1] - asset.mesh.bounds()[0]).tolist()
+    assert high < 0.75 * min(across, deep)  # it stands as the true one does
+    unit = float(re.search(r"is ([0-9.]+) units", capsys.readouterr().out)[1])
+    assert unit == pytest.approx(3.0, rel=0.3)  # but for the sphere that is put around it
+
+
+def test_the_seventh_example_draws_a_spiral_of_two_photos(tmp_path, monkeypatch):
+    seventh = example("07_photos_and_a_camera_path")
+    monkeypatch.setattr(seventh, "FRAMES", 4)
+    monkeypatch.setattr(seventh, "SIZE", 32)
+    photos = [ROOT / "assets" / "photos" / name for name in ("toadstool.png", "teapot.png")]
+    seventh.main(tmp_path / "spiral.webp", photos)
+    with Image.open(tmp_path / "spiral.webp") as animation:
+        assert (animation.size, getattr(animation, "n_frames", 1)) == ((32, 32), 4)
+        assert np.asarray(animation.convert("L")).std() > 5
+
+
+def test_the_notebook_runs_from_its_first_cell_to_its_last(tmp_path):
+    write_ply(ball_of_gaussians(), tmp_path / "splat.ply")
+    notebook = json.loads((ROOT / "examples" / "08_splats_in_a_notebook.ipynb").read_text())
+    cells = [cell for cell in notebook["cells"] if cell["cell_type"] == "code"]
+    assert not any(cell["outputs"] for cell in cells)
+    names: dict[str, Any] = {}
+    for cell in cells:
+        exec(cell["source"].replace('"../out/toadstool"', repr(str(tmp_path))), names)
+    assert names["drawn"].rgb.shape == (4, 256, 256, 3)
+    red, green, blue = names["harmonics"].grad[:, 0].abs().sum(dim=0).tolist()
+    assert red > 0
+    assert green == blue == 0
+
+
+def test_the_ninth_example_trains_something_that_the_commands_take(tmp_path, monkeypatch):
+    ninth = example("09_train_on_own_objects")
+    monkeypatch.setattr(ninth, "SCENES", dataclasses.replace(ninth.SCENES, size=16))
+    model = dataclasses.replace(ninth.TRAINING.model, sample_size=16, patch_size=4, width=24, heads=2)
+    small = dataclasses.replace(ninth.TRAINING, model=model, size=16, steps=2, frames_per_step=8, warmup=1)
+    monkeypatch.setattr(ninth, "TRAINING", small)
+    models = tmp_path / "models"
+    models.mkdir()
+    for name in ("house", "mug"):
+        shutil.copy(ROOT / "assets" / "eval" / f"{name}.glb", models)
+    ninth.main(models, tmp_path / "trained")
+    pipeline = load_pipeline(tmp_path / "trained" / "pipeline")
+    assert pipeline.transformer.config.sample_size == 16
