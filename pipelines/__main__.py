@@ -11,6 +11,7 @@ COMMANDS = {
     "video2mesh": ("pipelines.video2mesh", "videos, photo folders and captures to textured .glb files"),
     "make_asset": ("pipelines.make_asset", "splats or meshes of any origin to game-ready .glb files"),
     "view": ("pipelines.view", "runs, meshes, splats and captures in the browser, or as one page"),
+    "app": ("pipelines.app", "photos and videos to meshes on a page in the browser"),
     "turntable": ("pipelines.turntable", "meshes and splats to turning pictures"),
     "img2orbit": ("pipelines.img2orbit", "photos to orbits of pictures with cameras"),
     "render_dataset": ("pipelines.render_dataset", "3D models to training pictures"),

@@ -19,6 +19,8 @@ still not load."""
 
 EXTRAS = (
     ("pycolmap", "colmap", "video2mesh finds cameras with it, and takes pictures for an orbit without"),
+    ("viser", "view", "`view` and --view need it"),
+    ("fastapi", "app", "`app` needs it"),
     ("pi_heif", "heic", "HEIC photos, as iPhones keep them, need it"),
     ("gsply", "formats", "splats as compressed PLY and SPZ need it"),
     ("onnxruntime", "matting", "--matting needs it"),

@@ -1,0 +1,172 @@
+"""The web app's address space: a page, and an HTTP API that the page and `pipelines.app_client` use.
+
+    POST   /api/jobs?name=photo.jpg&preset=fast   the file as the body -> the job, 202
+    GET    /api/jobs                              the caller's jobs
+    GET    /api/jobs/ID                           one job: state, stages, notes, message, files
+    DELETE /api/jobs/ID                           ends it and deletes its files
+    GET    /api/jobs/ID/files/NAME                mesh.glb, splat.ply, orbit.mp4, preview.png, report.json, view.html
+
+A cookie that cannot be guessed says whose jobs they are. Requests that change something must carry the header
+`X-Turnabout`, which pages of other sites cannot add; the names under which the server is asked for are checked, too.
+"""
+
+from __future__ import annotations
+
+import re
+import secrets
+import shutil
+from collections.abc import Awaitable, Callable, Sequence
+from pathlib import Path
+
+from fastapi import FastAPI, Request, Response
+from fastapi.responses import FileResponse, JSONResponse
+from starlette.concurrency import run_in_threadpool
+from starlette.middleware.trustedhost import TrustedHostMiddleware
+
+from pipelines._app_jobs import PRESETS, Job, Jobs, QueueFullError
+
+COOKIE, HEADER = "turnabout", "X-Turnabout"
+MOST_PHOTO, MOST_VIDEO = 64 * 2**20, 512 * 2**20
+"""Bytes of an upload."""
+_OWNER = re.compile(r"[0-9a-f]{32}")
+_PAGES = {"/": ("app.html", "text/html"), "/app.js": ("app.js", "text/javascript"), "/app.css": ("app.css", "text/css")}
+_POLICY = "default-src 'self'; img-src 'self' data: blob:; frame-ancestors 'self'"
+_TYPES = {".glb": "model/gltf-binary", ".mp4": "video/mp4", ".png": "image/png", ".json": "application/json"}
+_TYPES |= {".html": "text/html", ".ply": "application/octet-stream"}
+
+
+def make_app(jobs: Jobs, hosts: Sequence[str]) -> FastAPI:
+    """The FastAPI application over a queue.
+
+    Args:
+        hosts: names under which it may be asked for; "*" for any.
+    """
+    app = FastAPI(title="Turnabout", docs_url=None, redoc_url=None)
+    app.add_middleware(TrustedHostMiddleware, allowed_hosts=list(hosts))
+
+    def refused(status: int, message: str) -> JSONResponse:
+        return JSONResponse({"error": message}, status)
+
+    def owner_of(request: Request) -> str:
+        owner: str = request.state.owner
+        return owner
+
+    @app.middleware("http")
+    async def owned(request: Request, call_next: Callable[[Request], Awaitable[Response]]) -> Response:
+        given = request.cookies.get(COOKIE, "")
+        request.state.owner = given if _OWNER.fullmatch(given) else secrets.token_hex(16)
+        if request.method not in ("GET", "HEAD") and HEADER.lower() not in request.headers:
+            return refused(403, f"the header {HEADER} is missing")
+        response = await call_next(request)
+        if request.state.owner != given:
+            response.set_cookie(COOKIE, request.state.owner, httponly=True, samesite="strict", max_age=86_400)
+        response.headers["X-Content-Type-Options"] = "nosniff"
+        return response
+
+    def add_page(url: str, name: str, kind: str) -> None:
+        text = (Path(__file__).parent / name).read_text(encoding="utf-8")
+
+        @app.get(url)
+        def page() -> Response:
+            return Response(text, media_type=kind, headers={"Content-Security-Policy": _POLICY})
+
+    for url, (name, kind) in _PAGES.items():
+        add_page(url, name, kind)
+
+    @app.get("/api/jobs")
+    def listed(request: Request) -> Response:
+        return JSONResponse([job.as_json() for job in jobs.of(owner_of(request))])
+
+    @app.post("/api/jobs")
+    async def submit(request: Request, name: str, preset: str = "fast") -> Response:
+        if preset not in PRESETS:
+            return refused(400, f"preset: expected {', '.join(PRESETS)}, found {preset!r}"[:200])
+        is_video, safe = _kind(name)
+        if is_video is None:
+            return refused(415, f"{name!r}: expected a photo or a video"[:200])
+        most = MOST_VIDEO if is_video else MOST_PHOTO
+        if int(request.headers.get("content-length", 0)) > most:
+            return refused(413, f"expected at most {most >> 20} MiB")
+        try:
+            folder = jobs.folder_for(owner_of(request))
+        except QueueFullError as error:
+            return refused(429, str(error))
+        source, size = folder / safe, 0
+        try:
+            with source.open("wb") as file:
+                async for chunk in request.stream():
+                    size += len(chunk)
+                    if size > most:
+                        raise _UnusableError(413, f"expected at most {most >> 20} MiB")
+                    file.write(chunk)
+            await run_in_threadpool(_look_at, source, is_video)
+        except BaseException as error:
+            shutil.rmtree(folder, ignore_errors=True)
+            if isinstance(error, _UnusableError):
+                return refused(error.status, str(error))
+            raise
+        job = jobs.submit(owner_of(request), source, name, preset, is_video=is_video)
+        return JSONResponse(job.as_json(), 202)
+
+    def found(request: Request, job_id: str) -> Job | None:
+        return jobs.get(owner_of(request), job_id)
+
+    @app.get("/api/jobs/{job_id}")
+    def told(request: Request, job_id: str) -> Response:
+        job = found(request, job_id)
+        return refused(404, "there is no such job") if job is None else JSONResponse(job.as_json())
+
+    @app.delete("/api/jobs/{job_id}")
+    def removed(request: Request, job_id: str) -> Response:
+        job = found(request, job_id)
+        if job is None:
+            return refused(404, "there is no such job")
+        jobs.remove(job)
+        return Response(status_code=204)
+
+    @app.get("/api/jobs/{job_id}/files/{name}")
+    def fetched(request: Request, job_id: str, name: str, download: bool = False) -> Response:
+        job = found(request, job_id)
+        path = None if job is None else job.file(name)
+        if job is None or path is None:
+            return refused(404, "there is no such file, or not yet")
+        title = f"{Path(job.source).stem}{path.suffix}" if download else None
+        return FileResponse(path, media_type=_TYPES[path.suffix], filename=title)
+
+    return app
+
+
+class _UnusableError(ValueError):
+    """An upload that is no photo or video of an acceptable size."""
+
+    def __init__(self, status: int, message: str) -> None:
+        super().__init__(message)
+        self.status = status
+
+
+def _kind(name: str) -> tuple[bool | None, str]:
+    """Whether a file's name is a video's (None: neither), and a name that is fit for our folder."""
+    from recon.capture.files import unique_names
+    from recon.capture.heic import SUFFIXES as HEIC
+    from recon.capture.unposed import PICTURES, VIDEOS
+
+    path = Path(name.replace("\\", "/")).name
+    suffix = Path(path).suffix.lower()
+    safe = unique_names([Path(path).stem or "upload"])[0] + suffix
+    if suffix in VIDEOS:
+        return True, safe
+    return (False, safe) if suffix in (*PICTURES, *HEIC) else (None, safe)
+
+
+def _look_at(source: Path, is_video: bool) -> None:
+    """Raises `_UnusableError` for what cannot be a photo; a video's run looks for itself."""
+    from recon.capture.images import picture_size
+
+    if source.stat().st_size == 0:
+        raise _UnusableError(415, f"{source.name}: is empty")
+    if is_video:
+        return
+    try:
+        picture_size(source)
+    except ValueError as error:
+        raise _UnusableError(415, str(error).replace(f"{source.parent}/", "")) from error
