@@ -46,7 +46,7 @@ def _cameras(run: Path, out: Path, log: StageLog, *, settings: VideoSettings) ->
     elif settings.up != "auto":
         log.warn("--up is left aside: the axis of an orbit is up")
     with log.step("placing"):
-        capture = placed(capture, [frame.name for frame in capture])
+        capture = placed(capture, [frame.name for frame in capture], "frames")
     if points is not None:
         capture = _refined(capture, settings, log)
     with log.step("writing"):

@@ -47,6 +47,8 @@ def _capture(
             given = Capture(tuple(evenly(given.frames, settings.frames)), given.to_source)
     for warning in left_out:
         log.warn(str(warning.message))
+    if settings is not None:
+        _require_views(given, source)
     if settings is None or settings.crop is None:
         capture, guessed = _cut_out(given, matting, log)
     else:
@@ -57,10 +59,26 @@ def _capture(
     if up != "auto" or (reader is not None and not reader.states_up):
         capture = upright(capture, up, log)
     with log.step("placing"):
-        capture = placed(capture, guessed)
+        capture = placed(capture, guessed, source)
     with log.step("writing"):
         write_transforms(capture, out / "capture")
     log.figures.update(frame_counts(capture))
+
+
+def _require_views(capture: Capture, source: Path) -> None:
+    """Raises CaptureError for fewer pictures, or from fewer places, than any video or folder of photos must have."""
+    import torch
+
+    from recon.capture.errors import CaptureError
+    from recon.capture.frame_choice import FEWEST_FRAMES
+
+    poses = torch.stack([camera.c2w for camera in capture.cameras])
+    places = len(torch.unique(poses.reshape(len(poses), -1), dim=0))
+    if places < FEWEST_FRAMES:
+        found = f"{len(capture)} pictures" + ("" if places == len(capture) else f" from {places} places")
+        expected = f"pictures of one object from at least {FEWEST_FRAMES} places"
+        remedy = "Take more; a single picture goes to `img2mesh`."
+        raise CaptureError(source, found=found, expected=expected, remedy=remedy)
 
 
 def _cut_out(given: Capture, matting: Path | None, log: StageLog) -> tuple[Capture, Sequence[str]]:
@@ -117,15 +135,19 @@ def cut_out_region(
     return found.moved(capture.to_source.inverse())
 
 
-def placed(capture: Capture, guessed: Sequence[str]) -> Capture:
+def placed(capture: Capture, guessed: Sequence[str], source: Path | str) -> Capture:
     """The capture with its subject in the unit sphere. `guessed` names the frames whose mattes one picture alone told:
-    with cameras they are held against each other, twice, as what is cut away also makes the sphere smaller."""
-    from recon.capture.normalise import normalise
+    with cameras they are held against each other, twice, as what is cut away also makes the sphere smaller. `source` is
+    what an error names."""
+    from recon.capture.normalise import NormaliseError, normalise
     from recon.splat.agreeing import agreed_mattes
 
-    capture = normalise(capture)
-    for _ in range(2 if guessed else 0):
-        capture = normalise(agreed_mattes(capture, guessed), keep=False)
+    try:
+        capture = normalise(capture)
+        for _ in range(2 if guessed else 0):
+            capture = normalise(agreed_mattes(capture, guessed), keep=False)
+    except NormaliseError as cause:
+        raise NormaliseError(f"{source}: {cause}") from cause
     return capture
 
 

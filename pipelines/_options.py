@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import importlib.util
 import math
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
@@ -96,6 +97,21 @@ class OrbitOptions:
     """Remove an earlier run's results in the output folder and start anew."""
 
 
+def metres(text: str) -> float:
+    """A length such as "0.3", "0.3m", "30cm" or "300mm".
+
+    Raises:
+        ValueError: if it is none.
+    """
+    found = re.fullmatch(r"(.+?)\s*(mm|cm|m|)", text.strip().lower())
+    if found is None:
+        raise ValueError(f"{text!r} is no length such as 0.3, 0.3m or 30cm")
+    try:
+        return float(found[1]) * {"mm": 0.001, "cm": 0.01}.get(found[2], 1.0)
+    except ValueError:
+        raise ValueError(f"{text!r} is no length such as 0.3, 0.3m or 30cm") from None
+
+
 @dataclass(frozen=True)
 class AssetOptions:
     """What the mesh and its files are to be like."""
@@ -106,8 +122,8 @@ class AssetOptions:
     """Side of the texture in texels."""
     keep_open: bool = False
     """Leave out what nothing shows, instead of closing it. Left as it is, the mesh is watertight."""
-    size: float = 1.0
-    """Length of the longest side in metres."""
+    size: Annotated[float, tyro.conf.arg(constructor=metres, metavar="LENGTH")] = 1.0
+    """Length of the longest side: metres, or with a unit, such as 30cm."""
     origin: OriginName = "centre"
     """Where the file's origin lies: in the middle of the bounding box, or of its base, so that the object stands on
     the ground."""

@@ -140,7 +140,7 @@ def undistort(image: Tensor, camera: Camera) -> tuple[Tensor, Tensor]:
     distorted = distorted_pixels(torch.stack((x, y), dim=-1).reshape(-1, 2), camera)
     size = torch.tensor([camera.width, camera.height])
     distorted = distorted.reshape(camera.height, camera.width, 2)
-    inside = ((distorted >= 0) & (distorted <= size)).all(-1) & ~_folded(distorted)
+    inside = ((distorted >= 0) & (distorted <= size)).all(-1) & _before_folds(distorted, camera)
     # align_corners=False maps [-1, 1] to the picture's outer edges, which is the house's half-pixel convention
     grid = (2 * distorted / size - 1)[None]
     sampled = torch.nn.functional.grid_sample(
@@ -149,12 +149,21 @@ def undistort(image: Tensor, camera: Camera) -> tuple[Tensor, Tensor]:
     return sampled[0].permute(1, 2, 0), inside
 
 
-def _folded(places: Tensor) -> Tensor:
-    """(H, W) bool: where the map of pixels (H, W, 2) has turned over, so that it shows a mirrored picture again."""
+def _before_folds(places: Tensor, camera: Camera) -> Tensor:
+    """(H, W) bool: where a lens's map of pixels (H, W, 2) has not turned over on the way from the principal point.
+
+    Beyond a fold it shows a mirrored picture, and beyond a second one what looks like a sound one.
+    """
+    from scipy.ndimage import label
+
     if min(places.shape[:2]) < 2:
-        return torch.zeros(places.shape[:2], dtype=torch.bool)
+        return torch.ones(places.shape[:2], dtype=torch.bool)
     down, across = torch.gradient(places, dim=(0, 1))
-    return across[..., 0] * down[..., 1] - across[..., 1] * down[..., 0] <= 0
+    upright = across[..., 0] * down[..., 1] - across[..., 1] * down[..., 0] > 0
+    parts, _ = label(upright.numpy())
+    column, row = (int(x) for x in camera.intrinsics[:2, 2])
+    middle = parts[min(max(row, 0), camera.height - 1), min(max(column, 0), camera.width - 1)]
+    return torch.from_numpy(parts == middle) & upright
 
 
 def _half_pixel(intrinsics: Tensor) -> Tensor:

@@ -106,6 +106,11 @@ def matrix(path: Path, value: Any, what: str, shapes: tuple[tuple[int, int], ...
             expected=" or ".join(f"{h}x{w}" for h, w in shapes) + " numbers",
             remedy="Correct that entry.",
         )
+    last = torch.tensor([0.0, 0.0, 0.0, 1.0], dtype=torch.float64)
+    if tuple(rows.shape) == (4, 4) and (rows[3] - last).abs().max() > 1e-3:
+        raise CaptureError(
+            path, found=f"{what} whose last row is {rows[3].tolist()}", expected="0, 0, 0, 1", remedy="Correct it."
+        )
     if tuple(rows.shape) == (3, 4):
         rows = torch.cat((rows, torch.tensor([[0.0, 0.0, 0.0, 1.0]], dtype=torch.float64)))
     return rows
@@ -140,7 +145,7 @@ def within(listing: Path, relative: Any, folder: Path) -> Path:
         CaptureError: if the path leaves the folder.
     """
     folder = folder.resolve()
-    if not isinstance(relative, str) or not relative or "\0" in relative:
+    if not isinstance(relative, str) or not relative or "\0" in relative or not _can_be_a_name(relative):
         raise CaptureError(listing, found=f"path {relative!r}"[:120], expected="a file name", remedy="Correct it.")
     path = (folder / relative.replace("\\", "/")).resolve()
     if not path.is_relative_to(folder):
@@ -151,6 +156,14 @@ def within(listing: Path, relative: Any, folder: Path) -> Path:
             remedy="Copy the file into the capture's folder and name it relative to that.",
         )
     return path
+
+
+def _can_be_a_name(text: str) -> bool:
+    """Whether a file can be called so: its characters can be written, and no part is longer than file systems take."""
+    try:
+        return max(len(part) for part in text.encode("utf-8").split(b"/")) <= 255
+    except UnicodeEncodeError:
+        return False
 
 
 def unique_names(names: list[str]) -> list[str]:

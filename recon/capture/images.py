@@ -7,31 +7,46 @@ from __future__ import annotations
 
 import math
 import os
+import struct
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from io import BytesIO
 from pathlib import Path
 from tokenize import TokenError
 from zipfile import BadZipFile
 
 import numpy as np
 import torch
-from PIL import ExifTags, Image, ImageOps
+from PIL import ExifTags, Image
 from torch import Tensor
 
 from recon.capture.errors import CaptureError
-from recon.capture.heic import INSTALL, reads_heic
-from recon.capture.heic import SUFFIXES as HEIC_SUFFIXES
+from recon.capture.heic import INSTALL, is_heic, png_of_heic, reads_heic
 
 MAX_PIXELS = 100_000_000
 """Larger pictures are refused from their header, before anything is decoded."""
 FILM_DIAGONAL = math.hypot(36, 24)
 """Millimetres; what "35 mm equivalent" focal lengths refer to."""
 MAX_FILE_BYTES = 512 * 2**20
-FORMATS = ("PNG", "JPEG", "WEBP", "BMP", "TIFF", "GIF", "PPM", "AVIF", "HEIF")
+FORMATS = ("PNG", "JPEG", "WEBP", "BMP", "TIFF", "GIF", "PPM", "AVIF")
 
-_DAMAGE = (OSError, SyntaxError, ValueError, EOFError, IndexError, KeyError, OverflowError, MemoryError)
+_DAMAGE = (
+    OSError, SyntaxError, ValueError, EOFError, IndexError, KeyError, OverflowError, MemoryError, RuntimeError,
+    struct.error,
+)  # fmt: skip
+_TURNED = {
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_270,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_90,
+}
+"""What makes a picture upright whose EXIF has this orientation. (Pillow's `exif_transpose` also writes EXIF anew, and
+fails where a tag that does not matter has an unusual type.)"""
 _REMEDY = "Save it again as an 8-bit PNG, JPEG or WebP and try once more."
 
 
@@ -69,8 +84,8 @@ def open_picture(path: Path, error: type[CaptureError] = CaptureError) -> Iterat
         warnings.simplefilter("ignore")  # Pillow warns of large pictures; the check below decides
         try:
             Image.init()
-            reads_heic()
-            image = Image.open(path, formats=[name for name in FORMATS if name in Image.OPEN])
+            source = BytesIO(png_of_heic(path, MAX_PIXELS)) if reads_heic() and is_heic(path) else path
+            image = Image.open(source, formats=[name for name in FORMATS if name in Image.OPEN])
         except Image.DecompressionBombError:
             raise error(
                 path,
@@ -79,7 +94,7 @@ def open_picture(path: Path, error: type[CaptureError] = CaptureError) -> Iterat
                 remedy="Scale it down first.",
             ) from None
         except _DAMAGE as cause:
-            unread = path.suffix.lower() in HEIC_SUFFIXES and not reads_heic()
+            unread = not reads_heic() and is_heic(path)
             raise error(
                 path,
                 found=f"no picture that can be read ({_first_line(cause)})",
@@ -95,8 +110,7 @@ def open_picture(path: Path, error: type[CaptureError] = CaptureError) -> Iterat
                 remedy="Scale it down first.",
             )
         try:
-            # What MPO and HEIC hold beside their first picture is its other eye, or the rest of a burst.
-            animated = image.format not in ("MPO", "HEIF") and bool(getattr(image, "is_animated", False))
+            animated = image.format != "MPO" and bool(getattr(image, "is_animated", False))
         except _DAMAGE as cause:
             raise _damaged(error, path, cause) from cause
         if animated:
@@ -133,11 +147,12 @@ def decode_picture(path: Path, error: type[CaptureError] = CaptureError, *, upri
         try:
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore")
-                focal = _focal_35mm(image)
+                focal, turned = _focal_35mm(image), _TURNED.get(_orientation(image))
                 image.load()
                 decoded = _to_8bit(image)
                 if upright and decoded is not None:
-                    decoded = _to_srgb(ImageOps.exif_transpose(decoded), image.info.get("icc_profile"))
+                    decoded = decoded if turned is None else decoded.transpose(turned)
+                    decoded = _to_srgb(decoded, image.info.get("icc_profile"))
         except _DAMAGE as cause:
             raise _damaged(error, path, cause) from cause
         if decoded is None:
@@ -250,8 +265,6 @@ def _to_srgb(image: Image.Image, profile: bytes | None) -> Image.Image:
     """Convert from an embedded RGB profile (phones store Display P3); a broken or foreign profile is ignored."""
     if not profile or len(profile) > 2**20:
         return image
-    from io import BytesIO
-
     from PIL import ImageCms
 
     try:
@@ -268,6 +281,14 @@ def _to_srgb(image: Image.Image, profile: bytes | None) -> Image.Image:
     if image.mode == "RGBA":
         converted.putalpha(image.getchannel("A"))
     return converted
+
+
+def _orientation(image: Image.Image) -> int:
+    """EXIF's number of how the camera was held; 1, upright, where there is none that makes sense."""
+    try:
+        return int(image.getexif().get(ExifTags.Base.Orientation) or 1)
+    except (*_DAMAGE, TypeError):
+        return 1
 
 
 def _focal_35mm(image: Image.Image) -> float | None:

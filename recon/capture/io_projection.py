@@ -6,6 +6,7 @@ Neither format says which way is up, so the world is left as it is and `to_sourc
 
 from __future__ import annotations
 
+import warnings
 from functools import partial
 from pathlib import Path
 
@@ -14,19 +15,21 @@ from torch import Tensor
 
 from recon.capture.camera import Camera
 from recon.capture.conversions import camera_from_projection, centres_at_halves
-from recon.capture.errors import CaptureError
-from recon.capture.files import inside, unique_names
+from recon.capture.errors import CaptureError, CaptureWarning
+from recon.capture.files import inside, unique_names, within
 from recon.capture.images import picture_size, read_rgba
 from recon.capture.types import Capture, Frame
 
 _PAR_LINE = "picture name, 9 numbers of K, 9 of R, 3 of t on each line"
 _REMEDY = "Correct that line."
+_PICTURES = (".png", ".jpg", ".jpeg", ".webp", ".bmp", ".tif", ".tiff", ".ppm", ".avif")
 _OFF_CENTRE = 0.2
 """Of the picture's side: principal points of real cameras lie nearer to its middle."""
 
 
 def read_middlebury(path: Path) -> Capture:
-    """Read a `*_par.txt`, or the folder with one; lines that name pictures which are not there are skipped.
+    """Read a `*_par.txt`, or the folder with one; lines that name pictures which are not there are skipped,
+    with a `CaptureWarning`.
 
     The files count the first pixel's centre as (0, 0); ours is (0.5, 0.5).
 
@@ -37,13 +40,16 @@ def read_middlebury(path: Path) -> Capture:
     listing = sorted(path.glob("*_par.txt"))[0] if path.is_dir() and sorted(path.glob("*_par.txt")) else path
     if not listing.is_file():
         raise CaptureError(listing, found="no file", expected="a Middlebury *_par.txt", remedy="Check the path.")
-    files, cameras = [], []
-    for line in _text(listing).splitlines()[1:]:
+    files, cameras, missing = [], [], []
+    for number, line in enumerate(_text(listing).splitlines()[1:], start=2):
         words = line.split()
-        if not words or not (listing.parent / words[0]).is_file():
+        if not words:
+            continue
+        if not within(listing, words[0], listing.parent).is_file():
+            missing.append(words[0])
             continue
         file = inside(listing, words[0])
-        values = _numbers(listing, words[1:], 21, _PAR_LINE)
+        values = _numbers(listing, words[1:], 21, _PAR_LINE, f" in line {number}")
         rotation, translation = values[9:18].reshape(3, 3), values[18:]
         c2w = torch.eye(4, dtype=torch.float64)
         c2w[:3, :3], c2w[:3, 3] = rotation.T, -rotation.T @ translation
@@ -53,6 +59,7 @@ def read_middlebury(path: Path) -> Capture:
             raise CaptureError(listing, found=f"{cause} ({words[0]})", expected=_PAR_LINE, remedy=_REMEDY) from cause
         files.append(file)
         cameras.append(camera)
+    _warn_of(listing, missing, "pictures that it names are not there")
     if not files:
         raise CaptureError(
             listing, found="no line with a picture that exists", expected=_PAR_LINE, remedy="Copy the pictures there."
@@ -61,7 +68,8 @@ def read_middlebury(path: Path) -> Capture:
 
 
 def read_projections(folder: Path, size: tuple[int, int] | None = None) -> Capture:
-    """Read pictures `NAME.*` with cameras `NAME_P.txt`, three rows of four numbers each.
+    """Read pictures `NAME.*` with cameras `NAME_P.txt`, three rows of four numbers each; others are skipped, with a
+    `CaptureWarning`.
 
     Args:
         size: (width, height) that the matrices were made for; stored pictures may be scaled copies of it. None takes
@@ -71,10 +79,13 @@ def read_projections(folder: Path, size: tuple[int, int] | None = None) -> Captu
         CaptureError: if a matrix is malformed or made for another size, or no picture has one.
     """
     folder = Path(folder)
-    files, cameras = [], []
+    files, cameras, missing = [], [], []
     for file in sorted(folder.glob("*.*")):
         matrix_file = folder / f"{file.stem}_P.txt"
-        if file.suffix.lower() not in (".png", ".jpg", ".jpeg", ".webp") or not matrix_file.is_file():
+        if file.suffix.lower() not in _PICTURES:
+            continue
+        if not matrix_file.is_file():
+            missing.append(file.name)
             continue
         values = _numbers(matrix_file, _text(matrix_file).split(), 12, "three rows of four numbers")
         stored = picture_size(file)
@@ -86,6 +97,7 @@ def read_projections(folder: Path, size: tuple[int, int] | None = None) -> Captu
             _check_centred(matrix_file, camera)
         files.append(file)
         cameras.append(camera.resized(*stored))
+    _warn_of(folder, missing, "pictures have no _P.txt beside them")
     if not files:
         raise CaptureError(
             folder, found="no picture with a _P.txt", expected="NAME.jpg beside NAME_P.txt", remedy="Check the folder."
@@ -106,6 +118,12 @@ def _check_centred(matrix_file: Path, camera: Camera) -> None:
         )
 
 
+def _warn_of(source: Path, names: list[str], what: str) -> None:
+    if names:
+        some = ", ".join(names[:3]) + (", ..." if len(names) > 3 else "")
+        warnings.warn(CaptureWarning(f"{source}: {len(names)} {what} and are left out ({some})"), stacklevel=3)
+
+
 def _capture(files: list[Path], cameras: list[Camera]) -> Capture:
     names = unique_names([file.stem for file in files])
     return Capture(
@@ -123,11 +141,13 @@ def _text(path: Path) -> str:
         raise CaptureError(path, found="no text", expected="numbers as text", remedy="Check the file.") from cause
 
 
-def _numbers(path: Path, words: list[str], count: int, expected: str) -> Tensor:
+def _numbers(path: Path, words: list[str], count: int, expected: str, where: str = "") -> Tensor:
     try:
         values = torch.tensor([float(word) for word in words], dtype=torch.float64)
     except ValueError as cause:
-        raise CaptureError(path, found=str(cause)[:100], expected=expected, remedy=_REMEDY) from cause
-    if len(values) != count or not torch.isfinite(values).all():
-        raise CaptureError(path, found=f"{len(values)} numbers", expected=expected, remedy=_REMEDY)
+        raise CaptureError(path, found=f"{cause}{where}"[:120], expected=expected, remedy=_REMEDY) from cause
+    if len(values) != count:
+        raise CaptureError(path, found=f"{len(values)} numbers{where}", expected=expected, remedy=_REMEDY)
+    if not torch.isfinite(values).all():
+        raise CaptureError(path, found=f"NaN or infinity{where}", expected=expected, remedy=_REMEDY)
     return values

@@ -289,6 +289,18 @@ def _check_file(path: Path) -> None:
     if size < _segment_end(path):
         found = f"{size} of the {_segment_end(path)} bytes that it promises"
         raise CaptureError(path, found=found, expected="a whole video", remedy="Copy the file again.")
+    if _is_cut_gif(path):
+        found = "a GIF without its end"
+        raise CaptureError(path, found=found, expected="a whole animation", remedy="Copy the file again.")
+
+
+def _is_cut_gif(path: Path) -> bool:
+    """Whether it is a GIF that does not end as they do, with a semicolon, perhaps padded."""
+    with path.open("rb") as file:
+        if file.read(4) != b"GIF8":
+            return False
+        file.seek(-min(1024, path.stat().st_size), os.SEEK_END)
+        return not file.read().rstrip(b"\0\r\n").endswith(b";")
 
 
 def _too_large(path: Path, width: int, height: int) -> CaptureError:

@@ -14,6 +14,7 @@ from pipelines._options import (
     OrbitOptions,
     Settings,
     as_mesh_options,
+    metres,
     resolve,
     views_to_draw,
 )
@@ -211,3 +212,16 @@ def test_settings_are_json_values():
     assert values["azimuths"] == [0.0]
     assert values["fov"] == 30.0
     assert set(values) == {field.name for field in fields(Settings)}
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"), [("0.3", 0.3), ("0.3m", 0.3), ("30cm", 0.3), ("300 mm", 0.3), ("2M", 2.0), ("1e-1m", 0.1)]
+)
+def test_lengths_may_have_a_unit(text, expected):
+    assert metres(text) == pytest.approx(expected)
+
+
+@pytest.mark.parametrize("text", ["", "m", "big", "3 feet", "1,5m"])
+def test_what_is_no_length_is_said(text):
+    with pytest.raises(ValueError, match="no length such as"):
+        metres(text)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import math
 import shutil
@@ -193,6 +194,12 @@ def without_pictures(folder: Path, orbit: Capture) -> Path:
     return folder
 
 
+def few_views(folder, frames):
+    named = [dataclasses.replace(frame, name=f"f{index}") for index, frame in enumerate(frames)]
+    write_transforms(Capture(tuple(named)), folder)
+    return folder
+
+
 def eight_times(folder, orbit):
     folder.mkdir()
     for index in range(8):
@@ -217,6 +224,25 @@ BAD = {
     "escaping path": (
         lambda p, o: bad_transforms(p / "c", o, lambda m: m["frames"][0].update(file_path="../../etc/passwd")),
         "outside",
+    ),
+    "truncated GIF": (lambda p, o: written(p / "a.gif", b"GIF89a" + bytes(99)), "without its end"),
+    "two views": (lambda p, o: few_views(p / "c", o.frames[:2]), "2 pictures"),
+    "one place": (lambda p, o: few_views(p / "c", o.frames[:1] * 5), "5 pictures from 1 places"),
+    "a name that none can be": (
+        lambda p, o: bad_transforms(p / "c", o, lambda m: m["frames"][0].update(file_path="\ud800.png")),
+        "transforms.json",
+    ),
+    "a name that is too long": (
+        lambda p, o: bad_transforms(p / "c", o, lambda m: m["frames"][0].update(file_path="a" * 300)),
+        "transforms.json",
+    ),
+    "a focal length of light years": (
+        lambda p, o: bad_transforms(p / "c", o, lambda m: m.update(fl_x=1e29)),
+        "fl_x = 1e+29",
+    ),
+    "a matrix that is no pose": (
+        lambda p, o: bad_transforms(p / "c", o, lambda m: m["frames"][0]["transform_matrix"].__setitem__(3, [5] * 4)),
+        "last row",
     ),
     "missing pictures": (lambda p, o: without_pictures(p / "c", o), "images"),
 }

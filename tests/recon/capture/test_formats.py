@@ -13,7 +13,7 @@ import pytest
 import torch
 
 from recon.capture import Camera, Capture, Similarity, Source, frame_from_tensors, orbit_camera
-from recon.capture.errors import CaptureError
+from recon.capture.errors import CaptureError, CaptureWarning
 from recon.capture.images import read_array, write_rgba
 from recon.capture.io_nerfstudio import read_transforms, write_transforms
 from recon.capture.io_projection import read_middlebury, read_projections
@@ -192,12 +192,13 @@ def test_a_distorted_frame_is_undistorted_once_and_its_unseen_rim_not_trusted(tm
     assert difference[seen].max() < 4
 
 
-def test_where_a_lenss_polynomial_folds_the_picture_back_nothing_is_trusted() -> None:
+@pytest.mark.parametrize("k1", [-0.3, -1.0])  # folded once; through the middle and on the other side again
+def test_where_a_lenss_polynomial_folds_the_picture_back_nothing_is_trusted(k1: float) -> None:
     intrinsics = torch.tensor([[60.0, 0, 64], [0, 60, 48], [0, 0, 1]])
-    camera = Camera(torch.eye(4), intrinsics, 128, 96, torch.tensor([-0.3, 0.0, 0.0, 0.0]))
+    camera = Camera(torch.eye(4), intrinsics, 128, 96, torch.tensor([k1, 0.0, 0.0, 0.0]))
     y, x = torch.meshgrid(torch.arange(96) + 0.5, torch.arange(128) + 0.5, indexing="ij")
     radius = torch.hypot(x - 64, y - 48) / 60
-    turns_over = (1 / 0.9) ** 0.5  # r (1 - 0.3 r^2) falls beyond
+    turns_over = (-1 / (3 * k1)) ** 0.5  # r (1 + k1 r^2) falls beyond
     trusted = undistorted_weight(None, camera) > 0
     assert trusted[radius < turns_over - 0.02].all()
     assert not trusted[radius > turns_over + 0.02].any()
@@ -236,7 +237,8 @@ def test_a_fisheyes_picture_is_made_straight_as_opencv_does_it(tmp_path: Path) -
         ({"file_path": 7}, "path 7"),
         ({"transform_matrix": [[1, 2], [3, 4]]}, "no finite matrix"),
         ({"transform_matrix": "unit"}, "no finite matrix"),
-        ({"transform_matrix": (2 * np.eye(4)).tolist()}, "not a rotation"),
+        ({"transform_matrix": np.diag([2.0, 2, 2, 1]).tolist()}, "not a rotation"),
+        ({"transform_matrix": (2 * np.eye(4)).tolist()}, "last row"),
         ({"fl_x": -3.0}, "positive focal lengths"),
         ({"fl_x": "long"}, "fl_x = 'long'"),
         ({"w": 8.5}, "w = 8.5"),
@@ -324,6 +326,25 @@ def test_a_camera_path_is_read_in_degrees_and_from_a_listing_without_pictures(tm
     (tmp_path / "bare.json").write_text((tmp_path / "c" / "transforms.json").read_text())
     cameras = read_camera_path(tmp_path / "bare.json", SIZE)
     assert all(torch.equal(a.c2w, b.c2w) for a, b in zip(cameras, capture.cameras, strict=True))
+
+
+def test_pictures_and_matrices_that_are_missing_are_counted(tmp_path: Path) -> None:
+    line = "50 0 8 0 50 6 0 0 1 1 0 0 0 1 0 0 0 1 0 0 4"
+    (tmp_path / "m").mkdir()
+    write_rgba(tmp_path / "m" / "a.png", torch.ones(12, 16, 4))
+    (tmp_path / "m" / "dino_par.txt").write_text(f"3\na.png {line}\nb.png {line}\nc.png {line}\n")
+    with pytest.warns(CaptureWarning, match=r"2 pictures that it names are not there .*b\.png, c\.png"):
+        assert len(read_middlebury(tmp_path / "m")) == 1
+    (tmp_path / "m" / "dino_par.txt").write_text(f"1\na.png {line.replace('50', 'nan', 1)}\n")
+    with pytest.raises(CaptureError, match="NaN or infinity in line 2"):
+        read_middlebury(tmp_path / "m")
+    (tmp_path / "p").mkdir()
+    for name in ("a.tif", "b.png"):
+        write_rgba(tmp_path / "p" / f"{name}.png", torch.ones(12, 16, 4))
+    Image.new("RGB", (16, 12)).save(tmp_path / "p" / "c.tif")
+    (tmp_path / "p" / "c_P.txt").write_text("50 0 8 0\n0 50 6 0\n0 0 1 4\n")
+    with pytest.warns(CaptureWarning, match="2 pictures have no _P"):
+        assert [frame.name for frame in read_projections(tmp_path / "p")] == ["c"]
 
 
 def test_cameras_to_draw_have_no_lens(tmp_path: Path) -> None:

@@ -299,6 +299,39 @@ def test_every_exif_orientation_ends_upright(tmp_path: Path, orientation: int) -
     assert np.array_equal(read_photo(tmp_path / "o.png").rgb.numpy(), upright)
 
 
+@pytest.mark.parametrize(
+    "entry",
+    [
+        (256, 2, 4, b"12\0\0"),  # ImageWidth as text
+        (256, 11, 1, struct.pack("<f", 128.0)),  # as a float
+        (0x8769, 2, 4, b"abc\0"),  # the further tags' place as text
+    ],
+)
+def test_exif_of_unusual_types_does_no_harm(tmp_path: Path, entry: tuple[int, int, int, bytes]) -> None:
+    entries = sorted([(274, 3, 1, struct.pack("<HH", 6, 0)), entry])
+    exif = b"II*\0" + struct.pack("<IH", 8, len(entries))
+    exif += b"".join(struct.pack("<HHI", *head) + value for *head, value in entries) + struct.pack("<I", 0)
+    Image.new("RGB", (24, 16), (200, 30, 40)).save(tmp_path / "odd.jpg", exif=b"Exif\0\0" + exif)
+    assert read_photo(tmp_path / "odd.jpg").rgb.shape == (24, 16, 3)
+
+
+@pytest.mark.skipif("AVIF" not in Image.SAVE and not Image.init(), reason="this Pillow writes no AVIF")
+def test_damaged_avif_is_refused_by_name(tmp_path: Path) -> None:
+    Image.fromarray(scene(size=48)[0]).save(tmp_path / "whole.avif")
+    data, random = (tmp_path / "whole.avif").read_bytes(), np.random.default_rng(0)
+    refused = 0
+    for _ in range(60):
+        damaged = bytearray(data)
+        for place in random.integers(0, min(len(data), 400), 3):
+            damaged[place] ^= int(random.integers(1, 256))
+        (tmp_path / "damaged.avif").write_bytes(damaged)
+        try:
+            read_photo(tmp_path / "damaged.avif")
+        except PhotoError as error:
+            refused += "damaged.avif" in str(error)
+    assert refused > 10
+
+
 def test_unusual_but_good_pictures_are_read(tmp_path: Path) -> None:
     grey = (np.arange(64 * 64).reshape(64, 64) * 16).astype(np.uint16)
     Image.fromarray(grey).save(tmp_path / "deep.png")

@@ -7,6 +7,7 @@ from fractions import Fraction
 import cv2
 import numpy as np
 import pytest
+from PIL import Image
 
 from recon.capture import hdr
 from recon.capture.errors import CaptureError
@@ -134,6 +135,19 @@ def test_a_truncated_video_is_refused(tmp_path, name, share):
     data = path.read_bytes()
     path.write_bytes(data[: int(len(data) * share)])
     with pytest.raises(CaptureError, match=name):
+        scan_video(path)
+
+
+@pytest.mark.parametrize("share", [0.4, 0.75, 0.98])
+def test_a_truncated_gif_is_refused_and_a_padded_one_is_not(tmp_path, share):
+    frames = [Image.fromarray(noise(i)) for i in range(8)]
+    path = tmp_path / "a.gif"
+    frames[0].save(path, save_all=True, append_images=frames[1:], duration=40, loop=0)
+    data = path.read_bytes()
+    path.write_bytes(data + b"\0\0")
+    assert len(scan_video(path).times) == 8
+    path.write_bytes(data[: int(len(data) * share)])
+    with pytest.raises(CaptureError, match="without its end"):
         scan_video(path)
 
 
