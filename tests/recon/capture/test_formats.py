@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 
 from recon.capture import Camera, Capture, Similarity, Source, frame_from_tensors, orbit_camera
 from recon.capture.errors import CaptureError, CaptureWarning
@@ -135,7 +136,6 @@ def test_existing_content_and_unfit_names_are_refused(capture: Capture, tmp_path
 
 def listing(folder: Path, **changes: object) -> Path:
     """A nerfstudio folder with one grey picture, its listing changed as asked."""
-    from PIL import Image
 
     folder.mkdir(exist_ok=True)
     Image.new("RGB", (8, 6), (90, 90, 90)).save(folder / "a.png")
@@ -163,7 +163,6 @@ def test_intrinsics_stated_for_a_larger_picture_are_scaled(tmp_path: Path) -> No
 
 
 def test_a_mask_says_which_pixels_to_trust(tmp_path: Path) -> None:
-    from PIL import Image
 
     folder = listing(tmp_path / "c", mask_path="m.png")
     mask = np.zeros((6, 8), np.uint8)
@@ -271,7 +270,6 @@ def test_a_listing_that_is_no_listing_is_refused(tmp_path: Path, content: bytes)
 
 
 def test_a_link_out_of_the_folder_is_refused(tmp_path: Path) -> None:
-    from PIL import Image
 
     Image.new("RGB", (8, 6)).save(tmp_path / "secret.png")
     folder = listing(tmp_path / "c", file_path="link.png")
