@@ -1,7 +1,8 @@
 // Opens a page in Chromium without a network, does what it is told, and prints what it found as JSON.
 // usage: node page_client.mjs URL STEPS.json   (packages are looked for in TURNABOUT_NODE_MODULES)
 // A step: {"size": [w, h]} | {"press": key} | {"click": button's name} | {"choose": [label, option]}
-//         | {"picture": file.png} | {"download": button's name, "to": file} | {"drag": [dx, dy]} | {"dark": true}
+//         | {"picture": file.png} | {"download": button's or link's name, "to": file} | {"drag": [dx, dy]} | {"dark": true}
+//         | {"upload": file} | {"drop": file} | {"until": selector} | {"text": selector}
 import { existsSync } from 'node:fs';
 import { readFile } from 'node:fs/promises';
 import { createRequire } from 'node:module';
@@ -22,14 +23,16 @@ try {
   const context = await browser.newContext({ viewport: { width, height }, colorScheme: dark ? 'dark' : 'light' });
   if (url.startsWith('file:')) await context.setOffline(true);
   const page = await context.newPage();
-  const problems = [], requests = [];
+  const problems = [], requests = [], texts = [];
   page.on('console', (message) => { if (message.type() === 'error') problems.push(message.text()); });
   page.on('pageerror', (error) => problems.push(String(error)));
   page.on('request', (request) => requests.push(request.url().slice(0, 200)));
   await page.goto(url);
-  await page.waitForFunction(() => document.documentElement.dataset.turnabout === 'ready', null, { timeout: 120000 });
-  // The client's warning that this machine draws in software lies over the picture.
-  await page.addStyleTag({ content: '.mantine-Notifications-root { display: none !important; }' });
+  if (!steps.some((step) => step.until)) {
+    await page.waitForFunction(() => document.documentElement.dataset.turnabout === 'ready', null, { timeout: 120000 });
+    // The client's warning that this machine draws in software lies over the picture.
+    await page.addStyleTag({ content: '.mantine-Notifications-root { display: none !important; }' });
+  }
   for (const step of steps) {
     if (step.press) await page.keyboard.press(step.press);
     if (step.click) await page.getByRole('button', { name: step.click, exact: true }).click();
@@ -46,10 +49,23 @@ try {
     if (step.download) {
       const [download] = await Promise.all([
         page.waitForEvent('download', { timeout: 120000 }),
-        page.getByRole('button', { name: step.download, exact: true }).click(),
+        page.getByRole('button', { name: step.download, exact: true })
+          .or(page.getByRole('link', { name: step.download, exact: true })).click(),
       ]);
       await download.saveAs(step.to);
     }
+    if (step.upload) await page.locator('input[type=file]').setInputFiles(step.upload);
+    if (step.drop) {
+      const bytes = [...await readFile(step.drop)];
+      const data = await page.evaluateHandle(({ bytes, name }) => {
+        const transfer = new DataTransfer();
+        transfer.items.add(new File([new Uint8Array(bytes)], name));
+        return transfer;
+      }, { bytes, name: path.basename(step.drop) });
+      await page.dispatchEvent('#drop', 'drop', { dataTransfer: data });
+    }
+    if (step.until) await page.locator(step.until).first().waitFor({ state: 'attached', timeout: 540000 });
+    if (step.text) texts.push(await page.locator(step.text).first().innerText());
     if (step.picture) await settled(page, step.picture);
   }
   const bar = await page.evaluate(() => {
@@ -63,7 +79,7 @@ try {
       figures: figures && !figures.hidden ? figures.innerText : '', focus: document.activeElement?.textContent,
     };
   });
-  process.stdout.write(JSON.stringify({ problems, requests, bar }));
+  process.stdout.write(JSON.stringify({ problems, requests, texts, bar }));
 } finally {
   await browser.close();
 }

@@ -24,7 +24,7 @@ def solved(seen):
 
 def test_an_orbit_is_solved_from_pixels(seen, solved):
     assert np.median(azimuth_errors(solved.azimuths, seen.azimuths)) < 2
-    assert solved.fov == pytest.approx(seen.fov, rel=0.05)
+    assert solved.fov == pytest.approx(seen.fov, rel=0.03)
     assert solved.elevation == pytest.approx(seen.elevation, abs=math.radians(2))
     assert solved.confidence > 0.5
 
