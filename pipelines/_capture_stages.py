@@ -23,26 +23,38 @@ if TYPE_CHECKING:
 
 
 def given_capture_stage(
-    source: Path, used: Mapping[str, Any], settings: VideoSettings | None = None, matting: Path | None = None
+    source: Path,
+    used: Mapping[str, Any],
+    settings: VideoSettings | None = None,
+    matting: Path | None = None,
+    pictures: Path | None = None,
 ) -> Stage:
-    """A capture with cameras to `capture/`; `used` is what its bytes depend on."""
-    work = functools.partial(_capture, source=source, settings=settings, matting=matting)
+    """A capture with cameras to `capture/`; `used` is what its bytes depend on, `pictures` where a COLMAP model's are,
+    if not beside it."""
+    work = functools.partial(_capture, source=source, settings=settings, matting=matting, pictures=pictures)
     return Stage("capture", (), ("capture",), used, work)
 
 
 def _capture(
-    run: Path, out: Path, log: StageLog, *, source: Path, settings: VideoSettings | None, matting: Path | None
+    run: Path,
+    out: Path,
+    log: StageLog,
+    *,
+    source: Path,
+    settings: VideoSettings | None,
+    matting: Path | None,
+    pictures: Path | None,
 ) -> None:
     from pipelines._pictures import evenly
     from recon.capture import Capture
     from recon.capture.errors import CaptureWarning
-    from recon.capture.io_colmap import has_points, read_colmap_points
+    from recon.capture.io_colmap import has_points, read_colmap, read_colmap_points
     from recon.capture.io_nerfstudio import write_transforms
     from recon.capture.reading import COLMAP, find_reader, read_capture
 
     with log.step("reading"), warnings.catch_warnings(record=True) as left_out:
         warnings.simplefilter("always", CaptureWarning)
-        given = read_capture(source)
+        given = read_capture(source) if pictures is None else read_colmap(source, pictures)
         if settings is not None and settings.frames is not None:
             given = Capture(tuple(evenly(given.frames, settings.frames)), given.to_source)
     for warning in left_out:

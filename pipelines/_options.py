@@ -112,6 +112,15 @@ def metres(text: str) -> float:
         raise ValueError(f"{text!r} is no length such as 0.3, 0.3m or 30cm") from None
 
 
+_LENGTH = tyro.constructors.PrimitiveConstructorSpec(
+    nargs=1,
+    metavar="LENGTH",
+    instance_from_str=lambda words: metres(words[0]),
+    is_instance=lambda value: isinstance(value, (int, float)),
+    str_from_instance=lambda value: [f"{value:g}"],
+)
+
+
 @dataclass(frozen=True)
 class AssetOptions:
     """What the mesh and its files are to be like."""
@@ -122,7 +131,7 @@ class AssetOptions:
     """Side of the texture in texels."""
     keep_open: bool = False
     """Leave out what nothing shows, instead of closing it. Left as it is, the mesh is watertight."""
-    size: Annotated[float, tyro.conf.arg(constructor=metres, metavar="LENGTH")] = 1.0
+    size: Annotated[float, _LENGTH] = 1.0
     """Length of the longest side: metres, or with a unit, such as 30cm."""
     origin: OriginName = "centre"
     """Where the file's origin lies: in the middle of the bounding box, or of its base, so that the object stands on

@@ -10,6 +10,7 @@ from pipelines._cameras_stage import cameras_stage
 from pipelines._capture_stages import given_capture_stage
 from pipelines._chain import Asked, run_scene
 from pipelines._frames_stage import frames_stage
+from pipelines._options import OptionsError
 from pipelines._progress import Display
 from pipelines._run import STATE, Stage, content_hash
 from pipelines._scene_stages import only, video_stage
@@ -33,8 +34,10 @@ def run_video_chain(options: VideoOptions, display: Display) -> None:
     reader = find_reader(path)
     settings = resolve_video(options, is_video=is_video(path), has_cameras=reader is not None)
     source = Source.of(path) if reader is None else find_capture(path)
+    if options.pictures is not None:
+        _check_pictures(options, is_colmap=reader is COLMAP)
     if reader is COLMAP:  # whose pictures may lie beside the model
-        pictures = content_hash(picture_folder(path))
+        pictures = content_hash(options.pictures or picture_folder(path))
         source = dataclasses.replace(source, sha256=hashlib.sha256(f"{source.sha256}{pictures}".encode()).hexdigest())
     matting = None if options.matting is None else Source.of(options.matting)
     inputs: dict[str, Any] = {"source": source.as_json()}
@@ -43,7 +46,8 @@ def run_video_chain(options: VideoOptions, display: Display) -> None:
     first: list[Stage]
     if reader is not None and settings.cameras == "auto":
         used = inputs | only(settings, ("frames", "up", "crop", "seed"))
-        first = [given_capture_stage(source.path, used, settings, None if matting is None else matting.path)]
+        network = None if matting is None else matting.path
+        first = [given_capture_stage(source.path, used, settings, network, options.pictures)]
     else:
         first = [
             frames_stage(source.path, inputs, settings, None if matting is None else matting.path),
@@ -51,3 +55,13 @@ def run_video_chain(options: VideoOptions, display: Display) -> None:
         ]
     asked = Asked(options.stop_after, options.resume, options.overwrite)
     run_scene(options.output, [*first, video_stage(by_azimuth=True)], inputs, settings, name, asked, display)
+
+
+def _check_pictures(options: VideoOptions, *, is_colmap: bool) -> None:
+    assert options.pictures is not None
+    if not is_colmap or options.cameras != "auto":
+        raise OptionsError("--pictures goes with a COLMAP model whose cameras are taken; leave it out")
+    if not options.pictures.is_dir():
+        raise OptionsError(f"--pictures {options.pictures}: no such folder")
+    if options.output.resolve().is_relative_to(options.pictures.resolve()):
+        raise OptionsError(f"{options.output}: lies inside {options.pictures}; choose another -o")

@@ -66,6 +66,9 @@ class VideoOptions(SceneOptions, Pictures):
     """The subject is what lies in a region, surroundings of any kind are taken away: auto takes the sphere that the
     cameras look at; X Y Z R is a sphere, X0 Y0 Z0 X1 Y1 Z1 a box, both in the source's world. Left out, each picture's
     alpha or backdrop tells the subject."""
+    pictures: Path | None = None
+    """Folder that a COLMAP model's picture names are relative to, where it is not `images` beside or above the
+    model."""
     matting: Path | None = None
     """ISNet weights (.onnx) that find the subject, through onnxruntime. Left out, alpha or GrabCut does."""
     stop_after: Literal["capture", "splat", "mesh"] | None = None

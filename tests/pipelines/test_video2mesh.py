@@ -307,6 +307,24 @@ def test_photos_of_several_sizes_that_nothing_connects_are_refused_with_the_reas
     assert "224x216 and 224x224" in said
 
 
+def test_a_colmap_models_pictures_may_be_anywhere(tmp_path, orbit, capsys):
+    write_colmap(orbit, tmp_path / "colmap")
+    (tmp_path / "colmap" / "images").rename(tmp_path / "elsewhere")
+    model, out = tmp_path / "colmap" / "sparse" / "0", tmp_path / "run"
+    assert run(model, "-o", out, *SMALL, "--stop-after", "capture") == 2
+    there = ["--pictures", tmp_path / "elsewhere"]
+    assert run(model, "-o", out, *SMALL, "--stop-after", "capture", *there) == 0
+    assert len(read_transforms(out / "capture")) == len(orbit)
+    capsys.readouterr()
+    for source, more, words in (
+        (out, there, "goes with a COLMAP model"),
+        (model, [*there, "--cameras", "orbit"], "goes with a COLMAP model"),
+        (model, ["--pictures", tmp_path / "none"], "no such folder"),
+    ):
+        assert run(source, "-o", tmp_path / "other", *SMALL, *more) == 2
+        assert words in capsys.readouterr().err
+
+
 def test_pictures_beside_a_colmap_model_count_when_a_run_is_resumed(tmp_path, orbit, capsys):
     write_colmap(Capture(orbit.frames[:5]), tmp_path / "colmap")
     (binary,) = (tmp_path / "colmap").rglob("images.bin")
