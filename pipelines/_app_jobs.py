@@ -7,6 +7,7 @@ temporary folder, apart for each owner, and goes after a while or with the app.
 from __future__ import annotations
 
 import contextlib
+import logging
 import os
 import queue
 import re
@@ -31,6 +32,8 @@ PHOTO_STAGES = ("photo", "orbit", "video", "splat", "mesh", "preview")
 VIDEO_STAGES = ("frames", "cameras", "video", "splat", "mesh", "preview")
 _STAGE = re.compile(r"^(\w+) +([0-9.]+) s$")
 _SECONDS_TO_STOP = 5.0
+_SECONDS_TO_TIDY = 30.0
+_log = logging.getLogger("turnabout.app")
 
 
 class QueueFullError(ValueError):
@@ -110,27 +113,37 @@ class Jobs:
         self._most_waiting = most_waiting
         self._jobs: dict[str, Job] = {}
         self._lock = threading.Lock()
+        self._arriving = 0
         self._waiting: queue.Queue[Job | None] = queue.Queue()
         self._worker = threading.Thread(target=self._work, daemon=True)
         self._worker.start()
 
     def folder_for(self, owner: str) -> Path:
-        """A new, private folder for an upload of `owner`, who is a token, not a path.
+        """A new, private folder for an upload of `owner`, who is a token, not a path. It goes to `submit` or `give_up`.
 
         Raises:
-            QueueFullError: if too many jobs wait.
+            QueueFullError: if too many jobs wait or arrive.
         """
         self.tidy()
         with self._lock:
-            if sum(job.state == "waiting" for job in self._jobs.values()) >= self._most_waiting:
+            waiting = sum(job.state == "waiting" for job in self._jobs.values())
+            if waiting + self._arriving >= self._most_waiting:
                 raise QueueFullError(f"{self._most_waiting} jobs wait already; try again later")
+            self._arriving += 1
         (self.root / owner).mkdir(mode=0o700, exist_ok=True)
         return Path(tempfile.mkdtemp(dir=self.root / owner))
+
+    def give_up(self, folder: Path) -> None:
+        """Deletes the folder of an upload that came to nothing."""
+        with self._lock:
+            self._arriving -= 1
+        _delete(folder)
 
     def submit(self, owner: str, source: Path, name: str, preset: str, *, is_video: bool) -> Job:
         """Queues an upload that lies in a folder of `folder_for`."""
         job = Job(secrets.token_urlsafe(16), owner, name, source, preset, is_video)
         with self._lock:
+            self._arriving -= 1
             self._jobs[job.id] = job
         self._waiting.put(job)
         return job
@@ -155,7 +168,7 @@ class Jobs:
         if running:
             _stop(job.process)  # whoever works on it deletes its files
         else:
-            shutil.rmtree(job.folder, ignore_errors=True)
+            _delete(job.folder)
 
     def tidy(self) -> None:
         """Deletes what was finished long ago."""
@@ -173,7 +186,14 @@ class Jobs:
         shutil.rmtree(self.root, ignore_errors=True)
 
     def _work(self) -> None:
-        while (job := self._waiting.get()) is not None:
+        while True:
+            try:
+                job = self._waiting.get(timeout=min(self._keep, _SECONDS_TO_TIDY))
+            except queue.Empty:
+                self.tidy()
+                continue
+            if job is None:
+                return
             with self._lock:
                 if job.state != "waiting":
                     continue
@@ -183,8 +203,9 @@ class Jobs:
             except Exception as error:  # the thread must live: whatever it was, the job failed
                 job.message = job.message or f"{type(error).__name__}: {error}"
                 self._finish(job, "failed")
+            job.source.unlink(missing_ok=True)
             if job.is_cancelled:
-                shutil.rmtree(job.folder, ignore_errors=True)
+                _delete(job.folder)
 
     def _run(self, job: Job) -> None:
         command = "pipelines.video2mesh" if job.is_video else "pipelines.img2mesh"
@@ -203,7 +224,7 @@ class Jobs:
         with subprocess.Popen(
             [sys.executable, "-m", module, *arguments],
             stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE,
-            text=True, start_new_session=True, env=os.environ | {"COLUMNS": "1000"},
+            encoding="utf-8", errors="replace", start_new_session=True, env=os.environ | {"COLUMNS": "1000"},
         ) as process:  # fmt: skip
             job.process = process
             if job.is_cancelled:
@@ -216,9 +237,11 @@ class Jobs:
         if match := _STAGE.match(line):
             job.seconds[match[1]] = float(match[2])
         elif line.startswith("note: "):
-            job.notes.append(line.removeprefix("note: "))
+            job.notes.append(line.removeprefix("note: ").replace(f"{job.folder}{os.sep}", ""))
         elif line.startswith("error: "):
             job.message = line.removeprefix("error: ").replace(f"{job.folder}{os.sep}", "")
+        elif line:
+            _log.warning("%s: %s", job.id, line)
 
     def _finish(self, job: Job, state: State) -> None:
         with self._lock:
@@ -229,13 +252,19 @@ class Jobs:
         job.finished = time.monotonic()
 
 
+def _delete(folder: Path) -> None:
+    """A job's folder, and its owner's if that was the last."""
+    shutil.rmtree(folder, ignore_errors=True)
+    with contextlib.suppress(OSError):
+        folder.parent.rmdir()
+
+
 def _stop(process: subprocess.Popen[str] | None) -> None:
-    """Interrupts a process and what it started; ends it the hard way if it does not listen."""
-    if process is None or process.poll() is not None:
+    """Interrupts a process and what it started, and ends the hard way what has not listened."""
+    if process is None:
         return
     with contextlib.suppress(ProcessLookupError):
         os.killpg(process.pid, signal.SIGINT)
-        try:
+        with contextlib.suppress(subprocess.TimeoutExpired):
             process.wait(_SECONDS_TO_STOP)
-        except subprocess.TimeoutExpired:
-            os.killpg(process.pid, signal.SIGKILL)
+        os.killpg(process.pid, signal.SIGKILL)

@@ -14,7 +14,6 @@ from __future__ import annotations
 
 import re
 import secrets
-import shutil
 from collections.abc import Awaitable, Callable, Sequence
 from pathlib import Path
 
@@ -22,6 +21,7 @@ from fastapi import FastAPI, Request, Response
 from fastapi.concurrency import run_in_threadpool
 from fastapi.middleware.trustedhost import TrustedHostMiddleware
 from fastapi.responses import FileResponse, JSONResponse
+from starlette.requests import ClientDisconnect
 
 from pipelines._app_jobs import PRESETS, Job, Jobs, QueueFullError
 
@@ -41,7 +41,8 @@ def make_app(jobs: Jobs, hosts: Sequence[str]) -> FastAPI:
     Args:
         hosts: names under which it may be asked for; "*" for any.
     """
-    app = FastAPI(title="Turnabout", docs_url=None, redoc_url=None)
+    _kind("warm.up")  # imports what the first upload would wait for
+    app = FastAPI(title="Turnabout", docs_url=None, redoc_url=None, openapi_url=None)
     app.add_middleware(TrustedHostMiddleware, allowed_hosts=list(hosts))
 
     def refused(status: int, message: str) -> JSONResponse:
@@ -101,9 +102,11 @@ def make_app(jobs: Jobs, hosts: Sequence[str]) -> FastAPI:
                     file.write(chunk)
             await run_in_threadpool(_look_at, source, is_video)
         except BaseException as error:
-            shutil.rmtree(folder, ignore_errors=True)
+            jobs.give_up(folder)
             if isinstance(error, _UnusableError):
                 return refused(error.status, str(error))
+            if isinstance(error, ClientDisconnect):
+                return refused(400, "the upload broke off")
             raise
         job = jobs.submit(owner_of(request), source, name, preset, is_video=is_video)
         return JSONResponse(job.as_json(), 202)
@@ -160,11 +163,12 @@ def _kind(name: str) -> tuple[bool | None, str]:
 
 def _look_at(source: Path, is_video: bool) -> None:
     """Raises `_UnusableError` for what cannot be a photo; a video's run looks for itself."""
+    from recon.capture.heic import is_heic, reads_heic
     from recon.capture.images import picture_size
 
     if source.stat().st_size == 0:
         raise _UnusableError(415, f"{source.name}: is empty")
-    if is_video:
+    if is_video or (reads_heic() and is_heic(source)):  # which cannot be looked at without decoding it
         return
     try:
         picture_size(source)

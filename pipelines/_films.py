@@ -34,8 +34,9 @@ def write_mp4(pictures: Iterable[Pixels], path: Path, rate: Fraction) -> None:
         container.mux(stream.encode())
 
 
-def write_animation(pictures: Iterable[Pixels], path: Path, rate: Fraction, kind: str) -> None:
-    """An endless animation, `kind` "GIF" or "WEBP". GIF knows 256 colours a picture, and no half transparency.
+def write_animation(pictures: Iterable[Pixels], path: Path, count: int, seconds: float, kind: str) -> None:
+    """An endless animation of `count` pictures, `kind` "GIF" or "WEBP". GIF knows 256 colours a picture, no half
+    transparency, and times in hundredths of a second: some pictures stay a hundredth longer than others.
 
     Raises:
         OSError: if it cannot be written.
@@ -43,7 +44,9 @@ def write_animation(pictures: Iterable[Pixels], path: Path, rate: Fraction, kind
     images = (_indexed(pixels) if kind == "GIF" else Image.fromarray(pixels) for pixels in pictures)
     first = next(images)
     more = {"disposal": 2, "optimize": False} if kind == "GIF" else {"quality": 88, "method": 4}
-    milliseconds = round(1000 / rate)
+    unit = 10 if kind == "GIF" else 1
+    ends = [round(1000 * seconds * (i + 1) / count / unit) * unit for i in range(count)]
+    milliseconds = [end - begin for begin, end in zip([0, *ends], ends)]
     with path.open("wb") as file:
         first.save(file, format=kind, save_all=True, append_images=images, duration=milliseconds, loop=0, **more)
 

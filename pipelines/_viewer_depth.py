@@ -30,28 +30,35 @@ class DepthPictures:
         self._server = server
         self._things = things
         self._on = False
-        self._busy = threading.Lock()
+        self._setting = threading.Lock()
+        self._busy: dict[int, threading.Lock] = {}
         server.on_client_connect(lambda client: client.camera.on_update(lambda _camera: self._follow(client)))
 
     def switch(self, on: bool) -> None:
         """Shows depth to all browsers, or no longer."""
-        self._on = on
-        for client in self._server.get_clients().values():
-            if on:
-                self._follow(client)
-            else:
+        clients = list(self._server.get_clients().values())
+        with self._setting:
+            self._on = on
+            for client in clients if not on else ():
                 client.scene.set_background_image(None)
+        for client in clients if on else ():
+            self._follow(client)
 
     def _follow(self, client: Any) -> None:
-        if not self._on or not self._busy.acquire(blocking=False):
+        with self._setting:
+            busy = self._busy.setdefault(client.client_id, threading.Lock())
+        if not self._on or not busy.acquire(blocking=False):
             return
         try:
             seen = None
             while self._on and seen != (now := (*client.camera.position, *client.camera.wxyz, client.camera.aspect)):
                 seen = now
-                client.scene.set_background_image(self._picture(client.camera), format="jpeg")
+                picture = self._picture(client.camera)
+                with self._setting:
+                    if self._on:
+                        client.scene.set_background_image(picture, format="jpeg")
         finally:
-            self._busy.release()
+            busy.release()
 
     def _picture(self, view: Any) -> NDArray[np.uint8]:
         import torch

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import itertools
 import sys
 import tempfile
 import threading
@@ -102,7 +103,8 @@ class FitOnView:
         begin = time.monotonic()
         if begin < self._next or not self._server.get_clients():
             return
-        self._server.scene.add_gaussian_splats("/fit", **splat_arrays(gaussians))
+        with contextlib.suppress(Exception):  # a fit does not end because who looks on cannot be shown it
+            self._server.scene.add_gaussian_splats("/fit", **splat_arrays(gaussians))
         self._next = time.monotonic() + max(_SECONDS_APART, _SHARE_AT_MOST * (time.monotonic() - begin))
 
 
@@ -134,8 +136,8 @@ def build(server: Any, things: Sequence[Shown]) -> None:
             with server.gui.add_folder(
                 "Figures" if len(things) == 1 else f"Figures of {name}", expand_by_default=False
             ):
-                rows = "\n".join(f"| {figure} | {value} |" for figure, value in figures)
-                server.gui.add_markdown(f"| | |\n|---|--:|\n{rows}")
+                rows = "".join(f"<tr><td>{escape(name)}</td><td>{escape(value)}</td></tr>" for name, value in figures)
+                server.gui.add_html(f'<table style="margin: 0 0.7em; font-size: 0.8em">{rows}</table>')
 
 
 def _add_choice(server: Any, things: Sequence[Shown], handles: dict[str, Any]) -> Callable[[], str]:
@@ -150,10 +152,12 @@ def _add_choice(server: Any, things: Sequence[Shown], handles: dict[str, Any]) -
     @choice.on_update
     def _(_event: Any) -> None:
         wanted = by_label[choice.value]
-        for key in keys:
-            for name in group_names(things):
-                if f"{name}/{key}" in handles:
-                    handles[f"{name}/{key}"].visible = key == wanted
+        for thing, name in zip(things, group_names(things)):
+            own = layers_of(thing)
+            # What has no such layer keeps its first, so that it does not go.
+            seen = wanted if wanted == DEPTH or wanted in own else next(iter(own), None)
+            for key in own:
+                handles[f"{name}/{key}"].visible = key == seen
         depth.switch(wanted == DEPTH)
 
     return lambda: by_label[choice.value]
@@ -196,14 +200,19 @@ def _add_cameras(server: Any, thing: Shown, cameras: Any, place: tuple[float, fl
     number.on_update(lambda _event: show())
     through.on_update(lambda _event: show())
 
+    turn = itertools.count()
+    latest = 0
+
     @playing.on_update
     def _(_event: Any) -> None:
+        nonlocal latest
+        latest = next(turn)  # an earlier player that has not noticed yet stops
         if playing.value:
-            threading.Thread(target=play, daemon=True).start()
+            threading.Thread(target=play, args=(latest,), daemon=True).start()
 
-    def play() -> None:
+    def play(own: int) -> None:
         pause = threading.Event()
-        while playing.value:
+        while playing.value and own == latest:
             number.value = (int(number.value) + 1) % len(frames)
             show()
             pause.wait(1 / _RATE)

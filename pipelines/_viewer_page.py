@@ -17,7 +17,7 @@ def page(things: Sequence[Shown]) -> str:
     """The page's HTML. It opens from a file, without a network.
 
     Raises:
-        OptionsError: if viser is not there, or another one than this was written for.
+        OptionsError: if viser is not there.
         ValueError, OSError: if a file cannot be read.
     """
     with scene_server("127.0.0.1", 0) as server:
@@ -26,9 +26,9 @@ def page(things: Sequence[Shown]) -> str:
     keys = [key for key in LAYERS if any(key in layers_of(thing) for thing in things)]
     has_cameras = any(thing.capture is not None for thing in things)
     bar = {
-        "groups": group_names(things),
+        "groups": [{"name": name, "layers": layers_of(thing)} for thing, name in zip(things, group_names(things))],
         "layers": [{"key": key, "label": LAYERS[key]} for key in keys],
-        "extras": [{"key": CAMERAS, "label": "Cameras"}] if has_cameras else [],
+        "extras": [{"key": CAMERAS, "label": "Cameras", "shown": not keys}] if has_cameras else [],
         "figures": _figures(things),
     }
     # The client can be dark, but only knows what it is told: tell it what the reader's system says.

@@ -102,4 +102,5 @@ $('drop').addEventListener('drop', (event) => {
   $('drop').classList.remove('over');
   upload([...event.dataTransfer.files]);
 });
+for (const name of ['dragover', 'drop']) window.addEventListener(name, (event) => event.preventDefault());
 ask();

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ipaddress
+import signal
 import sys
 from dataclasses import dataclass
 
@@ -46,13 +47,17 @@ def run(options: AppOptions) -> None:
     import_viser()
     if not 1 <= options.waiting <= 1000 or not 0 < options.keep_minutes < 1e6:
         raise OptionsError("expected --waiting of 1 to 1000 and positive --keep-minutes")
+    signal.signal(signal.SIGTERM, _interrupt)  # as Ctrl-C: else the files would stay
     jobs = Jobs(options.waiting, 60 * options.keep_minutes)
     try:
         app = make_app(jobs, _names(options.host))
-        config = uvicorn.Config(app, host=options.host, port=options.port, log_level="warning")
+        config = uvicorn.Config(
+            app, host=options.host, port=options.port, log_level="warning", timeout_graceful_shutdown=3
+        )
         socket = config.bind_socket()
         socket.listen()  # so that who reads the address can ask at once
-        print(f"http://{options.host}:{socket.getsockname()[1]}  (Ctrl-C ends it)", file=sys.stderr, flush=True)
+        host = f"[{options.host}]" if ":" in options.host else options.host
+        print(f"http://{host}:{socket.getsockname()[1]}  (Ctrl-C ends it)", file=sys.stderr, flush=True)
         uvicorn.Server(config).run(sockets=[socket])
     except KeyboardInterrupt:
         pass
@@ -60,6 +65,10 @@ def run(options: AppOptions) -> None:
         raise OSError(f"{options.host}:{options.port}: cannot be listened on; choose another --port") from stop
     finally:
         jobs.close()
+
+
+def _interrupt(*_: object) -> None:
+    raise KeyboardInterrupt
 
 
 def _names(host: str) -> list[str]:

@@ -28,6 +28,9 @@ if TYPE_CHECKING:
 Show = Literal["mesh", "unlit", "shape", "normals", "splats"]
 KINDS = {".mp4": "mp4", ".gif": "GIF", ".webp": "WEBP", ".png": "PNG"}
 _MOST_FRAMES, _MOST_PIXELS = 1_000, 4_096
+_SLOWEST, _FASTEST = 1 / 60, {"mp4": 240, "GIF": 50, "WEBP": 240}
+"""Pictures a second; players take a GIF's that are faster for a mistake."""
+_LONGEST_SIDE, _MOST_IN_ALL = 16_000, 100 * 10**6
 _FILM, _SHEET = (72, 512), (8, 256)
 """Pictures in a turn, and their side in pixels, unless given."""
 
@@ -76,6 +79,7 @@ def run(options: TurntableOptions) -> None:
 
     kind, frames, size = _checked(options)
     looks = _looks(Shown(options.source, options.up), options.show)
+    _check_sides(kind, frames, size, len(looks))
     cameras = orbit_cameras(frames, math.radians(options.elevation), math.radians(options.fov), size)
     rate = Fraction(frames) / Fraction(options.seconds).limit_denominator(1000)
     options.output.parent.mkdir(parents=True, exist_ok=True)
@@ -94,7 +98,8 @@ def run(options: TurntableOptions) -> None:
         elif kind == "mp4":
             write_mp4((np.concatenate(row, axis=1) for row in pictures()), draft, rate)
         else:
-            write_animation((np.concatenate(row, axis=1) for row in pictures()), draft, rate, kind)
+            rows = (np.concatenate(row, axis=1) for row in pictures())
+            write_animation(rows, draft, len(cameras), options.seconds, kind)
         if options.output.exists() and not options.overwrite:
             raise _in_the_way(options.output)
         os.replace(draft, options.output)
@@ -121,8 +126,9 @@ def _checked(options: TurntableOptions) -> tuple[str, int, int]:
         raise OptionsError(f"--size: expected 16 to {_MOST_PIXELS} pixels, found {options.size}")
     if not 0.1 <= options.seconds <= 3600:
         raise OptionsError(f"--seconds: expected 0.1 to 3600, found {options.seconds:g}")
-    if kind == "mp4" and frames / options.seconds > 240:
-        raise OptionsError(f"{frames / options.seconds:.0f} pictures a second: take fewer --frames or more --seconds")
+    if kind != "PNG" and not _SLOWEST <= frames / options.seconds <= _FASTEST[kind]:
+        wanted = f"expected {_SLOWEST:g} to {_FASTEST[kind]}: change --frames or --seconds"
+        raise OptionsError(f"{frames / options.seconds:g} pictures a second; {wanted}")
     if not -90 <= options.elevation <= 90:
         raise OptionsError(f"--elevation: expected -90 to 90 degrees, found {options.elevation:g}")
     if not 1 <= options.fov <= 120:
@@ -133,6 +139,15 @@ def _checked(options: TurntableOptions) -> tuple[str, int, int]:
         raise OptionsError("a .mp4 cannot be transparent: take .webp, .gif or another --background")
     _colour(options.background)
     return kind, frames, size
+
+
+def _check_sides(kind: str, frames: int, size: int, looks: int) -> None:
+    """Raises OptionsError for a picture that is larger than its format, or memory, holds."""
+    across = size * (frames if kind == "PNG" else looks)
+    down = size * (looks if kind == "PNG" else 1)
+    if max(across, down) > _LONGEST_SIDE or across * down > _MOST_IN_ALL:
+        expected = f"at most {_LONGEST_SIDE:,} a side and {_MOST_IN_ALL // 10**6} million in all"
+        raise OptionsError(f"{across:,} x {down:,} pixels; {expected}: take a smaller --size, fewer --frames or --show")
 
 
 def _in_the_way(path: Path) -> OptionsError:

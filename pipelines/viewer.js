@@ -45,16 +45,20 @@
     bar.setAttribute('role', 'toolbar');
     bar.setAttribute('aria-label', 'What is shown');
     const choices = layers.map(({ key, label }, index) => button(label, `Key ${index + 1}`, index === 0, () => {
-      layers.forEach((layer, other) => {
+      layers.forEach((_, other) => {
         choices[other].setAttribute('aria-pressed', String(other === index));
-        groups.forEach((group) => show(viewer, `/${group}/${layer.key}`, other === index));
+      });
+      groups.forEach((group) => {
+        // What has no such layer keeps its first, so that it does not go.
+        const seen = group.layers.includes(key) ? key : group.layers[0];
+        group.layers.forEach((own) => show(viewer, `/${group.name}/${own}`, own === seen));
       });
     }));
-    const toggles = extras.map(({ key, label }) => {
-      const made = button(label, `Key ${label[0].toLowerCase()}`, false, () => {
+    const toggles = extras.map(({ key, label, shown }) => {
+      const made = button(label, `Key ${label[0].toLowerCase()}`, shown, () => {
         const on = made.getAttribute('aria-pressed') !== 'true';
         made.setAttribute('aria-pressed', String(on));
-        groups.forEach((group) => show(viewer, `/${group}/${key}`, on));
+        groups.forEach((group) => show(viewer, `/${group.name}/${key}`, on));
       });
       return made;
     });

@@ -139,7 +139,8 @@ def test_a_page_whose_object_is_taken_away_fails_what_the_other_passes(chair_run
     empty = tmp_path / "empty.html"
     empty.write_text(page([Shown(chair_run / "capture")]), encoding="utf-8")
     assert "TURNABOUT" in text
-    browse(empty.as_uri(), tmp_path, {"press": "c"}, {"picture": str(tmp_path / "p.png")})
+    found = browse(empty.as_uri(), tmp_path, {"picture": str(tmp_path / "p.png")})
+    assert found["bar"]["pressed"] == ["Cameras"]
     assert agreement(read_picture(tmp_path / "p.png"), ours(chair_run)["mesh"]) < SAME
 
 

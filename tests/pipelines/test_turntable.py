@@ -28,6 +28,16 @@ def run(tmp_path_factory):
     return folder
 
 
+def durations(image) -> list[int]:
+    """Milliseconds of each picture."""
+    found = []
+    for index in range(image.n_frames):
+        image.seek(index)
+        image.load()
+        found.append(image.info["duration"])
+    return found
+
+
 def turn(source, output, *more) -> int:
     return turntable.main([str(source), "-o", str(output), *more])
 
@@ -51,6 +61,7 @@ def test_animations_turn_for_ever_and_can_be_transparent(run, tmp_path, name):
     assert turn(run, tmp_path / name, *more) == 0
     with Image.open(tmp_path / name) as image:
         assert getattr(image, "n_frames", 1) == 5
+        assert sum(durations(image)) == 1000
         assert image.info.get("loop", 0) == 0
         for index in range(5):
             image.seek(index)
@@ -96,6 +107,10 @@ def test_files_are_shown_as_run_folders_are_and_the_same_twice(run, tmp_path):
         ("t.png", ("--size", "100000"), "--size"),
         ("t.gif", ("--seconds", "nan"), "--seconds"),
         ("t.mp4", ("--seconds", "0.1"), "pictures a second"),
+        ("t.gif", ("--seconds", "1"), "pictures a second"),
+        ("t.gif", ("--seconds", "3600", "--frames", "4"), "pictures a second"),
+        ("t.webp", ("--size", "4096", "--show", "mesh", "unlit", "shape", "normals"), "pixels"),
+        ("t.png", ("--size", "4096", "--frames", "100"), "pixels"),
         ("t.png", ("--elevation", "100"), "--elevation"),
         ("t.png", ("--fov", "nan"), "--fov"),
     ],
@@ -111,7 +126,7 @@ def test_sources_that_have_nothing_to_show_are_named(run, tmp_path, capsys):
     (tmp_path / "broken.glb").write_bytes(b"glTF nothing")
     for source, more, words in (
         (tmp_path / "none", (), "found nothing"),
-        (tmp_path / "empty", (), "mesh.glb or splat.ply"),
+        (tmp_path / "empty", (), "found none of them"),
         (tmp_path / "broken.glb", (), "broken.glb"),
         (run / "splat.ply", ("--show", "mesh"), "has no mesh to show"),
         (run / "mesh.glb", ("--show", "splats"), "has no splats to show"),

@@ -10,6 +10,7 @@ import json
 import math
 import re
 import sys
+import threading
 from types import SimpleNamespace
 from typing import Any
 
@@ -37,6 +38,8 @@ from tests.recon.splat.balls import ball_capture
 from tests.recon.surface.test_fusion import ball_of_gaussians
 from tests.recon.surface.test_render import cube
 
+BREAKS_OUT = "</script><script>alert(1)</script>|`"
+
 
 @pytest.fixture(scope="module")
 def run(tmp_path_factory):
@@ -56,7 +59,7 @@ def run(tmp_path_factory):
         source = Source.OBSERVED if index == 0 else Source.GENERATED
         frames.append(frame_from_tensors(camera, rgba, source=source, name=f"f{index}", weight=weight))
     write_transforms(Capture(tuple(frames)), folder / "capture")
-    quality = {"mesh": {"faces": 12_345, "watertight": True, "to_capture": {}}, "splat": {"gaussians": 3000}}
+    quality = {"mesh": {"faces": 12_345, "note": BREAKS_OUT, "to_capture": {}}, "splat": {"gaussians": 3000}}
     (folder / "report.json").write_text(json.dumps({"quality": quality}))
     return folder
 
@@ -91,13 +94,16 @@ def test_the_bar_knows_what_there_is_and_cannot_be_broken_out_of(html, run):
     assert "<" not in setting
     bar = json.loads(setting)
     assert [layer["label"] for layer in bar["layers"]] == list(LAYERS.values())
-    assert bar["extras"] == [{"key": "cameras", "label": "Cameras"}]
+    assert bar["extras"] == [{"key": "cameras", "label": "Cameras", "shown": False}]
     assert ["mesh faces", "12,345"] in bar["figures"]
+    assert ["mesh note", BREAKS_OUT] in bar["figures"]
+    assert BREAKS_OUT not in html
     assert not [name for name, _ in bar["figures"] if "to capture" in name]
     nodes = {message["name"] for message in messages(html) if "name" in message}
     (group,) = bar["groups"]
-    assert {f"/{group}/{layer['key']}" for layer in bar["layers"]} <= nodes
-    assert {f"/{group}/cameras/f{index}" for index in range(3)} <= nodes
+    assert group["layers"] == [layer["key"] for layer in bar["layers"]]
+    assert {f"/{group['name']}/{key}" for key in group["layers"]} <= nodes
+    assert {f"/{group['name']}/cameras/f{index}" for index in range(3)} <= nodes
 
 
 def test_the_first_layer_is_shown_and_the_others_wait(html):
@@ -139,6 +145,8 @@ def test_a_capture_alone_shows_its_cameras(run, tmp_path):
     assert len(only.capture) == 3
     shown = {m["name"]: m["visible"] for m in messages(page([only])) if "visible" in m}
     assert shown["/capture/cameras"]
+    setting = json.loads(re.search(r"window\.TURNABOUT=(\{.*?\});", page([only]))[1])
+    assert setting["extras"][0]["shown"]
 
 
 def test_the_panel_switches_layers_plays_and_shows_weights(run):
@@ -163,9 +171,22 @@ def test_the_panel_switches_layers_plays_and_shows_weights(run):
         weights = nodes[f"/{name}/cameras/f2"].image.astype(float)
         assert weights[0].mean() < 20
         assert weights[-1].mean() > 235
-        panel["Play"].value = True
+        for pressed in (True, False, True, False, True):
+            panel["Play"].value = pressed
         _settled(lambda: panel["Frame"].value == 2)
+        _settled(lambda: sum("play" in thread.name for thread in threading.enumerate()) == 1)
         panel["Play"].value = False
+
+
+def test_figures_are_text_to_the_panel(run, monkeypatch):
+    with scene_server("127.0.0.1", 0) as server:
+        added: list[str] = []
+        html = server.gui.add_html
+        monkeypatch.setattr(server.gui, "add_html", lambda content: added.append(content) or html(content))
+        build(server, [Shown(run)])
+    (table,) = [content for content in added if "<table" in content]
+    assert "12,345" in table
+    assert "<script" not in table
 
 
 def _settled(condition) -> None:
