@@ -182,7 +182,12 @@ def test_figures_are_text_to_the_panel(run, monkeypatch):
     with scene_server("127.0.0.1", 0) as server:
         added: list[str] = []
         html = server.gui.add_html
-        monkeypatch.setattr(server.gui, "add_html", lambda content: added.append(content) or html(content))
+
+        def noted(content):
+            added.append(content)
+            return html(content)
+
+        monkeypatch.setattr(server.gui, "add_html", noted)
         build(server, [Shown(run)])
     (table,) = [content for content in added if "<table" in content]
     assert "12,345" in table
