@@ -17,11 +17,11 @@ from PIL import Image
 from gen.weights import load_pipeline
 from recon.capture import Frame, orbit_camera
 from recon.capture.matting import find_foreground
+from recon.capture.orbit import DEFAULT_FOV
 from recon.capture.photo import common_sides, frame_subject, read_photo
 from recon.metrics.images import over_white
 
 ELEVATION = math.radians(10)
-FOV = math.radians(33.8)
 FRAMES = 36
 SIZE = 192
 
@@ -29,7 +29,7 @@ SIZE = 192
 def main(animation: Path, photo_paths: list[Path]) -> None:
     context = framed_photos(photo_paths)
     turn = [2 * math.pi * i / FRAMES for i in range(FRAMES)]
-    spiral = [orbit_camera(angle, ELEVATION + 0.4 * math.sin(angle / 2), FOV, SIZE, SIZE) for angle in turn]
+    spiral = [orbit_camera(angle, ELEVATION + 0.4 * math.sin(angle / 2), DEFAULT_FOV, SIZE, SIZE) for angle in turn]
 
     generator = load_pipeline()
     drawn = generator(context, spiral, size=SIZE, generator=torch.Generator().manual_seed(0))
@@ -46,9 +46,11 @@ def framed_photos(paths: list[Path]) -> list[Frame]:
     mattes = [find_foreground(photo) for photo in photos]
     frames = []
     for i, (photo, matte, side) in enumerate(zip(photos, mattes, common_sides(photos, mattes, ELEVATION))):
-        frame = frame_subject(photo, matte, size=256, elevation=ELEVATION, fov=FOV, side=side, name=f"photo_{i}")
+        frame = frame_subject(
+            photo, matte, size=256, elevation=ELEVATION, fov=DEFAULT_FOV, side=side, name=f"photo_{i}"
+        )
         azimuth = 2 * math.pi * i / len(paths)
-        camera = orbit_camera(azimuth, ELEVATION, FOV, 256, 256)
+        camera = orbit_camera(azimuth, ELEVATION, DEFAULT_FOV, 256, 256)
         frames.append(Frame(camera, frame.load_rgba, source=frame.source, name=frame.name))
     return frames
 

@@ -25,6 +25,7 @@ from pipelines._viewer_scene import (
     figures_of,
     group_names,
     layers_of,
+    layers_of_any,
     places,
     point_camera,
     scene_server,
@@ -142,7 +143,7 @@ def build(server: Any, things: Sequence[Shown]) -> None:
 
 def _add_choice(server: Any, things: Sequence[Shown], handles: dict[str, Any]) -> Callable[[], str]:
     """The choice of what is shown; returns what tells the layer, or `DEPTH`, or "" where there is nothing to choose."""
-    keys = [key for key in LAYERS if any(key in layers_of(thing) for thing in things)]
+    keys = layers_of_any(things)
     if not keys:
         return lambda: ""
     choice = server.gui.add_dropdown("Show", [*(LAYERS[key] for key in keys), DEPTH], initial_value=LAYERS[keys[0]])

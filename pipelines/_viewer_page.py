@@ -8,7 +8,16 @@ from html import escape
 from pathlib import Path
 
 from pipelines._shown import Shown
-from pipelines._viewer_scene import CAMERAS, LAYERS, add_things, figures_of, group_names, layers_of, scene_server
+from pipelines._viewer_scene import (
+    CAMERAS,
+    LAYERS,
+    add_things,
+    figures_of,
+    group_names,
+    layers_of,
+    layers_of_any,
+    scene_server,
+)
 
 _DARK = "darkMode:false"
 
@@ -23,7 +32,7 @@ def page(things: Sequence[Shown]) -> str:
     with scene_server("127.0.0.1", 0) as server:
         add_things(server, things)
         text: str = server.scene.as_html(dark_mode=False)
-    keys = [key for key in LAYERS if any(key in layers_of(thing) for thing in things)]
+    keys = layers_of_any(things)
     has_cameras = any(thing.capture is not None for thing in things)
     bar = {
         "groups": [{"name": name, "layers": layers_of(thing)} for thing, name in zip(things, group_names(things))],

@@ -34,7 +34,6 @@ LAYERS = {
 }
 """Ways of showing a subject, and what they are called. Cameras come beside any of them."""
 CAMERAS = "cameras"
-FOV = math.radians(33.8)
 _APART = 1.25
 """Between the middles of things that stand side by side, in their diameters."""
 _THUMB = 96
@@ -110,6 +109,11 @@ def layers_of(thing: Shown) -> list[str]:
     return [key for key in LAYERS if has[key]]
 
 
+def layers_of_any(things: Sequence[Shown]) -> list[str]:
+    """The layers that at least one thing has."""
+    return [key for key in LAYERS if any(key in layers_of(thing) for thing in things)]
+
+
 def places(things: Sequence[Shown]) -> list[tuple[float, float, float]]:
     """Where each thing's middle is when they stand side by side."""
     middle = (len(things) - 1) / 2
@@ -140,18 +144,22 @@ def add_things(server: Any, things: Sequence[Shown]) -> dict[str, Any]:
 
 def point_camera(server: Any, count: int = 1) -> None:
     """Lets browsers begin with `start_camera`."""
-    server.initial_camera.position = tuple(start_camera(count).centre.tolist())
+    camera = start_camera(count)
+    server.initial_camera.position = tuple(camera.centre.tolist())
     server.initial_camera.look_at = (0.0, 0.0, 0.0)
     server.initial_camera.up = (0.0, 1.0, 0.0)
-    server.initial_camera.fov = FOV
+    server.initial_camera.fov = camera.fov_y
 
 
 def start_camera(count: int = 1, size: int = 512) -> Camera:
     """The view, square, that a page opens with when so many things stand side by side."""
     from recon.capture.camera import orbit_camera, orbit_distance
+    from recon.capture.orbit import DEFAULT_FOV
 
     radius = 0.6 + (count - 1) / 2 * _APART
-    return orbit_camera(math.radians(25), math.radians(15), FOV, size, size, orbit_distance(FOV, radius))
+    return orbit_camera(
+        math.radians(25), math.radians(15), DEFAULT_FOV, size, size, orbit_distance(DEFAULT_FOV, radius)
+    )
 
 
 def figures_of(thing: Shown) -> list[tuple[str, str]]:

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import math
-import os
 import sys
-import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
@@ -76,6 +74,7 @@ def run(options: TurntableOptions) -> None:
     from pipelines._films import write_animation, write_mp4
     from pipelines._progress import display
     from recon.capture.orbit import orbit_cameras
+    from recon.splat.files import whole_file
 
     kind, frames, size = _checked(options)
     looks = _looks(Shown(options.source, options.up), options.show)
@@ -83,8 +82,7 @@ def run(options: TurntableOptions) -> None:
     cameras = orbit_cameras(frames, math.radians(options.elevation), math.radians(options.fov), size)
     rate = Fraction(frames) / Fraction(options.seconds).limit_denominator(1000)
     options.output.parent.mkdir(parents=True, exist_ok=True)
-    with display() as shown, tempfile.TemporaryDirectory(prefix=".turntable-", dir=options.output.parent) as scratch:
-        draft = Path(scratch) / options.output.name
+    with display() as shown, whole_file(options.output) as draft:
         shown.stage_started("turning")
 
         def pictures() -> Iterator[list[NDArray[np.uint8]]]:
@@ -102,7 +100,6 @@ def run(options: TurntableOptions) -> None:
             write_animation(rows, draft, len(cameras), options.seconds, kind)
         if options.output.exists() and not options.overwrite:
             raise _in_the_way(options.output)
-        os.replace(draft, options.output)
         shown.said(str(options.output))
 
 

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import os
 import sys
-import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -62,12 +60,11 @@ def run(options: ViewOptions) -> None:
 
 def _export(things: list[Shown], path: Path) -> None:
     from pipelines._viewer_page import page
+    from recon.splat.files import whole_file
 
     path.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(prefix=".view-", dir=path.parent) as scratch:
-        draft = Path(scratch) / path.name
+    with whole_file(path) as draft:
         draft.write_text(page(things), encoding="utf-8")
-        os.replace(draft, path)
     print(f"{path}  ({path.stat().st_size / 1e6:.1f} MB)", file=sys.stderr)
 
 
