@@ -1,0 +1,1 @@
+"""Moving scenes: canonical Gaussians carried by a few rigid motions, which are the bones of the asset."""

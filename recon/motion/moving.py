@@ -1,0 +1,76 @@
+"""`MovingGaussians`: one canonical scene and the rigid motions that carry it (Shape of Motion, Wang et al. 2024;
+SC-GS, Huang et al. 2024)."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, replace
+
+import torch
+from torch import Tensor
+
+from recon.motion.trajectories import Trajectories, blended_points, blended_quats, rigid_matrices
+from recon.splat.gaussians import Gaussians
+
+INFLUENCES = 4
+"""Bases that carry a point, at most: what every player of glTF skins takes."""
+
+
+@dataclass(frozen=True)
+class MovingGaussians:
+    """Gaussians whose centres and axes follow a blend of a few rigid motions, and whose colours may change slowly.
+
+    Attributes:
+        canonical: N Gaussians in the canonical pose.
+        motion: the B bases.
+        bases: (N, K) int64, which of them carry a Gaussian, K <= 4.
+        weights: (N, K) how much each does, not negative, each row's sum 1.
+        waves: (N, C, 3) change of the constant harmonic over time, by the cosines cos(pi c u), c = 1 ... C, where u
+            runs from 0 to 1 over the clip; C = 0 for colours that stay.
+
+    Raises:
+        ValueError: if the shapes do not fit together.
+    """
+
+    canonical: Gaussians
+    motion: Trajectories
+    bases: Tensor
+    weights: Tensor
+    waves: Tensor
+
+    def __post_init__(self) -> None:
+        count, influences = len(self.canonical), self.bases.shape[-1]
+        shapes = tuple(self.bases.shape), tuple(self.weights.shape), tuple(self.waves.shape)
+        if shapes != ((count, influences), (count, influences), (count, self.waves.shape[1], 3)):
+            raise ValueError(
+                f"{count} moving Gaussians need bases and weights ({count}, K) and waves ({count}, C, 3), "
+                f"found {shapes}"
+            )
+
+    def __len__(self) -> int:
+        return len(self.canonical)
+
+    def at(self, time: float) -> Gaussians:
+        """The scene at any time within the clip."""
+        canonical = self.canonical
+        quats, shifts = self.motion.at(time)
+        matrices = rigid_matrices(quats, self.motion.pivots, shifts)
+        cosines = waves_at(self.phase(time), self.waves.shape[1]).to(self.waves)
+        sh = canonical.sh.clone()
+        sh[:, 0] += (cosines[:, None] * self.waves).sum(1)
+        return replace(
+            canonical,
+            means=blended_points(canonical.means, self.bases, self.weights, matrices),
+            quats=blended_quats(canonical.quats, self.bases, self.weights, quats),
+            sh=sh,
+        )
+
+    def phase(self, time: float) -> float:
+        """How much of the clip has passed, in [0, 1]."""
+        duration = self.motion.duration
+        return 0.0 if duration == 0 else min(1.0, max(0.0, (time - float(self.motion.times[0])) / duration))
+
+
+def waves_at(phase: float, count: int) -> Tensor:
+    """(C,) the cosines that colours change by; their mean over the clip is 0."""
+    return torch.tensor([math.cos(math.pi * c * phase) for c in range(1, count + 1)])
