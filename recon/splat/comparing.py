@@ -13,7 +13,7 @@ from recon.splat.corrections import FrameCorrections
 from recon.splat.fit_options import FitOptions
 from recon.splat.gaussians import Gaussians
 from recon.splat.losses import depth_loss, normal_loss, normals_from_depth, picture_loss
-from recon.splat.optimise import SplatOptimiser
+from recon.splat.optimise import SceneOptimiser
 from recon.splat.rasterize import Rendering, rasterize
 from recon.splat.resizing import resized, shrunk
 from recon.splat.threads import one_torch_thread
@@ -76,16 +76,17 @@ class Gradients:
 
 def differentiated(
     groups: Sequence[Sequence[tuple[int, Tensor]]],
-    optimiser: SplatOptimiser,
+    optimiser: SceneOptimiser,
     targets: Sequence[Target],
     corrections: FrameCorrections,
     options: FitOptions,
 ) -> list[Gradients]:
-    """The gradients of steps that look at groups of (frame, background), side by side and all of the scene as it is."""
+    """The gradients of steps that look at groups of (frame, background), side by side and all of the scene as it is.
+    The frames of a group are of one time."""
     from recon.splat.backend_cpu.jit import for_each_apart
 
     found: dict[int, Gradients] = {}
-    on_gpu = optimiser.gaussians.means.device.type != "cpu"
+    on_gpu = optimiser.device.type != "cpu"
 
     @one_torch_thread()
     def differentiate(step: int) -> None:
@@ -104,13 +105,14 @@ def differentiated(
 
 def by_autograd(
     looks: Sequence[tuple[int, Tensor]],
-    optimiser: SplatOptimiser,
+    optimiser: SceneOptimiser,
     targets: Sequence[Target],
     corrections: FrameCorrections,
     options: FitOptions,
 ) -> Gradients:
     """The gradients of one step, whatever is compared and estimated."""
-    gaussians, unknowns = optimiser.leaves(), corrections.leaves()
+    frame = looks[0][0]
+    gaussians, unknowns = optimiser.shown_by(frame).map(lambda t: t.detach().requires_grad_()), corrections.leaves()
     drawings = _draw(gaussians, [index for index, _ in looks], targets, corrections, options)
     losses, views = [], []
     for (index, background), drawing in zip(looks, drawings, strict=True):
@@ -120,13 +122,14 @@ def by_autograd(
     loss = torch.stack(losses).mean() + options.opacity_weight_of(len(targets)) * gaussians.opacities.mean()
     leaves = [*gaussians.tensors(), *unknowns]
     gradients = torch.autograd.grad(loss, leaves, allow_unused=True, materialize_grads=True)
-    return Gradients(gradients[: -len(unknowns)], gradients[-len(unknowns) :], views)
+    in_scene = optimiser.pulled_back(frame, gradients[: -len(unknowns)])
+    return Gradients(in_scene, gradients[-len(unknowns) :], views)
 
 
 @torch.no_grad()
 def by_kernels(
     looks: Sequence[tuple[int, Tensor]],
-    optimiser: SplatOptimiser,
+    optimiser: SceneOptimiser,
     targets: Sequence[Target],
     corrections: FrameCorrections,
     options: FitOptions,
@@ -135,7 +138,8 @@ def by_kernels(
     from recon.splat.backend_cpu import differentiate_colors
     from recon.splat.fused_loss import fused_loss
 
-    gaussians, views = optimiser.gaussians, []
+    frame = looks[0][0]
+    gaussians, views = optimiser.shown_by(frame), []
 
     def slopes(place: int, rgb: Tensor, alpha: Tensor) -> tuple[Tensor, Tensor]:
         index, background = looks[place]
@@ -157,7 +161,7 @@ def by_kernels(
     opacities = gaussians.opacities
     in_logits = opacities.addcmul_(opacities, opacities, value=-1)
     gradients[3].add_(in_logits, alpha=options.opacity_weight_of(len(targets)) / max(1, len(gaussians)))
-    return Gradients(gradients, (), views)
+    return Gradients(optimiser.pulled_back(frame, gradients), (), views)
 
 
 def _trust(index: int, target: Target, corrections: FrameCorrections) -> Tensor:

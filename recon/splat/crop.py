@@ -17,10 +17,11 @@ from recon.capture.camera import OBJECT_RADIUS
 from recon.capture.cutouts import with_matte
 from recon.capture.matte import refine
 from recon.splat.colors import with_colors
-from recon.splat.fit import Progress, fit_gaussians
+from recon.splat.fit import fit_gaussians
 from recon.splat.fit_options import FIT_PRESETS, FitOptions
 from recon.splat.gaussians import Gaussians
 from recon.splat.initialise import initial_from_points, sample_colors
+from recon.splat.loop import Progress
 from recon.splat.rasterize import rasterize
 from recon.splat.resizing import shrunk
 

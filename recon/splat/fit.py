@@ -1,8 +1,8 @@
-"""Capture -> `Gaussians`: draw a view, compare it with its frame, step; over and over."""
+"""Capture -> `Gaussians`: what a fit starts from, and what it returns. The loop itself is `loop`'s."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -10,21 +10,18 @@ import torch
 
 from recon.capture import Capture, Frame, Source
 from recon.splat.backend_cuda import CudaBackendError, find_gsplat
-from recon.splat.comparing import differentiated, target_of
+from recon.splat.comparing import target_of
 from recon.splat.corrections import FrameCorrection, FrameCorrections, corrected_capture, decided
 from recon.splat.fit_options import FIT_PRESETS, FitOptions
 from recon.splat.gaussians import Gaussians
 from recon.splat.initialise import initial_gaussians, initial_volume
+from recon.splat.loop import Progress, Watch, optimise_scene
 from recon.splat.optimise import SplatOptimiser
 from recon.splat.threads import one_torch_thread
 from recon.splat.volume import SignedVolume
 
 _FEWEST = 500
 """Gaussians that a scene may have in any case, however few pixels show the object."""
-Progress = Callable[[int, int, dict[str, float]], None]
-"""Called with (views compared, views in all, current figures)."""
-Watch = Callable[[int, Gaussians], None]
-"""Called with (views compared, the scene as it is then, detached); whoever keeps the scene copies it."""
 
 
 @dataclass(frozen=True)
@@ -119,27 +116,17 @@ def fit_scene(
     steps = -(-options.iterations // options.views_per_step)
     optimiser = SplatOptimiser(start.to(device), options.rates, steps, generator)
     corrections = FrameCorrections(frames, options.corrections, steps)
-    order = _shuffled(_visits(frames), generator)
-    views, renewals, step = 0, 0, 0
-    while views < options.iterations:
-        count = min(options.views_per_step * options.steps_at_once, options.iterations - views)
-        looks = [(next(order), torch.rand(3, generator=generator).to(device)) for _ in range(count)]
-        groups = [looks[i : i + options.views_per_step] for i in range(0, count, options.views_per_step)]
-        for result in differentiated(groups, optimiser, targets, corrections, options):
-            step += 1
-            optimiser.step(result.scene)
-            corrections.step(step, result.corrections)
-            for view in result.views:
-                views += 1
-                corrections.observe(view.index, view.residual, view.alpha, targets[view.index].alpha)
-                if progress is not None:
-                    progress(views, options.iterations, view.figures | {"gaussians": float(len(result.scene[0]))})
-            if watch is not None:
-                watch(views, optimiser.gaussians)
-        # The last fifth only polishes: what moves then would have no time to settle.
-        if views // options.renew_every > renewals and views < 0.8 * options.iterations:
-            renewals = views // options.renew_every
-            optimiser.renew(min(options.max_gaussians, limit), max_scale=options.max_scale)
+    optimise_scene(
+        optimiser,
+        _shuffled(_visits(frames), generator),
+        targets,
+        corrections,
+        options,
+        generator,
+        most=min(options.max_gaussians, limit),
+        progress=progress,
+        watch=watch,
+    )
     found = corrections.result()
     return Fit(optimiser.gaussians.to("cpu"), found, corrected_capture(capture, found))
 

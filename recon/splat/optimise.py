@@ -1,11 +1,16 @@
 """The optimiser of a fit: Adam over the raw parameters, and Gaussians moved from where they do nothing to where the
-scene is (3DGS-MCMC, Kheradmand et al. 2024)."""
+scene is (3DGS-MCMC, Kheradmand et al. 2024).
+
+What moves a scene over time has parameters of its own and stands behind the same interface (`SceneOptimiser`), so that
+there is one loop for both.
+"""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Protocol
 
 import torch
 from torch import Tensor
@@ -37,8 +42,38 @@ DEAD_OPACITY = 0.02
 """Gaussians below it show nothing that matters, and are moved."""
 
 
+class SceneOptimiser(Protocol):
+    """What a fit optimises: a scene, which may look different to each frame."""
+
+    @property
+    def device(self) -> torch.device:
+        """Where the scene is."""
+        ...
+
+    @property
+    def count(self) -> int:
+        """Gaussians."""
+        ...
+
+    def shown_by(self, frame: int) -> Gaussians:
+        """The scene as a frame shows it, without gradients."""
+        ...
+
+    def pulled_back(self, frame: int, gradients: Sequence[Tensor]) -> Sequence[Tensor]:
+        """Gradients in the five tensors of `shown_by` to those in the parameters; may overwrite what it is given."""
+        ...
+
+    def step(self, gradients: Sequence[Tensor]) -> None:
+        """One step along gradients from `pulled_back`."""
+        ...
+
+    def renew(self, max_gaussians: int, *, max_scale: float) -> int:
+        """Moves Gaussians that show nothing to where the scene is, and grows it. Returns the count."""
+        ...
+
+
 class SplatOptimiser:
-    """Holds the parameters and their moments; the only state of a fit.
+    """Holds the parameters and their moments; the only state of a fit of a scene that stands still.
 
     Args:
         gaussians: the start.
@@ -64,9 +99,21 @@ class SplatOptimiser:
         """The current scene, without gradients."""
         return Gaussians(*self._parameters)
 
-    def leaves(self) -> Gaussians:
-        """The current scene as leaves of a graph of its own, in memory that `step` overwrites."""
-        return Gaussians(*(parameter.detach().requires_grad_() for parameter in self._parameters))
+    @property
+    def device(self) -> torch.device:
+        return self._parameters[0].device
+
+    @property
+    def count(self) -> int:
+        return len(self._parameters[0])
+
+    def shown_by(self, frame: int) -> Gaussians:
+        """The current scene, the same for every frame."""
+        return self.gaussians
+
+    def pulled_back(self, frame: int, gradients: Sequence[Tensor]) -> Sequence[Tensor]:
+        """The gradients as they are."""
+        return gradients
 
     @torch.no_grad()
     def step(self, gradients: Sequence[Tensor]) -> None:

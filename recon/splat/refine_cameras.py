@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from recon.capture import Capture
 from recon.splat.corrections import CorrectionOptions
-from recon.splat.fit import Progress, fit_scene
+from recon.splat.fit import fit_scene
 from recon.splat.fit_options import FitOptions
+from recon.splat.loop import Progress
 
 _PASSES = 60
 _GAUSSIANS = 4000
