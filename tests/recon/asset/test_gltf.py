@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import hashlib
 import json
 import struct
 
@@ -116,6 +117,16 @@ def test_the_same_mesh_gives_the_same_bytes(tmp_path):
     for name in ("a", "b"):
         write_glb(textured(), tmp_path / f"{name}.glb", extras={"seed": 1})
     assert (tmp_path / "a.glb").read_bytes() == (tmp_path / "b.glb").read_bytes()
+
+
+def test_static_files_are_the_bytes_that_they_always_were(tmp_path):
+    cube = box((0.25, 0.5, 1.0))
+    colors = (cube.vertices > 0).float()
+    normals = torch.tensor([0.0, 0.0, 1.0]).expand(8, 3)
+    materials = (Material(name="a"), Material(torch.tensor([1.0, 0.0, 0.0, 0.5]), alpha_cutoff=0.5, name="b"))
+    mesh = Mesh(cube.vertices, cube.faces, None, normals, colors, materials, torch.arange(12) % 2)
+    write_glb(mesh, tmp_path / "cube.glb", extras={"seed": 1}, double_sided=True)
+    assert hashlib.sha256((tmp_path / "cube.glb").read_bytes()).hexdigest()[:16] == "58e5f37735b31527"
 
 
 def test_unlit_is_declared_and_can_be_left_out(tmp_path):
