@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 import struct
+from collections.abc import Collection
 from pathlib import Path
 from typing import Any
 from urllib.parse import unquote
@@ -60,10 +61,10 @@ def load_mesh(path: Path) -> Mesh:
     suffix = path.suffix.lower()
     if suffix not in SUFFIXES:
         raise MeshFileError(f"{path}: expected {', '.join(SUFFIXES)}, found {suffix or 'no suffix'}")
-    if (size := path.stat().st_size) > MAX_BYTES:
-        raise MeshFileError(f"{path}: {size} bytes are more than the {MAX_BYTES} allowed; decimate it first")
     if suffix != ".obj":
-        _check_header(path, suffix)
+        read_header(path)
+    elif (size := path.stat().st_size) > MAX_BYTES:
+        raise MeshFileError(f"{path}: {size} bytes are more than the {MAX_BYTES} allowed; decimate it first")
     try:
         with path.open("rb") as stream:
             scene = trimesh.load_scene(
@@ -133,10 +134,19 @@ def into_sphere(points: Tensor, centre: Tensor, what: str) -> Similarity:
     return Similarity(translation=-centre * scale, scale=scale)
 
 
-def _check_header(path: Path, suffix: str) -> None:
-    """Refuses glTF whose JSON claims more than the file may hold, or needs what is not supported."""
+def read_header(path: Path, also: Collection[str] = ()) -> dict[str, Any]:
+    """The JSON of a GLB or glTF file that claims no more than a file may hold and needs nothing that is not supported.
+
+    Args:
+        also: extensions that the caller reads besides `SUPPORTED_EXTENSIONS`.
+
+    Raises:
+        MeshFileError: if it is damaged, claims too much, or needs more.
+    """
+    if (size := path.stat().st_size) > MAX_BYTES:
+        raise MeshFileError(f"{path}: {size} bytes are more than the {MAX_BYTES} allowed; decimate it first")
     with path.open("rb") as stream:
-        if suffix == ".glb":
+        if path.suffix.lower() == ".glb":
             magic, _, _, length, kind = struct.unpack("<4sIIII", stream.read(20).ljust(20, b"\0"))
             if magic != b"glTF" or kind != 0x4E4F534A:
                 raise MeshFileError(f"{path}: is not a binary glTF file")
@@ -144,15 +154,16 @@ def _check_header(path: Path, suffix: str) -> None:
         else:
             text = stream.read()
     try:
-        header = json.loads(text)
+        header: dict[str, Any] = json.loads(text)
         required = set(header.get("extensionsRequired", ()))
         largest = max((int(a["count"]) for a in header.get("accessors", ())), default=0)
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise MeshFileError(f"{path}: its glTF header is damaged ({error})") from error
-    if unsupported := required - SUPPORTED_EXTENSIONS:
+    if unsupported := required - SUPPORTED_EXTENSIONS - set(also):
         raise MeshFileError(f"{path}: requires {', '.join(sorted(unsupported))}; export it without")
     if largest > MAX_ELEMENTS:
         raise MeshFileError(f"{path}: claims {largest} elements in one accessor, at most {MAX_ELEMENTS} are read")
+    return header
 
 
 def _from_scene(scene: Any, path: Path, linear: bool) -> Mesh:
@@ -188,7 +199,7 @@ def _from_scene(scene: Any, path: Path, linear: bool) -> Mesh:
             normals.append(np.asarray(part.vertex_normals) @ np.linalg.pinv(rotation))
         part_uvs, part_colors, source = _appearance(part.visual, count)
         uvs.append(part_uvs)
-        colors.append(_encode(part_colors) if linear else part_colors)
+        colors.append(encode_srgb(part_colors) if linear else part_colors)
         if id(source) not in materials:
             materials[id(source)] = (len(materials), _material(source, path, linear))
         face_material.append(np.full(len(indices), materials[id(source)][0], np.int64))
@@ -246,23 +257,27 @@ def _material(source: Any, path: Path, linear: bool) -> Material:
     if isinstance(source, trimesh.visual.material.PBRMaterial):
         factor = np.ones(4) if source.baseColorFactor is None else np.asarray(source.baseColorFactor, np.float64) / 255
         factor = np.append(factor, 1.0)[:4]
-        texture = _texture(source.baseColorTexture, path)
+        texture = read_picture(source.baseColorTexture, path)
         cutoff = None
         if source.alphaMode in ("MASK", "BLEND") and texture is not None and texture.shape[2] == 4:
             cutoff = 0.5 if source.alphaMode == "BLEND" or source.alphaCutoff is None else float(source.alphaCutoff)
             cutoff /= max(float(factor[3]), 1e-3)
-        rgb = _encode(factor[:3]) if linear else factor[:3]
+        rgb = encode_srgb(factor[:3]) if linear else factor[:3]
         base = torch.from_numpy(np.append(rgb, factor[3]).astype(np.float32))
         return Material(base, texture, cutoff, name)
-    texture = _texture(getattr(source, "image", None), path)
+    texture = read_picture(getattr(source, "image", None), path)
     diffuse = np.asarray(getattr(source, "diffuse", (255, 255, 255, 255)), np.float64) / 255
     base = torch.from_numpy(np.append(diffuse, 1.0)[:4].astype(np.float32))
     cutoff = 0.5 if texture is not None and texture.shape[2] == 4 else None
     return Material(base, texture, cutoff, name)
 
 
-def _texture(image: Any, path: Path) -> Tensor | None:
-    """(H, W, 3|4) uint8 of a Pillow image that is not decoded yet."""
+def read_picture(image: Any, path: Path) -> Tensor | None:
+    """(H, W, 3|4) uint8 of a Pillow image that is not decoded yet.
+
+    Raises:
+        MeshFileError: if it has more than `MAX_PIXELS`; `path` is the file that holds it.
+    """
     if image is None:
         return None
     width, height = image.size
@@ -275,7 +290,7 @@ def _texture(image: Any, path: Path) -> Tensor | None:
     return torch.from_numpy(np.ascontiguousarray(pixels))
 
 
-def _encode(linear: NDArray[np.float64]) -> NDArray[np.float64]:
+def encode_srgb(linear: NDArray[np.float64]) -> NDArray[np.float64]:
     """Linear light to sRGB (IEC 61966-2-1)."""
     value = np.clip(linear, 0, 1)
     return np.where(value <= 0.0031308, value * 12.92, 1.055 * np.maximum(value, 1e-9) ** (1 / 2.4) - 0.055)
