@@ -3,5 +3,17 @@
 from recon.asset.formats import write_mesh
 from recon.asset.gltf import Asset, GlbError, read_glb, write_glb
 from recon.asset.placing import AssetError, place_mesh, placement
+from recon.asset.skinned_gltf import AnimationReport, write_skinned_glb
 
-__all__ = ["Asset", "AssetError", "GlbError", "place_mesh", "placement", "read_glb", "write_glb", "write_mesh"]
+__all__ = [
+    "AnimationReport",
+    "Asset",
+    "AssetError",
+    "GlbError",
+    "place_mesh",
+    "placement",
+    "read_glb",
+    "write_glb",
+    "write_mesh",
+    "write_skinned_glb",
+]
