@@ -69,7 +69,7 @@ class Rig:
 
     def carriers(self, clip: Clip | None = None, time: float = 0.0) -> Tensor:
         """(V, 3, 4) what takes each vertex from where it is bound to the world."""
-        palette = torch.from_numpy((self.tree.world(clip, time)[self.joints] @ self.binds)[:, :3].astype(np.float32))
+        palette = torch.from_numpy((self.tree.world(clip, time)[self.joints] @ self.binds)[:, :3]).float()
         blended = torch.zeros(len(self.vertices), 3, 4)
         for bones, weights in zip(self.bones.T, self.weights.T):  # one after the other: all at once are many matrices
             blended += palette[bones] * weights[:, None, None]
