@@ -50,8 +50,8 @@ class Keys:
         times = self.motion.times.numpy()
         between = slerps if spherical else nlerps
         for bone, (turn_keys, place_keys) in enumerate(zip(self.turns, self.places, strict=True)):
-            turns[:, bone] = torch.from_numpy(_filled(times, turns[:, bone].numpy(), turn_keys, between))
-            places[:, bone] = torch.from_numpy(_filled(times, places[:, bone].numpy(), place_keys, lerps))
+            turns[:, bone] = torch.from_numpy(filled(times, turns[:, bone].numpy(), turn_keys, between))
+            places[:, bone] = torch.from_numpy(filled(times, places[:, bone].numpy(), place_keys, lerps))
         return replace(self.motion, turns=turns, places=places)
 
 
@@ -103,6 +103,15 @@ def simplified(
     return np.array(sorted(kept))
 
 
+def filled(times: Array, values: Array, keys: NDArray[np.int64], between: Between) -> Array:
+    """(T, ...) what a player makes at all times of the values at the kept ones."""
+    out = np.repeat(values[keys[:1]], len(values), axis=0)
+    for start, end in itertools.pairwise(keys):
+        shares = (times[start : end + 1] - times[start]) / (times[end] - times[start])
+        out[start : end + 1] = between(values[start : start + 1], values[end : end + 1], shares)
+    return out
+
+
 def lerps(first: Array, last: Array, shares: Array) -> Array:
     """(n, ...) values on the straight line between two (1, ...)."""
     shares = shares.reshape(-1, *[1] * (first.ndim - 1))
@@ -138,15 +147,6 @@ def _kept_turns(times: Array, turns: Array, limit: float, reach: float) -> NDArr
 
 def _distances(first: Array, second: Array) -> Array:
     return np.linalg.norm(first - second, axis=-1)
-
-
-def _filled(times: Array, values: Array, keys: NDArray[np.int64], between: Between) -> Array:
-    """(T, ...) values at all times from those at the kept ones."""
-    out = np.repeat(values[keys[:1]], len(values), axis=0)
-    for start, end in itertools.pairwise(keys):
-        shares = (times[start : end + 1] - times[start]) / (times[end] - times[start])
-        out[start : end + 1] = between(values[start : start + 1], values[end : end + 1], shares)
-    return out
 
 
 def _corners(points: Tensor) -> Tensor:

@@ -7,7 +7,7 @@ that matter are written (`keys`), at times from 0.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from recon.asset._glb_document import Buffer, GlbDocument
-from recon.asset.animation import BoneMotion, Loop, bone_motion, looped
+from recon.asset.animation import ANIMATION, AnimationReport, BoneMotion, Loop, bone_motion, looped
 from recon.asset.keys import Keys, reduced
 from recon.asset.placing import AssetError, Origin, placement
 from recon.asset.textures import ImageFormat
@@ -26,31 +26,8 @@ from recon.capture.conversions import xyzw_from_wxyz
 from recon.motion.trajectories import blended_points
 from recon.surface.skinned import SkinnedMesh
 
-ANIMATION = "motion"
-"""Name of the clip in the file."""
-
 _UNIT = 0xFFFF
 """The weight 1 in the file."""
-
-
-@dataclass(frozen=True)
-class AnimationReport:
-    """What a written animation is.
-
-    Attributes:
-        duration: seconds.
-        keys: in the file, over all channels.
-        keys_before: what an untouched animation of as many bones and times has.
-        largest_error: the furthest that a vertex is from where the motion has it, at any of its times, in players that
-            turn along arcs and in those that do not; as a share of the longest side of the mesh's box.
-        bytes: of the file.
-    """
-
-    duration: float
-    keys: int
-    keys_before: int
-    largest_error: float
-    bytes: int
 
 
 def write_skinned_glb(
