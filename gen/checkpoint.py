@@ -19,7 +19,6 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 from torch.distributed.tensor import DTensor, distribute_tensor
 
-from gen.data.dataset import OrbitDataset
 from gen.gauge import CHANNELS
 from gen.model import CAMERA_CHANNELS, HIDDEN_CAMERA_TOKENS, PIXEL_CHANNELS
 from gen.options import TrainOptions
@@ -27,14 +26,15 @@ from gen.options import TrainOptions
 MAY_DIFFER = ("steps", "decay", "accumulate", "device", "compile", "save_every", "recompute", "tensorboard", "workers")
 
 
-def identity(options: TrainOptions, dataset: OrbitDataset, batches: int) -> dict[str, Any]:
-    """What `config.json` says: everything that the steps depend on. `batches` of all processes go into each step."""
+def identity(options: TrainOptions, dataset: str, batches: int) -> dict[str, Any]:
+    """What `config.json` says: everything that the steps depend on, the dataset by its hash. `batches` of all processes
+    go into each step."""
     fixed = {k: v for k, v in asdict(options).items() if k not in MAY_DIFFER}
     channels = [CHANNELS, PIXEL_CHANNELS, CAMERA_CHANNELS, HIDDEN_CAMERA_TOKENS]
-    return {"options": fixed, "dataset": dataset.sha256, "batches": batches, "channels": channels}
+    return {"options": fixed, "dataset": dataset, "batches": batches, "channels": channels}
 
 
-def refuse_other_run(folder: Path, asked: Mapping[str, Any], dataset: Path) -> None:
+def refuse_other_run(folder: Path, asked: Mapping[str, Any], dataset: str) -> None:
     """Raises ValueError unless `folder` is empty or holds a run of the same identity."""
     path = folder / "config.json"
     if not path.exists():

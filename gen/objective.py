@@ -46,10 +46,11 @@ def flow_loss(
     belief = believe(told, noised, levels, told_gauge, known)
 
     shown = levels[..., 0] == 0
-    some = known.any(dim=1, keepdim=True)  # a scene without Gaussians has no pictures
+    same_time = batch.times[:, :, None] == batch.times[:, None, :count]
+    some = (same_time & known[:, None]).any(dim=2)  # a time without Gaussians has no pictures
     weight = torch.where(shown, SHOWN_WEIGHT, _velocity_weight(levels[..., 0])) * (known | shown)
     weight = torch.cat((weight, weight.new_ones(len(weight), truth.shape[1] - count)), dim=1) * some
-    pictures = draw(belief.gaussians, gauge, height, width)
+    pictures = draw(belief.gaussians, gauge, height, width, example.moments)
     appearance = (pictures - truth[..., APPEARANCE]).square().mean(dim=(2, 3, 4))
     asked = (known | shown) & (levels[..., 1] > 0)
     geometry = belief.geometry(batch.premultiplied[:, :count, ..., 3:])

@@ -4,7 +4,8 @@ The network draws no picture by itself. Of each pixel it tells colour, opacity, 
 size; the Gaussians of all frames together are rendered from all cameras, and that is the prediction. So the frames of
 one prediction agree in space by construction, and the input's colours reach other views by geometry instead of through
 the network's weights. In the line of Splatter Image (arXiv:2312.13150), GS-LRM (arXiv:2404.19702) and DMV3D
-(arXiv:2311.09217), whose denoisers render, too.
+(arXiv:2311.09217), whose denoisers render, too. Of what moves, the frames of each time are a scene of their own; what
+other times show reaches it through the network.
 """
 
 from __future__ import annotations
@@ -65,6 +66,14 @@ class PixelGaussians:
     def to(self, device: torch.device) -> PixelGaussians:
         return PixelGaussians(*(getattr(self, field.name).to(device) for field in fields(self)))
 
+    def grouped(self, scenes: Tensor, frames: Tensor) -> PixelGaussians:
+        """B * T scenes of some frames each: (B, 1, 1) which scene, (B, T, K) which frames; void where there is no such
+        frame."""
+        there = (frames >= 0) & (frames < self.kept.shape[1])
+        chosen = torch.where(there, frames, 0)
+        parts = {field.name: getattr(self, field.name)[scenes, chosen].flatten(0, 1) for field in fields(self)}
+        return PixelGaussians(**parts | {"kept": parts["kept"] & there.flatten(0, 1)})
+
     def scene(self, index: int) -> Gaussians:
         """One scene by itself, void Gaussians left out."""
         chosen = self.kept[index]
@@ -102,23 +111,46 @@ def pixel_gaussians(
     return PixelGaussians(points, sizes, _OPACITY_GAIN * raw[..., 3] + _FIRST_OPACITY, colors, kept)
 
 
-def draw(gaussians: PixelGaussians, gauge: Gauge, height: int, width: int) -> Tensor:
+def draw(gaussians: PixelGaussians, gauge: Gauge, height: int, width: int, moments: Tensor | None = None) -> Tensor:
     """Appearance channels (B, F, H, W, 4) of the scenes from the gauge's cameras, in [-1, 1]. The processor draws where
-    there is a GPU but no gsplat."""
+    there is a GPU but no gsplat.
+
+    Args:
+        gaussians: of the first f of the F frames.
+        moments: (B, T, K) int64 frames that show the same time, -1 for none; every frame then is drawn from those of
+            its own time alone. None where nothing moves.
+    """
+    if moments is None:
+        return encode_appearance(_draw(gaussians, gauge.viewmats, gauge.intrinsics, height, width))
+    scenes, count = gauge.viewmats.shape[:2]
+    own = torch.arange(scenes, device=moments.device)[:, None, None]
+    frames = moments.clamp_min(0)
+    grouped = gaussians.grouped(own, moments)
+    pictures = _draw(
+        grouped, gauge.viewmats[own, frames].flatten(0, 1), gauge.intrinsics[own, frames].flatten(0, 1), height, width
+    )
+    spare = torch.where(moments < 0, count, moments)  # what fills up the groups goes behind the frames, and away
+    drawn = pictures.new_zeros(scenes, count + 1, *pictures.shape[2:])
+    drawn = drawn.index_put((own.expand_as(moments), spare), pictures.unflatten(0, moments.shape[:2]))
+    return encode_appearance(drawn[:, :count])
+
+
+def _draw(gaussians: PixelGaussians, viewmats: Tensor, intrinsics: Tensor, height: int, width: int) -> Tensor:
+    """Premultiplied RGBA (B, F, H, W, 4)."""
     device = gaussians.means.device
     where = _drawing_device(device)
     if where.type == "cuda":
-        return encode_appearance(_draw_together(gaussians, gauge, height, width))
+        return _draw_together(gaussians, viewmats, intrinsics, height, width)
     gaussians = gaussians.to(where)
     pictures = []
-    for index, (viewmats, intrinsics) in enumerate(zip(gauge.viewmats.to(where), gauge.intrinsics.to(where))):
+    for index, (poses, lenses) in enumerate(zip(viewmats.to(where), intrinsics.to(where))):
         scene = gaussians.scene(index)
         if len(scene) == 0:
-            pictures.append(viewmats.new_zeros(len(viewmats), height, width, 4))
+            pictures.append(poses.new_zeros(len(poses), height, width, 4))
             continue
-        picture = rasterize(scene, (viewmats, intrinsics, width, height), geometry=False)
+        picture = rasterize(scene, (poses, lenses, width, height), geometry=False)
         pictures.append(torch.cat((picture.rgb, picture.alpha[..., None]), dim=-1))
-    return encode_appearance(torch.stack(pictures).to(device))
+    return torch.stack(pictures).to(device)
 
 
 def draw_frames(
@@ -154,7 +186,7 @@ def _drawing_device(device: torch.device) -> torch.device:
     return torch.device("cpu") if device.type == "cuda" and not gsplat_is_here() else device
 
 
-def _draw_together(gaussians: PixelGaussians, gauge: Gauge, height: int, width: int) -> Tensor:
+def _draw_together(gaussians: PixelGaussians, viewmats: Tensor, intrinsics: Tensor, height: int, width: int) -> Tensor:
     """Premultiplied RGBA of all scenes in one call, as a GPU wants it; void Gaussians have no opacity."""
     sizes = gaussians.log_sizes.flatten(1)[..., None]
     opacities = gaussians.logit_opacities.sigmoid() * gaussians.kept[:, :, None, None]
@@ -164,8 +196,8 @@ def _draw_together(gaussians: PixelGaussians, gauge: Gauge, height: int, width: 
         sizes.exp().expand(-1, -1, 3),
         opacities.flatten(1),
         gaussians.colors.flatten(1, 3),
-        gauge.viewmats,
-        gauge.intrinsics,
+        viewmats,
+        intrinsics,
         width,
         height,
     )

@@ -17,6 +17,7 @@ from torch import Tensor
 
 from gen.data.batch import Batch, make_batch
 from gen.data.dataset import OrbitDataset, ViewCodes
+from gen.data.format import TIME_COLUMN
 from gen.data.photo import photographed
 from gen.data.sending import pin_all, send_all
 
@@ -28,6 +29,11 @@ CONTEXT_COUNTS = {1: 0.7, 2: 0.15, 3: 0.1, 4: 0.05}
 """How often a scene shows that many frames."""
 FRAME_COUNTS = {4: 0.5, 6: 0.3, 8: 0.2}
 """How often a batch has that many frames a scene."""
+VIDEO_SHARE = 0.7
+"""Share of moving scenes that show a view of every time, of one camera or of several: a video. The others show as many
+frames as scenes that stand still."""
+ONE_CAMERA_SHARE = 0.7
+"""Share of moving scenes whose frames begin with one camera's; the others' are in any order."""
 PURE_NOISE = 0.5
 """Share of noise levels that are 1: where shape is decided, and where the pipeline's one step starts."""
 NOISE_SIZE = 64
@@ -57,6 +63,7 @@ class Example:
         batch: the truth of the frames that the network tells, and behind them of `EXTRA_VIEWS` more.
         tasks: what is shown of the former.
         shown: (2, N) scene and frame of each frame whose appearance is shown.
+        moments: (B, T, K) the frames that show the same time, -1 for none; None where nothing moves.
         photos: (N, H, W, 4) premultiplied RGBA of the shown frames, as a camera would have left them.
         noise_seed: of the noise that hides the rest.
     """
@@ -64,6 +71,7 @@ class Example:
     batch: Batch
     tasks: Tasks
     shown: Tensor
+    moments: Tensor | None
     photos: Tensor
     noise_seed: int
 
@@ -74,7 +82,7 @@ class Draft:
 
     Attributes:
         codes: the views, as the dataset's files code them.
-        tasks, shown: as in `Example`.
+        tasks, shown, moments: as in `Example`.
         size: side of the pictures that are to come out.
         seed: of everything that the pixels' part draws.
     """
@@ -82,6 +90,7 @@ class Draft:
     codes: ViewCodes
     tasks: Tasks
     shown: Tensor
+    moments: Tensor | None
     size: int
     seed: int
 
@@ -101,7 +110,7 @@ class Draft:
         rng = np.random.default_rng(self.seed)
         batch = make_batch(self.codes.decode(), self.size, rng)
         photos = photographed(batch.premultiplied[self.shown[0], self.shown[1]], rng)
-        return Example(batch, self.tasks, self.shown, photos, int(rng.integers(2**62)))
+        return Example(batch, self.tasks, self.shown, self.moments, photos, int(rng.integers(2**62)))
 
 
 def draft_example(
@@ -109,20 +118,64 @@ def draft_example(
 ) -> Draft:
     """A batch of about `frames_per_step` frames to tell, `frames` a scene, with a task for each scene."""
     scenes = max(1, frames_per_step // frames)
-    codes = dataset.sample(rng, frames + EXTRA_VIEWS, scenes)
-    tasks = draw_tasks(rng, scenes, frames, size)
+    moments = moments_shown(dataset.times, frames)
+    if moments == 1:
+        codes, grouped = dataset.sample(rng, frames + EXTRA_VIEWS, scenes), None
+    else:
+        codes = _in_any_order(dataset.sample_videos(rng, moments, frames + EXTRA_VIEWS, scenes), rng)
+        grouped = torch.from_numpy(group_times(codes.cameras[..., TIME_COLUMN].numpy()))
+    tasks = draw_tasks(rng, scenes, frames, size, moments)
     shown = (tasks.levels[..., 0] == 0).nonzero().T.contiguous()
-    return Draft(codes, tasks, shown, size, int(rng.integers(2**62)))
+    return Draft(codes, tasks, shown, grouped, size, int(rng.integers(2**62)))
 
 
-def draw_tasks(rng: np.random.Generator, scenes: int, count: int, size: int) -> Tasks:
-    """A task for each scene, of pictures of `size` pixels. Frame 0 is the first to be shown and fixes the gauge; one
-    frame at least is never shown, except where cameras are asked for."""
+def moments_shown(times: int, frames: int) -> int:
+    """How many of a dataset's times a scene of so many frames shows: each by two frames, if it can."""
+    return max(1, min(times, frames // 2))
+
+
+def views_needed(times: int) -> int:
+    """Views of each object that training draws from at most, in a dataset of so many times."""
+    needed = 0
+    for frames in FRAME_COUNTS:
+        each = math.ceil((frames + EXTRA_VIEWS) / moments_shown(times, frames))
+        needed = max(needed, each * times)
+    return needed
+
+
+def group_times(times: NDArray[np.float32]) -> NDArray[np.int64]:
+    """(B, T, K) the frames that show the same time, -1 where there are fewer; of (B, F) times."""
+    groups = [[np.flatnonzero(row == time) for time in np.unique(row)] for row in times]
+    most, largest = max(map(len, groups)), max(len(group) for scene in groups for group in scene)
+    grouped = np.full((len(times), most, largest), -1, np.int64)
+    for scene, row in enumerate(groups):
+        for place, group in enumerate(row):
+            grouped[scene, place, : len(group)] = group
+    return grouped
+
+
+def _in_any_order(codes: ViewCodes, rng: np.random.Generator) -> ViewCodes:
+    """The views of some scenes in random order, so that those shown come from several cameras."""
+    scenes, frames = codes.cameras.shape[:2]
+    mixed = rng.random((scenes, 1)) >= ONE_CAMERA_SHARE
+    order = torch.from_numpy(np.where(mixed, rng.random((scenes, frames)).argsort(axis=1), np.arange(frames)))
+    row = torch.arange(scenes)[:, None]
+    return ViewCodes(
+        codes.rgba[row, order], codes.depth[row, order], codes.normal[row, order], codes.cameras[row, order],
+        codes.objects,
+    )  # fmt: skip
+
+
+def draw_tasks(rng: np.random.Generator, scenes: int, count: int, size: int, moments: int = 1) -> Tasks:
+    """A task for each scene, of pictures of `size` pixels that show so many times. Frame 0 is the first to be shown and
+    fixes the gauge; one frame at least is never shown, except where cameras are asked for."""
     task = rng.choice(list(TASKS), scenes, p=list(TASKS.values()))[:, None]
     shared, own = _draw_level(rng, (scenes, 1, 1), size), _draw_level(rng, (scenes, count, 2), size)
     levels = np.where((task == "levels")[..., None], own, np.broadcast_to(shared, own.shape)).copy()
     contexts = np.array([_pick(rng, CONTEXT_COUNTS) for _ in range(scenes)])
     contexts = np.minimum(contexts, count - 1)
+    if moments > 1:
+        contexts[rng.random(scenes) < VIDEO_SHARE] = moments
     asked = task[:, 0] == "cameras"
     contexts[asked] = rng.integers(1, count + 1, scenes)[asked]
     shown = (np.arange(count)[None] < contexts[:, None]) & (task != "blind")

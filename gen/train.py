@@ -22,18 +22,19 @@ from torch.distributed.tensor import DTensor
 
 from gen.checkpoint import RunState, cut_log, describe, identity, read_checkpoint, refuse_other_run, write_checkpoint
 from gen.data.dataset import OrbitDataset
+from gen.data.mixing import DatasetMix
 from gen.model import OrbitTransformer
 from gen.muon import Muon
 from gen.objective import flow_loss
 from gen.options import TrainOptions
-from gen.tasks import EXTRA_VIEWS, FRAME_COUNTS, Draft, draft_example, draw_frame_count
+from gen.tasks import Draft, draft_example, draw_frame_count, views_needed
 
 if TYPE_CHECKING:
     from accelerate import Accelerator
 
 
 def train(
-    dataset: OrbitDataset,
+    dataset: OrbitDataset | DatasetMix,
     folder: Path,
     options: TrainOptions,
     report: Callable[[int, float], None] | None = None,
@@ -41,7 +42,7 @@ def train(
     """Trains until `options.steps`, from the checkpoint in `folder` when there is one.
 
     Args:
-        dataset: rendered objects.
+        dataset: rendered objects that stand still, that move, or both.
         folder: receives `checkpoint.safetensors` (everything needed to go on), `ema.safetensors` (the averaged
             weights), `config.json` and `loss.csv`; with `options.tensorboard` also `tensorboard/`.
         options: must equal those of the checkpoint, except `gen.checkpoint.MAY_DIFFER`; so must the dataset and the
@@ -53,22 +54,15 @@ def train(
             run with other options or another dataset, or something that is no run, the device is not there,
             `options.init` holds no such network, the loss is no number, or accelerate is missing.
     """
-    if dataset.exclusion == "ignored":
-        raise ValueError(
-            f"{dataset.folder}: was rendered with --exclude none although a list of objects that no training may see "
-            "lay beside them, so it is for measuring only; render it again without --exclude none"
-        )
-    if dataset.views < (needed := max(FRAME_COUNTS) + EXTRA_VIEWS):
-        raise ValueError(
-            f"{dataset.folder}: has {dataset.views} views of each object, training draws up to {needed}; "
-            f"render it again with --views {needed} or more"
-        )
+    mix = dataset if isinstance(dataset, DatasetMix) else DatasetMix([dataset])
+    for drawn_from in mix.parts:
+        _check(drawn_from)
     accelerator = _accelerator(_pick_device(options.device), options, folder)
     bf16 = options.precision == "bf16" or (options.precision == "auto" and accelerator.device.type == "cuda")
     dtype = torch.bfloat16 if bf16 else torch.float32
-    described = identity(options, dataset, accelerator.num_processes * options.accumulate)
+    described = identity(options, mix.sha256, accelerator.num_processes * options.accumulate)
     folder.mkdir(parents=True, exist_ok=True)
-    refuse_other_run(folder, described, dataset.folder)
+    refuse_other_run(folder, described, str(mix))
     torch.manual_seed(options.seed)
     bare = OrbitTransformer(options.model)
     bare.recompute = options.recompute
@@ -88,7 +82,7 @@ def train(
     if options.compile:
         for block in bare.blocks:  # they are alike, so one compilation serves all
             block.compile(dynamic=True)  # of pictures and frames of all sizes and counts
-    drafts = _drafts(dataset, options, first, accelerator.num_processes, accelerator.process_index)
+    drafts = _drafts(mix, options, first, accelerator.num_processes, accelerator.process_index)
 
     losses: list[tuple[int, float]] = []
     late: list[tuple[int, Tensor]] = []  # losses of steps that a GPU may still be taking
@@ -137,8 +131,8 @@ def train(
 class _Drafts(torch.utils.data.Dataset[Draft]):
     """The batches that one process takes, from a step on, in their order."""
 
-    def __init__(self, dataset: OrbitDataset, options: TrainOptions, first: int, processes: int, process: int) -> None:
-        self.dataset, self.options, self.first = dataset, options, first
+    def __init__(self, mix: DatasetMix, options: TrainOptions, first: int, processes: int, process: int) -> None:
+        self.mix, self.options, self.first = mix, options, first
         self.processes, self.process = processes, process
 
     def __len__(self) -> int:
@@ -150,11 +144,12 @@ class _Drafts(torch.utils.data.Dataset[Draft]):
         # All processes take scenes of equally many frames, so that none waits for another.
         count = draw_frame_count(np.random.default_rng(stream(self.options.seed, step, None)))
         rng = np.random.default_rng(stream(self.options.seed, step, part * self.processes + self.process))
-        return draft_example(self.dataset, rng, count, self.options.frames_per_step, self.options.size)
+        dataset = self.mix.pick(rng)
+        return draft_example(dataset, rng, count, self.options.frames_per_step, self.options.size)
 
 
-def _drafts(dataset: OrbitDataset, options: TrainOptions, first: int, processes: int, process: int) -> Iterator[Draft]:
-    drafts = _Drafts(dataset, options, first, processes, process)
+def _drafts(mix: DatasetMix, options: TrainOptions, first: int, processes: int, process: int) -> Iterator[Draft]:
+    drafts = _Drafts(mix, options, first, processes, process)
     ahead: dict[str, Any] = {}
     if options.workers:
         ahead = {"prefetch_factor": 2, "pin_memory": torch.cuda.is_available()}
@@ -179,6 +174,20 @@ def make_optimisers(network: OrbitTransformer, lr: float, dtype: torch.dtype) ->
     chosen = {id(p) for p in matrices}
     others = [p for p in network.parameters() if id(p) not in chosen]
     return [Muon(matrices, lr=lr, dtype=dtype), torch.optim.AdamW(others, lr=lr, betas=(0.9, 0.98), weight_decay=0.0)]
+
+
+def _check(dataset: OrbitDataset) -> None:
+    """Raises ValueError if a dataset must not or cannot be trained on."""
+    if dataset.exclusion == "ignored":
+        raise ValueError(
+            f"{dataset.folder}: was rendered with --exclude none although a list of objects that no training may see "
+            "lay beside them, so it is for measuring only; render it again without --exclude none"
+        )
+    if dataset.views < (needed := views_needed(dataset.times)):
+        raise ValueError(
+            f"{dataset.folder}: has {dataset.views} views of each object, training draws up to {needed}; "
+            f"render it again with --views {needed} or more"
+        )
 
 
 def _pick_device(asked: str) -> str:

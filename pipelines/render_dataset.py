@@ -15,10 +15,12 @@ from pipelines._command import run_command
 
 @dataclass(frozen=True)
 class RenderDatasetOptions:
-    """Renders random views (colour, alpha, depth, normals) of every object of a pack or a folder of GLB/OBJ files."""
+    """Renders random views (colour, alpha, depth, normals) of every object of a pack or a folder of GLB/OBJ files, or
+    with --animated of what moves."""
 
     input: Annotated[Path, tyro.conf.Positional]
-    """An object pack (.zip) or a folder that holds .glb, .gltf or .obj files."""
+    """An object pack (.zip) or a folder that holds .glb, .gltf or .obj files; with --animated, animated .glb or .gltf
+    files."""
     output: Annotated[Path, tyro.conf.arg(name="output", aliases=["-o"])]
     """The dataset's folder. If it holds an interrupted run of the same command, that is finished."""
     size: int = 64
@@ -26,10 +28,17 @@ class RenderDatasetOptions:
     views: int = 24
     """Pictures of each object, or of each of its variants."""
     variants: int = 1
-    """How often each object is drawn, each time in another light and, but for the first, stretched along its axes."""
+    """How often each object is drawn, each time in another light and, but for the first, stretched along its axes.
+    Animated objects also show another part of their animations."""
+    animated: bool = False
+    """Draw a part of one of each object's animations: --views pictures, as many of each of --times moments, and of them
+    one of each moment from the same camera."""
+    times: int = 6
+    """With --animated, moments that the views show; --views must be a multiple."""
     exclude: str | None = None
     """File of object ids or file names, with or without suffix, that must not be rendered, one a line, besides those of
-    a never_train.txt beside the input. "none" renders everything; where there is such a list, training refuses it."""
+    a never_train.txt (--animated: and a validation.txt) beside the input. "none" renders everything; where there is
+    such a list, training refuses it."""
     only: Path | None = None
     """File of object ids, with or without suffix; nothing else is rendered."""
     seed: int = 0
@@ -52,19 +61,23 @@ def render(options: RenderDatasetOptions) -> None:
 
     from gen.data.render import plan_dataset, render_dataset
     from gen.data.scenes import SceneOptions
-    from gen.data.sources import NEVER_TRAIN
+    from gen.data.sources import NEVER_TRAIN, VALIDATION
 
+    if options.animated and options.times < 2:
+        raise ValueError(f"--times must be at least 2, found {options.times}; without --animated nothing moves")
     scene = SceneOptions(
         size=options.size,
         views=options.views,
         elevation=options.elevation,
         fov=options.fov,
         variants=options.variants,
+        times=options.times if options.animated else 1,
         seed=options.seed,
     )
     plan = plan_dataset(options.input, scene, exclude=options.exclude, only=options.only)
     if plan.exclusion == "list":
-        listing = NEVER_TRAIN if options.exclude is None else f"{Path(options.exclude).name} and any {NEVER_TRAIN}"
+        beside = f"{NEVER_TRAIN} or {VALIDATION}" if options.animated else NEVER_TRAIN
+        listing = beside if options.exclude is None else f"{Path(options.exclude).name} and any {beside}"
         print(f"{listing}: {len(plan.excluded)} ids, {len(plan.found)} of them found here and left out")
     columns = (TextColumn("objects"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
     with Progress(*columns) as bar:

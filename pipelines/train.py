@@ -1,4 +1,4 @@
-"""`python -m pipelines.train`: a rendered dataset in, a pipeline folder out."""
+"""`python -m pipelines.train`: rendered datasets in, a pipeline folder out."""
 
 from __future__ import annotations
 
@@ -19,10 +19,13 @@ class TrainCommand:
     """Trains the orbit model. Run it again with the same options to go on where it was stopped. On several processes or
     GPUs: torchrun --nproc_per_node N -m pipelines.train ..."""
 
-    dataset: Annotated[Path, tyro.conf.Positional]
-    """Folder made by pipelines.render_dataset from objects that may be trained on."""
+    dataset: Annotated[tuple[Path, ...], tyro.conf.Positional]
+    """Folder made by pipelines.render_dataset from objects that may be trained on; or several, of objects that stand
+    still and that move."""
     output: Annotated[Path, tyro.conf.arg(name="output", aliases=["-o"])]
     """The run's folder: checkpoint, averaged weights, loss.csv and, when done, pipeline/ for --model."""
+    shares: tuple[float, ...] = ()
+    """How often a batch is drawn from each of several folders, as numbers in any unit; alike unless given."""
     train: Annotated[TrainOptions, tyro.conf.arg(name="")] = field(default_factory=TrainOptions)
     """How to train."""
 
@@ -36,17 +39,18 @@ def run(command: TrainCommand) -> None:
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
     from gen.data.dataset import OrbitDataset
+    from gen.data.mixing import DatasetMix
     from gen.train import train
 
-    dataset = OrbitDataset(command.dataset)
+    mix = DatasetMix([OrbitDataset(folder) for folder in command.dataset], command.shares)
     leads = os.environ.get("RANK", "0") == "0"  # as torchrun numbers its processes
-    if leads and dataset.exclusion == "none":
+    if leads and any(part.exclusion == "none" for part in mix.parts):
         print("warning: this dataset was rendered without an exclusion list; no evaluation object may be in it")
     columns = (TextColumn("{task.fields[state]}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
     with Progress(*columns, disable=not leads) as bar:
         task = bar.add_task("train", total=command.train.steps, state="starting")
         train(
-            dataset,
+            mix,
             command.output,
             command.train,
             report=lambda step, loss: bar.update(task, completed=step + 1, state=f"loss {loss:.3f}"),

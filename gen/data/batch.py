@@ -22,7 +22,7 @@ class Batch:
         normal: (B, F, H, W, 3) unit world normals, 0 = invalid.
         c2w: (B, F, 4, 4).
         intrinsics: (B, F, 3, 3) in pixels.
-        times: (B, F) seconds.
+        times: (B, F) seconds from the first frame of each scene.
     """
 
     premultiplied: Tensor
@@ -58,7 +58,7 @@ def _shrink(views: OrbitViews, factor: int) -> Batch:
         normal = torch.nn.functional.normalize(_block_mean(normal, factor), dim=-1) * (covered >= 0.5)
         premultiplied = _block_mean(premultiplied, factor)
         intrinsics = torch.cat((intrinsics[..., :2, :] / factor, intrinsics[..., 2:, :]), dim=-2)
-    times = views.c2w.new_zeros(views.c2w.shape[:2])
+    times = views.times - views.times[:, :1]
     return Batch(premultiplied, depth[..., 0], normal, views.c2w, intrinsics, times)
 
 

@@ -5,7 +5,11 @@ A dataset is a folder of raw `.npy` shards beside one `dataset.json`. Shard `k` 
     rgba-k.npy    uint8   (N, V, S, S, 4)  sRGB, straight alpha
     depth-k.npy   uint16  (N, V, S, S)     0 = nothing; else 1 + round(65534 * ((z - |eye|) / 1.1 + 0.5))
     normal-k.npy  int8    (N, V, S, S, 3)  world normals * 127, 0 = nothing
-    camera-k.npy  float32 (N, V, 17)       c2w 3x4 row-major, fx, fy, cx, cy in pixels, index of the scene's light
+    camera-k.npy  float32 (N, V, 18)       c2w 3x4 row-major, fx, fy, cx, cy in pixels, index of the scene's light,
+                                           time in seconds from the object's first view
+
+Of T times, view v shows time v mod T, and the first T views are one camera's: a video. Datasets of the first format
+have no time column and do not move.
 """
 
 from __future__ import annotations
@@ -17,10 +21,13 @@ import torch
 from torch import Tensor
 
 INDEX_NAME = "dataset.json"
-FORMAT = "turnabout-orbits-1"
+FORMAT = "turnabout-orbits-2"
+STILL_FORMAT = "turnabout-orbits-1"
+"""The format before there were times, which is still read."""
 DEPTH_RANGE = 1.1
 """World units between the nearest and the farthest depth that can be coded, centred on the origin's distance."""
-CAMERA_VALUES = 17
+CAMERA_VALUES = 18
+TIME_COLUMN = 17
 
 ARRAYS: dict[str, tuple[type, tuple[int, ...]]] = {
     "rgba": (np.uint8, (4,)),
@@ -54,7 +61,7 @@ def decode_depth(codes: Tensor, eye_distance: Tensor) -> Tensor:
 
 
 def decode_cameras(values: Tensor) -> tuple[Tensor, Tensor]:
-    """(..., 17) to c2w (..., 4, 4) and intrinsics (..., 3, 3)."""
+    """(..., 18) to c2w (..., 4, 4) and intrinsics (..., 3, 3)."""
     c2w = values.new_zeros(*values.shape[:-1], 4, 4)
     c2w[..., :3, :] = values[..., :12].unflatten(-1, (3, 4))
     c2w[..., 3, 3] = 1

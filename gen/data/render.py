@@ -27,8 +27,17 @@ from gen.data import format as files
 from gen.data._coding_kernels import encode_view
 from gen.data.format import DatasetError
 from gen.data.names import find_excluded, without_suffix
-from gen.data.scenes import SceneCameras, SceneOptions, random_cameras, random_lights, stretched
-from gen.data.sources import NEVER_TRAIN, FolderSource, ObjectInfo, PackSource, open_source, read_ids
+from gen.data.scenes import SceneCameras, SceneOptions, moving, random_cameras, random_lights, stretched
+from gen.data.sources import (
+    NEVER_TRAIN,
+    VALIDATION,
+    AnimatedSource,
+    FolderSource,
+    ObjectInfo,
+    PackSource,
+    open_source,
+    read_ids,
+)
 from recon.surface.mesh import Mesh
 from recon.surface.render import (
     Lights,
@@ -40,6 +49,7 @@ from recon.surface.render import (
     prepare_mesh,
     texture_pyramid,
 )
+from recon.surface.rigged import RiggedMesh
 
 SHARD_OBJECTS = 64
 PLAN_NAME = "plan.json"
@@ -89,17 +99,19 @@ def plan_dataset(
     """Decides what will be rendered.
 
     Args:
-        source: a pack or a folder of meshes.
-        exclude: a file of ids that must not be rendered, besides those of the `never_train.txt` beside the source, if
-            there is one; "none" to render everything: where there is such a list, training refuses the result; None
-            for the list beside the source alone.
+        source: a pack or a folder of meshes; a folder of animated meshes if `options.times` is more than 1.
+        exclude: a file of ids that must not be rendered, besides those of the `never_train.txt` beside the source (and
+            of animated meshes the `validation.txt`), if there is one; "none" to render everything: where there is such
+            a list, training refuses the result; None for the lists beside the source alone.
         only: a file of ids, with or without their suffixes; nothing else is rendered.
 
     Raises:
         DatasetError: if there is no list and no "none", a list is unreadable, or nothing is left.
     """
-    default = (source if source.is_dir() else source.parent) / NEVER_TRAIN
-    beside = read_ids(default) if default.is_file() else frozenset()
+    animated = options.times > 1
+    place = source if source.is_dir() else source.parent
+    lists = [place / name for name in ((NEVER_TRAIN, VALIDATION) if animated else (NEVER_TRAIN,))]
+    beside = frozenset[str]().union(*(read_ids(listing) for listing in lists if listing.is_file()))
     exclusion = "list"
     if exclude == "none":
         exclusion, excluded = "ignored" if beside else "none", frozenset[str]()
@@ -109,10 +121,10 @@ def plan_dataset(
         excluded = beside
     else:
         raise DatasetError(
-            f"{source}: expected a list of objects that no training may see ({NEVER_TRAIN} beside it), found none; "
+            f"{source}: expected a list of objects that no training may see ({lists[-1].name} beside it), found none; "
             "give one with --exclude FILE, or --exclude none if there are none"
         )
-    objects: Iterable[ObjectInfo] = open_source(source).objects
+    objects: Iterable[ObjectInfo] = AnimatedSource(source).objects if animated else open_source(source).objects
     forbidden = find_excluded((o.id for o in objects), excluded)
     if only is not None:
         wanted = read_ids(only)
@@ -181,9 +193,14 @@ def render_dataset(
 
 
 def render_views(
-    prepared: PreparedMesh, cameras: SceneCameras, lights: Lights | None, size: int, light_index: int = 0
+    prepared: PreparedMesh,
+    cameras: SceneCameras,
+    lights: Lights | None,
+    size: int,
+    light_index: int = 0,
+    time: float = 0.0,
 ) -> dict[str, NDArray[Any]]:
-    """All views of one object, coded as in `gen.data.format`: rgba, depth, normal and camera, each (V, ...)."""
+    """Views of one object at one time, coded as in `gen.data.format`: rgba, depth, normal and camera, each (V, ...)."""
     count, light = len(cameras.c2w), light_arrays(lights)
     scratch = Scratch.allocate(prepared, size, size, SUPERSAMPLE)
     rgba = np.empty((size, size, 4), np.float32)
@@ -201,8 +218,8 @@ def render_views(
             rgba, depth, normal, np.float32(cameras.distance[view]), np.float32(files.DEPTH_RANGE),
             out["rgba"][view], out["depth"][view], out["normal"][view],
         )  # fmt: skip
-    lit = np.full((count, 1), light_index)
-    out["camera"] = np.concatenate((cameras.c2w[:, :3].reshape(count, 12), intrinsics, lit), axis=1).astype(np.float32)
+    rest = np.broadcast_to((light_index, time), (count, 2))
+    out["camera"] = np.concatenate((cameras.c2w[:, :3].reshape(count, 12), intrinsics, rest), axis=1).astype(np.float32)
     return out
 
 
@@ -233,10 +250,11 @@ class _Worker:
     """Renders shards in one process."""
 
     def __init__(self, source: Path, options: SceneOptions, folder: Path) -> None:
-        self._source: PackSource | FolderSource = open_source(source)
+        self._source: PackSource | FolderSource | AnimatedSource
+        self._source = AnimatedSource(source) if options.times > 1 else open_source(source)
         self._options, self._folder = options, folder
         self._pyramids = PyramidCache()
-        self._loaded: tuple[str, Mesh] | None = None
+        self._loaded: tuple[str, Mesh | RiggedMesh] | None = None
 
     def render_shard(self, shard: int, objects: tuple[ObjectInfo, ...], first: int) -> int:
         size, views = self._options.size, self._options.views
@@ -255,19 +273,32 @@ class _Worker:
         for row, info in enumerate(objects):
             cameras = random_cameras(self._options, info.scene)
             lights = random_lights(self._options, info.scene, keep_colours=info.tier == "A")
-            prepared = prepare_mesh(self._mesh(info), pyramid=self._pyramids)
-            for kind, value in render_views(prepared, cameras, lights, size, first + row).items():
-                arrays[kind][row] = value
+            times, poses = self._poses(info)
+            for moment, (time, mesh) in enumerate(zip(times, poses)):
+                prepared, which = prepare_mesh(mesh, pyramid=self._pyramids), slice(moment, None, len(times))
+                coded = render_views(prepared, cameras.only(which), lights, size, first + row, time)
+                for kind, value in coded.items():
+                    arrays[kind][row, which] = value
         for kind in kinds:  # the cameras come last: where they are, the shard is whole
             arrays.pop(kind).flush()
             os.replace(drafts[kind], paths[kind])
         return shard
 
-    def _mesh(self, info: ObjectInfo) -> Mesh:
+    def _poses(self, info: ObjectInfo) -> tuple[list[float], list[Mesh]]:
+        """The times at which the object is shown, and how it then is."""
         if self._loaded is None or self._loaded[0] != info.id:  # the variants of an object follow each other
-            self._loaded = info.id, self._source.mesh(info.id)
-        mesh = self._loaded[1]
-        return stretched(self._options, info.scene, mesh) if info.variant else mesh
+            source = self._source
+            self._loaded = (
+                info.id,
+                source.rigged(info.id) if isinstance(source, AnimatedSource) else source.mesh(info.id),
+            )
+        shape = self._loaded[1]
+        if isinstance(shape, Mesh):
+            return [0.0], [stretched(self._options, info.scene, shape) if info.variant else shape]
+        try:
+            return moving(self._options, info.scene, shape, stretch=info.variant > 0)
+        except ValueError as error:
+            raise DatasetError(f"{info.id}: {error}; remove it or list it under --exclude") from error
 
 
 _worker: _Worker | None = None

@@ -11,9 +11,10 @@ import torch
 from numpy.typing import NDArray
 
 from recon.capture import FRAME_MARGIN, OBJECT_RADIUS
-from recon.surface.loading import normalised
+from recon.surface.loading import into_sphere, normalised
 from recon.surface.mesh import Mesh
 from recon.surface.render import Lights
+from recon.surface.rigged import RiggedMesh
 
 
 @dataclass(frozen=True)
@@ -32,6 +33,8 @@ class SceneOptions:
         variants: how often each object is drawn, each time with other cameras and light.
         stretch: standard deviation of the logarithm by which every variant but the first is stretched along each axis:
             the same few objects then show more shapes.
+        times: moments of an animated object that its views show; 1 for objects that stand still.
+        window: shortest and longest time in seconds from the first moment to the last; a shorter clip is shown whole.
         seed: of everything random.
     """
 
@@ -45,6 +48,8 @@ class SceneOptions:
     recolour_share: float = 0.25
     variants: int = 1
     stretch: float = 0.2
+    times: int = 1
+    window: tuple[float, float] = (0.5, 2.0)
     seed: int = 0
 
     def __post_init__(self) -> None:
@@ -52,6 +57,14 @@ class SceneOptions:
             raise ValueError(f"size must be 8..2048 and views 1..4096, got {self.size} and {self.views}")
         if not 1 <= self.variants <= 256 or not 0 <= self.stretch <= 1:
             raise ValueError(f"variants must be 1..256 and stretch 0..1, got {self.variants} and {self.stretch:g}")
+        if not 1 <= self.times <= 256 or (self.times > 1 and (self.views % self.times or self.views < 2 * self.times)):
+            raise ValueError(
+                f"views must be a multiple of times, two a time or more, got {self.views} views and {self.times} times"
+            )
+        if not 0 < self.window[0] <= self.window[1] <= 60:
+            raise ValueError(
+                "window must be a rising range of seconds within 0..60, got {:g} {:g}".format(*self.window)
+            )
         for name, low, high in (("elevation", -89.0, 89.0), ("fov", 1.0, 120.0), ("distance", 0.5, 10.0)):
             first, last = getattr(self, name)
             if not low <= first <= last <= high:
@@ -78,11 +91,16 @@ class SceneCameras:
     focal: NDArray[np.float64]
     distance: NDArray[np.float64]
 
+    def only(self, which: slice | NDArray[np.int64]) -> SceneCameras:
+        """Some of them."""
+        return SceneCameras(self.c2w[which], self.focal[which], self.distance[which])
+
 
 def random_cameras(options: SceneOptions, scene: str) -> SceneCameras:
-    """Cameras of one object: azimuths spread evenly and jittered, elevations even over their band of the sphere."""
+    """Cameras of one object: azimuths spread evenly and jittered, elevations even over their band of the sphere. The
+    first stays for a view of every time."""
     rng = scene_rng(options.seed, scene, "cameras")
-    count = options.views
+    count = options.views - options.times + 1
     azimuth = 2 * math.pi * (rng.permutation(count) + rng.random(count)) / count
     low, high = (math.sin(math.radians(e)) for e in options.elevation)
     elevation = np.arcsin(rng.uniform(low, high, count))
@@ -90,7 +108,10 @@ def random_cameras(options: SceneOptions, scene: str) -> SceneCameras:
     distance = FRAME_MARGIN * OBJECT_RADIUS / np.sin(fov / 2) * rng.uniform(*options.distance, count)
     rolled = rng.random(count) < options.roll_share
     roll = np.where(rolled, np.radians(options.roll) * rng.standard_normal(count), 0.0)
-    return SceneCameras(orbit_poses(azimuth, elevation, distance, roll), options.size / (2 * np.tan(fov / 2)), distance)
+    cameras = SceneCameras(
+        orbit_poses(azimuth, elevation, distance, roll), options.size / (2 * np.tan(fov / 2)), distance
+    )
+    return cameras.only(np.maximum(np.arange(options.views) - options.times + 1, 0))
 
 
 def orbit_poses(
@@ -116,10 +137,44 @@ def orbit_poses(
 
 def stretched(options: SceneOptions, scene: str, mesh: Mesh) -> Mesh:
     """The object longer along some axes and shorter along others, brought back into its sphere."""
+    return normalised(_stretch(mesh, _stretch_factors(options, scene)))
+
+
+def moving(options: SceneOptions, scene: str, rigged: RiggedMesh, *, stretch: bool) -> tuple[list[float], list[Mesh]]:
+    """Evenly spread moments of a random part of a random clip, brought into the sphere of diameter 1 all alike.
+
+    Returns:
+        Seconds from the first moment, and the object at each.
+
+    Raises:
+        ValueError: if no clip has a duration, or a pose no extent.
+    """
+    rng = scene_rng(options.seed, scene, "motion")
+    clips = [place for place, clip in enumerate(rigged.clips) if clip.duration > 0]
+    if not clips:
+        raise ValueError("has no animation that lasts")
+    clip = int(rng.choice(clips))
+    length = min(rigged.clips[clip].duration, rng.uniform(*options.window))
+    start = rng.uniform(0, rigged.clips[clip].duration - length)
+    times = np.linspace(0, length, options.times)
+    poses = [rigged.posed(clip, start + time) for time in times.tolist()]
+    if stretch:
+        factors = _stretch_factors(options, scene)
+        poses = [_stretch(pose, factors) for pose in poses]
+    vertices = torch.cat([pose.vertices for pose in poses])
+    low, high = vertices.min(dim=0).values, vertices.max(dim=0).values
+    fitted = into_sphere(vertices, (low + high) / 2, f"its clip {rigged.clips[clip].name!r}")
+    return times.tolist(), [pose.moved(fitted.scale, fitted.translation) for pose in poses]
+
+
+def _stretch_factors(options: SceneOptions, scene: str) -> torch.Tensor:
     rng = scene_rng(options.seed, scene, "stretch")
-    factors = _tensor(np.exp(options.stretch * rng.standard_normal(3).clip(-2, 2)))
+    return _tensor(np.exp(options.stretch * rng.standard_normal(3).clip(-2, 2)))
+
+
+def _stretch(mesh: Mesh, factors: torch.Tensor) -> Mesh:
     normals = None if mesh.normals is None else torch.nn.functional.normalize(mesh.normals / factors, dim=-1)
-    return normalised(replace(mesh, vertices=mesh.vertices * factors, normals=normals))
+    return replace(mesh, vertices=mesh.vertices * factors, normals=normals)
 
 
 def random_lights(options: SceneOptions, scene: str, *, keep_colours: bool) -> Lights:

@@ -1,4 +1,5 @@
-"""What a dataset can be rendered from: an object pack, or a folder of GLB and OBJ files. Lists and tiers included."""
+"""What a dataset can be rendered from: an object pack, a folder of meshes, or one of animated meshes. Lists and tiers
+included."""
 
 from __future__ import annotations
 
@@ -10,9 +11,13 @@ from typing import Any, Protocol
 from gen.data.format import DatasetError
 from gen.data.names import MESH_SUFFIXES
 from gen.data.pack import ObjectPack
+from recon.surface.gltf_file import SUFFIXES
 from recon.surface.mesh import Mesh
+from recon.surface.rigged import RiggedMesh, load_rigged
 
 NEVER_TRAIN = "never_train.txt"
+VALIDATION = "validation.txt"
+"""The list beside animated files of those to report on."""
 
 
 @dataclass(frozen=True)
@@ -70,18 +75,7 @@ class FolderSource:
     """
 
     def __init__(self, folder: Path) -> None:
-        self._paths = {
-            path.relative_to(folder).as_posix(): path
-            for path in sorted(folder.rglob("*"))
-            if path.suffix.lower() in MESH_SUFFIXES and path.is_file()
-        }
-        if not self._paths:
-            raise DatasetError(f"{folder}: expected {', '.join(MESH_SUFFIXES)} files in the folder, found none")
-        for name in self._paths:
-            try:
-                name.encode()
-            except UnicodeEncodeError as error:
-                raise DatasetError(f"{folder}: the file name {name!r} is not UTF-8; rename the file") from error
+        self._paths = _files(folder, MESH_SUFFIXES)
         known = _read_manifests(folder)
         self.objects = tuple(known.get(i, ObjectInfo(i)) for i in self._paths)
 
@@ -94,6 +88,25 @@ class FolderSource:
             return normalised(mesh)
         except ValueError as error:
             raise DatasetError(f"{path}: {error}; remove it or list it under --exclude") from error
+
+
+class AnimatedSource:
+    """All animated GLB and glTF files under a folder; ids as in `FolderSource`.
+
+    Raises:
+        DatasetError: if there are none, or a path is not valid Unicode.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        if not folder.is_dir():
+            raise DatasetError(f"{folder}: expected a folder of animated {' and '.join(SUFFIXES)} files")
+        self._paths = _files(folder, SUFFIXES)
+        known = _read_manifests(folder)
+        self.objects = tuple(known.get(i, ObjectInfo(i)) for i in self._paths)
+
+    def rigged(self, object_id: str) -> RiggedMesh:
+        """As the file has it, in its own size."""
+        return load_rigged(self._paths[object_id])
 
 
 def open_source(path: Path) -> PackSource | FolderSource:
@@ -123,6 +136,23 @@ def read_ids(path: Path) -> frozenset[str]:
     if not ids:
         raise DatasetError(f"{path}: expected object ids, one a line, found none")
     return ids
+
+
+def _files(folder: Path, suffixes: tuple[str, ...]) -> dict[str, Path]:
+    """The files with one of the suffixes under a folder, by their paths in it."""
+    paths = {
+        path.relative_to(folder).as_posix(): path
+        for path in sorted(folder.rglob("*"))
+        if path.suffix.lower() in suffixes and path.is_file()
+    }
+    if not paths:
+        raise DatasetError(f"{folder}: expected {', '.join(suffixes)} files in the folder, found none")
+    for name in paths:
+        try:
+            name.encode()
+        except UnicodeEncodeError as error:
+            raise DatasetError(f"{folder}: the file name {name!r} is not UTF-8; rename the file") from error
+    return paths
 
 
 def _read_manifests(folder: Path) -> dict[str, ObjectInfo]:
