@@ -1,7 +1,8 @@
 """Opens a .glb in Blender, says what it found, and draws it. Runs inside the environment that has `bpy`.
 
 usage: python blender_client.py FILE.glb CAMERA.json OUT.png; prints a JSON description.
-CAMERA.json holds c2w (4x4, OpenCV axes, glTF's world), fov_x in radians, width and height.
+CAMERA.json holds c2w (4x4, OpenCV axes, glTF's world), fov_x in radians, width and height; with a time in seconds, the
+file's animation is shown at it, and where its vertices then are is said, too.
 """
 
 from __future__ import annotations
@@ -19,7 +20,12 @@ OPENCV_TO_OPENGL = Matrix.Diagonal((1, -1, -1, 1))
 
 def main(glb: Path, camera_file: Path, picture: Path) -> None:
     bpy.ops.wm.read_factory_settings(use_empty=True)
-    bpy.ops.import_scene.gltf(filepath=str(glb))
+    bpy.ops.import_scene.gltf(filepath=str(glb), disable_bone_shape=True)
+    view = json.loads(camera_file.read_text())
+    if "time" in view:
+        scene = bpy.context.scene
+        frame = view["time"] * scene.render.fps / scene.render.fps_base
+        scene.frame_set(int(frame), subframe=frame - int(frame))
     meshes = [item for item in bpy.context.scene.objects if item.type == "MESH"]
     corners = [Y_UP_TO_Z_UP.inverted() @ item.matrix_world @ v.co for item in meshes for v in item.data.vertices]
     description = {
@@ -36,8 +42,23 @@ def main(glb: Path, camera_file: Path, picture: Path) -> None:
         ],
         "properties": {item.name: {key: str(item[key]) for key in item.keys()} for item in meshes},  # noqa: SIM118
     }
-    draw(json.loads(camera_file.read_text()), picture)
+    if "time" in view:
+        description["vertices"] = posed_vertices(meshes)
+        armatures = [item.data for item in bpy.context.scene.objects if item.type == "ARMATURE"]
+        description["bones"] = {b.name: b.parent and b.parent.name for skin in armatures for b in skin.bones}
+    draw(view, picture)
     print("DESCRIPTION " + json.dumps(description))
+
+
+def posed_vertices(meshes: list) -> list[list[float]]:
+    """All vertices in glTF's world, after bones, shapes and the objects' own motion."""
+    graph = bpy.context.evaluated_depsgraph_get()
+    vertices = []
+    for item in meshes:
+        posed = item.evaluated_get(graph)
+        to_gltf = Y_UP_TO_Z_UP.inverted() @ posed.matrix_world
+        vertices += [list(to_gltf @ vertex.co) for vertex in posed.data.vertices]
+    return vertices
 
 
 def draw(view: dict, picture: Path) -> None:

@@ -1,4 +1,5 @@
-// Opens a .glb with three.js in Chromium, draws it, and prints what it found as JSON.
+// Opens a .glb with three.js in Chromium, draws it, and prints what it found as JSON. A camera that says how many seconds
+// to play is told the frames a second, too.
 // usage: node three_client.mjs FILE.glb CAMERA.json OUT.png   (packages are looked for in TURNABOUT_NODE_MODULES)
 import { createReadStream, existsSync } from 'node:fs';
 import { readFile, writeFile } from 'node:fs/promises';
@@ -41,7 +42,9 @@ try {
   await page.waitForFunction(() => window.draw !== undefined);
   const { picture: data, ...description } = await page.evaluate(() => window.draw());
   await writeFile(picture, Buffer.from(data.split(',')[1], 'base64'));
-  process.stdout.write(JSON.stringify({ ...description, problems }));
+  const { play } = JSON.parse(await readFile(camera));
+  const fps = play === undefined ? null : await page.evaluate((seconds) => window.play(seconds), play);
+  process.stdout.write(JSON.stringify({ ...description, fps, problems }));
 } finally {
   await browser.close();
   server.close();
