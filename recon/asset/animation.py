@@ -50,7 +50,7 @@ class BoneMotion:
     """B bones at T times, float64.
 
     Attributes:
-        skeleton: how they hang together.
+        skeleton: how they hang together; its joints are float64, too.
         times: (T,) seconds, rising from 0.
         turns: (T, B, 4) unit quaternions wxyz, of two signs always the one nearer to the time before.
         places: (T, B, 3) where a bone's joint is in its parent's frame.
@@ -64,14 +64,14 @@ class BoneMotion:
     @property
     def rest(self) -> Tensor:
         """(B, 3) places in the canonical pose."""
-        joints = self.skeleton.joints.double()
+        joints = self.skeleton.joints
         parents = torch.tensor(self.skeleton.parents)
         return torch.where(parents[:, None] < 0, joints, joints - joints[parents])
 
     def matrices(self) -> Tensor:
         """(T, B, 3, 4) motions [R | t] of the canonical pose, multiplied down from the roots as players do."""
         turns, places = rotations_from_quats(self.turns), self.places
-        joints = self.skeleton.joints.double()
+        joints = self.skeleton.joints
         rotations: dict[int, Tensor] = {}
         origins: dict[int, Tensor] = {}
         for bone in self.skeleton.order():
@@ -89,9 +89,13 @@ class BoneMotion:
 def bone_motion(motion: Trajectories, skeleton: Skeleton) -> BoneMotion:
     """World motions as turns and places that hang on each other; nothing is lost at the motions' own times. Players
     move between these as each bone's parent sees it, which parts from `Trajectories.at` by the square of the step."""
-    turns = torch.nn.functional.normalize(motion.quats.double(), dim=-1)
-    matrices = rigid_matrices(turns, motion.pivots.double(), motion.shifts.double())
-    origins = (matrices[..., :3] @ skeleton.joints.double()[:, :, None])[..., 0] + matrices[..., 3]
+    times, pivots, quats, shifts, joints = (
+        part.detach().cpu().double()
+        for part in (motion.times, motion.pivots, motion.quats, motion.shifts, skeleton.joints)
+    )
+    turns = torch.nn.functional.normalize(quats, dim=-1)
+    matrices = rigid_matrices(turns, pivots, shifts)
+    origins = (matrices[..., :3] @ joints[:, :, None])[..., 0] + matrices[..., 3]
     local_turns, local_places = turns.clone(), origins.clone()
     for bone, parent in enumerate(skeleton.parents):
         if parent >= 0:
@@ -99,8 +103,8 @@ def bone_motion(motion: Trajectories, skeleton: Skeleton) -> BoneMotion:
             local_turns[:, bone] = multiply_quats(back, turns[:, bone])
             offset = origins[:, bone] - origins[:, parent]
             local_places[:, bone] = (rotations_from_quats(back) @ offset[..., None])[..., 0]
-    times = motion.times.double()
-    return BoneMotion(skeleton, times - times[0], _continuous(local_turns), local_places)
+    there = replace(skeleton, joints=joints)
+    return BoneMotion(there, times - times[0], _continuous(local_turns), local_places)
 
 
 def looped(motion: BoneMotion, loop: Loop) -> BoneMotion:

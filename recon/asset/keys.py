@@ -161,7 +161,7 @@ def _reach(motion: BoneMotion, corners: Tensor, known: Tensor) -> list[float]:
     """How far from a bone's joint there is something that turns with it, at any time."""
     matrices = motion.matrices()
     placed = (matrices[..., None, :, :3] @ corners[..., None])[..., 0] + matrices[..., None, :, 3]  # (T, B, 8, 3)
-    joints = motion.skeleton.joints.double()
+    joints = motion.skeleton.joints
     origins = (matrices[..., :3] @ joints[:, :, None])[..., 0] + matrices[..., 3]
     reach = [0.0] * len(joints)
     for bone in range(len(joints)):

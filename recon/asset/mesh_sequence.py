@@ -65,7 +65,7 @@ def write_morph_glb(
     low, high = mesh.bounds()
     side = float((high - low).max())
     rest = mesh.vertices.double().cpu().numpy()
-    moved = similarity.apply(vertices.double()).cpu().numpy() - rest
+    moved = similarity.apply(vertices.detach().double()).cpu().numpy() - rest
     # One half of what may be missed is for vertices, the other for times.
     kept = simplified(seconds, moved, tolerance * side / 2, lerps, _furthest)
     shapes = moved[kept]

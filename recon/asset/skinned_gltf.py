@@ -154,7 +154,7 @@ def _bone_nodes(motion: BoneMotion, name: str) -> list[dict[str, Any]]:
 def _skin(motion: BoneMotion, buffer: Buffer, name: str) -> dict[str, Any]:
     count = len(motion.skeleton.parents)
     inverse = np.tile(np.eye(4, dtype=np.float32), (count, 1, 1))
-    inverse[:, 3, :3] = -motion.skeleton.joints.cpu().numpy()  # columns first
+    inverse[:, 3, :3] = -motion.skeleton.joints.numpy()  # columns first
     return {
         "name": name,
         "inverseBindMatrices": buffer.add_values(inverse, "MAT4"),

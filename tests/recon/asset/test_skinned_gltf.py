@@ -143,6 +143,14 @@ def test_textures_travel_with_the_skin(tmp_path):
     assert torch.equal(load_rigged(tmp_path / "a.glb").mesh.materials[0].texture, mesh.materials[0].texture)
 
 
+def test_a_motion_that_is_still_being_fitted_can_be_written(tmp_path):
+    skinned = snake()
+    write_skinned_glb(skinned, tmp_path / "a.glb")
+    motion = dataclasses.replace(skinned.motion, shifts=skinned.motion.shifts.clone().requires_grad_())
+    write_skinned_glb(dataclasses.replace(skinned, motion=motion), tmp_path / "b.glb")
+    assert (tmp_path / "a.glb").read_bytes() == (tmp_path / "b.glb").read_bytes()
+
+
 def test_the_same_mesh_gives_the_same_bytes(tmp_path):
     for name in ("a.glb", "b.glb"):
         write_skinned_glb(snake(), tmp_path / name)
