@@ -19,6 +19,7 @@ from tests.shared_data import ROOT
 PACKAGES = ("gen", "recon", "pipelines")
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
 IMPORT_NAMES = {
+    "dracopy": "DracoPy",
     "fast-simplification": "fast_simplification",
     "huggingface-hub": "huggingface_hub",
     "libusb-package": "libusb_package",

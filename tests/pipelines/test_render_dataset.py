@@ -7,6 +7,7 @@ import trimesh
 
 from gen.data.dataset import OrbitDataset
 from pipelines.render_dataset import main
+from tests.gen.moving import write_solids
 from tests.shared_data import ROOT
 
 
@@ -29,6 +30,28 @@ def test_the_terminal_says_how_many_listed_objects_were_left_out(tmp_path, capsy
     assert main([str(tmp_path), "-o", str(out), "--size", "16", "--views", "3", "--workers", "1"]) == 0
     assert "never_train.txt: 2 ids, 1 of them found here and left out" in capsys.readouterr().out
     assert OrbitDataset(out).ids == ("box.obj",)
+
+
+def test_animated_files_become_a_dataset_of_times(tmp_path, capsys):
+    solids, out = write_solids(tmp_path / "solids"), tmp_path / "out"
+    command = [str(solids), "-o", str(out), "--size", "16", "--animated", "--workers", "1"]
+    assert main([*command, "--views", "7", "--times", "2"]) == 2
+    assert "multiple of times" in capsys.readouterr().err
+    assert main([*command, "--times", "1"]) == 2
+    assert "--times must be at least 2" in capsys.readouterr().err
+    assert main([*command, "--views", "12", "--times", "3"]) == 0
+    printed = capsys.readouterr().out
+    assert "never_train.txt or validation.txt: 1 ids, 1 of them found here and left out" in printed
+    dataset = OrbitDataset(out)
+    assert dataset.ids == ("long.glb", "tall.glb")
+    assert (dataset.views, dataset.times) == (12, 3)
+
+
+def test_a_damaged_animated_file_ends_with_its_name_and_exit_code_two(tmp_path, capsys):
+    (tmp_path / "broken.glb").write_bytes(b"glTF")
+    out = tmp_path / "out"
+    assert main([str(tmp_path), "-o", str(out), "--animated", "--exclude", "none", "--workers", "1"]) == 2
+    assert "broken.glb" in capsys.readouterr().err
 
 
 def test_mistakes_end_with_a_message_and_exit_code_two(tmp_path, capsys):

@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
+from gen.data.render import plan_dataset, render_dataset
 from gen.weights import load_pipeline
 from pipelines.train import main
+from tests.gen.moving import OPTIONS as MOVING
+from tests.gen.moving import write_solids
 from tests.gen.small import render_solids
 
 SMALL = [
@@ -39,6 +44,19 @@ def test_a_run_on_small_pictures_starts_one_on_larger_ones(dataset, tmp_path, ca
     assert "loss nan" not in printed
     sizes = [load_pipeline(run / "pipeline").transformer.config.sample_size for run in (coarse, fine)]
     assert sizes == [8, 16]
+
+
+def test_still_and_moving_things_train_in_one_run(dataset, tmp_path, capsys):
+    solids, moving = write_solids(tmp_path / "solids"), tmp_path / "moving"
+    render_dataset(plan_dataset(solids, replace(MOVING, views=24)), moving)
+    command = [str(dataset), str(moving), *SMALL, *BRIEF, "--size", "16", "-o", str(tmp_path / "run")]
+    assert main([*command, "--shares", "2", "1"]) == 0
+    assert (tmp_path / "run" / "pipeline").is_dir()
+    assert main([*command, "--shares", "2", "1"]) == 0  # nothing is left to do
+    assert main(command) == 2
+    assert "another dataset" in capsys.readouterr().err
+    assert main([*command, "--shares", "1"]) == 2
+    assert "a positive share for each of 2 datasets" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(
