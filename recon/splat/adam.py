@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -54,6 +55,23 @@ def adam_steps(steps: Sequence[AdamStep]) -> None:
         from recon.splat.backend_cpu.jit import for_each_chunk
 
         for_each_chunk(len(jobs), lambda job: jobs[job]())
+
+
+class AdamRows:
+    """Adam over a table of which a step concerns few rows: a row moves only in steps that have a gradient for it."""
+
+    def __init__(self, start: Tensor, rate: float) -> None:
+        self.values = start.requires_grad_()
+        self._rate = rate
+        self._first, self._second = torch.zeros_like(start), torch.zeros_like(start)
+        self._steps = [0] * len(start)
+
+    def step(self, gradient: Tensor, factor: float) -> None:
+        for row in gradient.flatten(1).any(1).nonzero()[:, 0].tolist():
+            self._steps[row] += 1
+            correction = math.sqrt(1 - BETAS[1] ** self._steps[row]) / (1 - BETAS[0] ** self._steps[row])
+            moments = self._first[row], self._second[row]
+            adam_steps([AdamStep(self.values[row], gradient[row], *moments, factor * self._rate * correction)])
 
 
 def _compiled_steps(step: AdamStep) -> list[Callable[[], None]]:

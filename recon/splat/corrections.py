@@ -7,7 +7,6 @@ exposure, and a confidence of its pixels, estimated in the fit's own loop. What 
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
@@ -15,7 +14,7 @@ import torch
 from torch import Tensor
 
 from recon.capture import Capture, Frame, Source
-from recon.splat.adam import BETAS, AdamStep, adam_steps
+from recon.splat.adam import AdamRows
 from recon.splat.resizing import resized
 
 CONFIDENCE_CELLS = 16
@@ -121,9 +120,9 @@ class FrameCorrections:
         self._doubts = [options.confidence and made for made in generated]
         self._w2c = torch.stack([frame.camera.w2c for frame in frames])
         count = len(frames)
-        self._twists = _Rows(torch.zeros(count, 6), options.pose_rate)
-        self._exposures = _Rows(torch.zeros(count, 2, 3), options.exposure_rate)
-        self._log_focal = _Rows(torch.zeros(1, 1), options.focal_rate)
+        self._twists = AdamRows(torch.zeros(count, 6), options.pose_rate)
+        self._exposures = AdamRows(torch.zeros(count, 2, 3), options.exposure_rate)
+        self._log_focal = AdamRows(torch.zeros(1, 1), options.focal_rate)
         self._residuals = torch.zeros(count, CONFIDENCE_CELLS, CONFIDENCE_CELLS)
         self._covered = torch.zeros(count, CONFIDENCE_CELLS, CONFIDENCE_CELLS)
 
@@ -327,20 +326,3 @@ def _corrected(frame: Frame, correction: FrameCorrection) -> Frame:
         load_normal=None if load_normal is None else lambda: load_normal() @ turn.T,
         load_weight=weight,
     )
-
-
-class _Rows:
-    """Adam over one row a frame: a row moves only in the steps that its frame was drawn for."""
-
-    def __init__(self, start: Tensor, rate: float) -> None:
-        self.values = start.requires_grad_()
-        self._rate = rate
-        self._first, self._second = torch.zeros_like(start), torch.zeros_like(start)
-        self._steps = [0] * len(start)
-
-    def step(self, gradient: Tensor, factor: float) -> None:
-        for row in gradient.flatten(1).any(1).nonzero()[:, 0].tolist():
-            self._steps[row] += 1
-            correction = math.sqrt(1 - BETAS[1] ** self._steps[row]) / (1 - BETAS[0] ** self._steps[row])
-            moments = self._first[row], self._second[row]
-            adam_steps([AdamStep(self.values[row], gradient[row], *moments, factor * self._rate * correction)])

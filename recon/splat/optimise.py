@@ -67,8 +67,8 @@ class SceneOptimiser(Protocol):
         """One step along gradients from `pulled_back`."""
         ...
 
-    def renew(self, max_gaussians: int, *, max_scale: float) -> int:
-        """Moves Gaussians that show nothing to where the scene is, and grows it. Returns the count."""
+    def renew(self, max_gaussians: int, *, max_scale: float) -> object:
+        """Moves Gaussians that show nothing to where the scene is, and grows it."""
         ...
 
 
@@ -80,24 +80,38 @@ class SplatOptimiser:
         rates: step sizes; those of `means` fall to a hundredth over `iterations`, the others to a tenth.
         iterations: length of the schedule.
         generator: source of all randomness, on the processor.
+        attached: more of each Gaussian, tensors (N, ...) and their step sizes, which fall to a tenth.
     """
 
-    def __init__(self, gaussians: Gaussians, rates: LearningRates, iterations: int, generator: torch.Generator) -> None:
+    def __init__(
+        self,
+        gaussians: Gaussians,
+        rates: LearningRates,
+        iterations: int,
+        generator: torch.Generator,
+        attached: Sequence[tuple[Tensor, float]] = (),
+    ) -> None:
         self._rates = rates
         self._iterations = iterations
         self._generator = generator
         self._step = 0
         # A clone in another order of memory would be rearranged for every drawing, and the compiled step passes it by.
-        tensors = (tensor.detach().float() for tensor in gaussians.tensors())
+        tensors = (tensor.detach().float() for tensor in (*gaussians.tensors(), *(more for more, _ in attached)))
         self._parameters = [tensor.clone(memory_format=torch.contiguous_format) for tensor in tensors]
         self._moments = [(torch.zeros_like(p), torch.zeros_like(p)) for p in self._parameters]
         self._color_rates = torch.full(self._parameters[4].shape[1:], rates.sh_rest, device=gaussians.means.device)
         self._color_rates[:1] = rates.sh
+        self._attached_rates = [rate for _, rate in attached]
 
     @property
     def gaussians(self) -> Gaussians:
         """The current scene, without gradients."""
-        return Gaussians(*self._parameters)
+        return Gaussians(*self._parameters[:5])
+
+    @property
+    def attached(self) -> list[Tensor]:
+        """What is attached, as it is now, without gradients."""
+        return self._parameters[5:]
 
     @property
     def device(self) -> torch.device:
@@ -120,21 +134,24 @@ class SplatOptimiser:
         """One Adam step.
 
         Args:
-            gradients: one for each tensor of the scene.
+            gradients: one for each tensor of the scene, then for each that is attached.
         """
         self._step += 1
         progress = self._step / self._iterations
         rates = self._rates
         slow, fast = 0.1**progress, 0.01**progress
         colors = self._color_rates * slow
-        sizes = (rates.means * fast, rates.quats * slow, rates.log_scales * slow, rates.logit_opacities * slow, colors)
+        sizes = [rates.means * fast, rates.quats * slow, rates.log_scales * slow, rates.logit_opacities * slow, colors]
+        sizes += [rate * slow for rate in self._attached_rates]
         correction = math.sqrt(1 - BETAS[1] ** self._step) / (1 - BETAS[0] ** self._step)
         parts = zip(self._parameters, gradients, self._moments, sizes, strict=True)
         adam_steps([AdamStep(p, gradient, *moments, size * correction) for p, gradient, moments, size in parts])
 
     @torch.no_grad()
-    def renew(self, max_gaussians: int, growth: float = 1.1, max_scale: float = math.inf) -> int:
-        """Moves Gaussians that show nothing onto others, drawn by opacity, and grows the scene. Returns the count.
+    def renew(self, max_gaussians: int, growth: float = 1.1, max_scale: float = math.inf) -> Tensor:
+        """Moves Gaussians that show nothing onto others, drawn by opacity, and grows the scene.
+
+        Returns (N,) indices: the earlier Gaussian that each is a copy of now, its own for one that stayed.
 
         A chosen Gaussian and its copy together look like the original did (equation 9 of the paper, two copies).
 
@@ -143,23 +160,25 @@ class SplatOptimiser:
             growth: factor on the count, until `max_gaussians` are reached.
             max_scale: Gaussians wider than this count as dead.
         """
-        means, _, log_scales, logit_opacities, *_ = self._parameters
+        means, _, log_scales, logit_opacities = self._parameters[:4]
         finite = [torch.isfinite(parameter).reshape(len(means), -1).all(1) for parameter in self._parameters]
         broken = ~torch.stack(finite).all(0) | (log_scales.amax(-1) > math.log(max_scale))
         dead = (logit_opacities.sigmoid() < DEAD_OPACITY) | broken
         alive = (~dead).nonzero()[:, 0]
+        origins = torch.arange(len(means), device=means.device)
         if len(alive) == 0:
-            return len(means)
+            return origins
         total = max(len(means), min(max_gaussians, int(len(means) * growth)))
         wanted = min(int(dead.sum()) + total - len(means), len(alive))
         if wanted == 0:
-            return len(means)
+            return origins
         drawn = torch.multinomial(logit_opacities[alive].sigmoid().cpu(), wanted, generator=self._generator)
         chosen = alive[drawn.to(alive.device)]
         self._split(chosen)
         slots = dead.nonzero()[:, 0][:wanted]
         self._copy(chosen, slots)
-        return len(self._parameters[0])
+        origins[slots] = chosen[: len(slots)]
+        return torch.cat((origins, chosen[len(slots) :]))
 
     def _split(self, chosen: Tensor) -> None:
         """Fades and narrows the chosen Gaussians so that two of each look like one did."""

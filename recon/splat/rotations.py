@@ -55,3 +55,8 @@ def multiply_quats(left: Tensor, right: Tensor) -> Tensor:
         ),
         dim=-1,
     )
+
+
+def conjugate_quats(quats: Tensor) -> Tensor:
+    """The inverses of (..., 4) unit wxyz quaternions."""
+    return torch.cat((quats[..., :1], -quats[..., 1:]), dim=-1)
