@@ -57,15 +57,19 @@ class Bases:
     alone: float
 
 
-def find_bases(points: Tensor, tracks: Tensor, trust: Tensor, times: Tensor, options: BasisOptions) -> Bases:
-    """The motions of points.
+def find_bases(
+    tracks: Tensor, reference: int, trust: Tensor, times: Tensor, options: BasisOptions | None = None
+) -> Bases:
+    """The motions of points whose canonical pose is that of one of the times; there, the motions are at rest.
 
     Args:
-        points: (N, 3) in the canonical pose.
-        tracks: (T, N, 3) where they are at each time.
+        tracks: (T, N, 3) where the points are at each time.
+        reference: index of the canonical pose's time.
         trust: (N,) what a point counts.
         times: (T,) seconds.
     """
+    options = options or BasisOptions()
+    points = tracks[reference]
     near = _neighbours(points)
     labels = torch.zeros(len(points), dtype=torch.long)
     rotations, places = _rigid_fits(points, tracks, trust, labels, 1)
@@ -91,7 +95,7 @@ def find_bases(points: Tensor, tracks: Tensor, trust: Tensor, times: Tensor, opt
             continue
         labels, (rotations, places), errors, error = trial, found, apart, improved
         refused.clear()
-    return _blended(points, tracks, trust, times, labels, rotations, places, near, alone)
+    return _blended(tracks, reference, trust, times, labels, rotations, places, near, alone)
 
 
 def _neighbours(points: Tensor) -> Tensor:
@@ -146,8 +150,8 @@ def _split(labels: Tensor, worst: int, points: Tensor, tracks: Tensor, rotations
 
 
 def _blended(
-    points: Tensor,
     tracks: Tensor,
+    reference: int,
     trust: Tensor,
     times: Tensor,
     labels: Tensor,
@@ -157,7 +161,7 @@ def _blended(
     alone: float,
 ) -> Bases:
     """Blend weights between a point's own basis and those next to it, and motions, as fit the tracks best."""
-    count = len(rotations)
+    points, count = tracks[reference], len(rotations)
     mass = torch.nn.functional.one_hot(labels, count).float()
     for _ in range(_DIFFUSIONS):
         mass = mass[near].mean(1)
@@ -187,6 +191,7 @@ def _blended(
         optimiser.step()
         schedule.step()
     with torch.no_grad():
+        quats[reference], shifts[reference] = torch.tensor([1.0, 0, 0, 0]), 0.0
         squares = _left(points, tracks, dense_weights(), rigid_matrices(quats, pivots, shifts))
     motion = Trajectories(times, pivots, torch.nn.functional.normalize(quats.detach(), dim=-1), shifts.detach())
     return Bases(motion, bases, logits.detach().softmax(-1), _root(squares, trust), alone)

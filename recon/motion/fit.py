@@ -89,7 +89,7 @@ class MovingFit:
     """A moving scene and how it was found.
 
     Attributes:
-        moving: the scene; its canonical pose is near that of the reference time.
+        moving: the scene; its canonical pose is that of the reference time.
         reference: seconds.
         residual: root mean square of what the bases leave of the tracks, in world units.
         residual_of_one: what a single rigid motion leaves of them.
@@ -151,11 +151,11 @@ def fit_moving(
             for q, s in zip(quats, shifts)
         ]
     )
-    bases = find_bases(still.means, tracks, still.opacities, times, options.bases)
+    bases = find_bases(tracks, reference, still.opacities, times, options.bases)
     start = MovingGaussians(
         still, bases.motion, bases.bases, bases.weights, still.means.new_zeros(len(still), options.waves, 3)
     )
-    moving = _together(start, groups, options, seed, lambda done, total: tell("fitting", done, total))
+    moving = _together(start, groups, reference, options, seed, lambda done, total: tell("fitting", done, total))
     return MovingFit(moving, float(times[reference]), bases.residual, bases.alone)
 
 
@@ -185,6 +185,7 @@ def widest_time(groups: Sequence[Sequence[Frame]]) -> int:
 def _together(
     start: MovingGaussians,
     groups: Sequence[Sequence[Frame]],
+    reference: int,
     options: MovingFitOptions,
     seed: int,
     tell: Callable[[int, int], None],
@@ -196,7 +197,7 @@ def _together(
     targets = [target_of(frame, fit.max_size) for frame in frames]
     steps = -(-fit.iterations // fit.views_per_step)
     generator = torch.Generator().manual_seed(seed)
-    optimiser = MovingOptimiser(start, keys, options.motion, steps, generator)
+    optimiser = MovingOptimiser(start, keys, options.motion, steps, generator, anchor=reference)
     optimise_scene(
         optimiser,
         _one_time_after_another(groups, fit.views_per_step, generator),

@@ -1,0 +1,69 @@
+"""A mesh of a moving scene's canonical pose -> `SkinnedMesh`: each vertex goes with the Gaussians around it."""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+from scipy.sparse import coo_array, csr_array
+from scipy.spatial import cKDTree
+from torch import Tensor
+
+from recon.motion.moving import INFLUENCES, MovingGaussians
+from recon.motion.skeleton import Skeleton, find_skeleton
+from recon.surface.mesh import Mesh
+from recon.surface.skinned import SkinnedMesh
+
+_GAUSSIANS = 12
+"""Gaussians around a vertex that are asked."""
+_SMOOTHING = 4
+"""Rounds of averaging over the surface, so that neighbouring vertices do not tear."""
+_LEAST_WEIGHT = 0.02
+"""Lighter influences are left out."""
+
+
+def skin_mesh(mesh: Mesh, moving: MovingGaussians, skeleton: Skeleton | None = None) -> SkinnedMesh:
+    """Binds a mesh to the bases of a moving scene.
+
+    Args:
+        mesh: of the scene's canonical pose. Vertices at one place, as on both sides of a seam, move alike.
+        skeleton: found in the scene if None.
+    """
+    skeleton = find_skeleton(moving) if skeleton is None else skeleton
+    places, inverse = torch.unique(mesh.vertices, dim=0, return_inverse=True)
+    weights = _asked(places, moving)
+    smooth = _averaging(inverse[mesh.faces].numpy(), len(places))
+    for _ in range(_SMOOTHING):
+        weights = torch.from_numpy((smooth @ weights.numpy()).astype(np.float32))
+    count = min(INFLUENCES, weights.shape[1])
+    strongest, bones = weights.topk(count, dim=1)
+    strongest = strongest / strongest.sum(1, keepdim=True)
+    strongest = torch.where(strongest < _LEAST_WEIGHT, 0, strongest)
+    strongest = strongest / strongest.sum(1, keepdim=True)
+    bones = torch.where(strongest > 0, bones, 0)
+    padding = (0, INFLUENCES - count)
+    bones, strongest = torch.nn.functional.pad(bones, padding), torch.nn.functional.pad(strongest, padding)
+    return SkinnedMesh(mesh, moving.motion, skeleton, bones[inverse], strongest[inverse])
+
+
+def _asked(places: Tensor, moving: MovingGaussians) -> Tensor:
+    """(V, B) mean weights of the Gaussians around each place, nearer and more solid ones counting more."""
+    scene = moving.canonical
+    count = min(_GAUSSIANS, len(moving))
+    distance, index = cKDTree(scene.means.double().numpy()).query(places.double().numpy(), count)
+    near, chosen = (torch.from_numpy(np.asarray(x).reshape(len(places), -1)) for x in (distance, index))
+    spread = near.mean(1, keepdim=True).clamp_min(1e-9)
+    share = (-((near / spread) ** 2)).exp().float() * scene.opacities[chosen]
+    share = share / share.sum(1, keepdim=True)
+    dense = torch.zeros(len(moving), moving.motion.bases).scatter_add(1, moving.bases, moving.weights)
+    return (share[..., None] * dense[chosen]).sum(1)
+
+
+def _averaging(faces: np.ndarray, count: int) -> csr_array:
+    """(V, V) sparse: the mean of a vertex and its neighbours."""
+    first = np.concatenate((faces[:, 0], faces[:, 1], faces[:, 2]))
+    second = np.concatenate((faces[:, 1], faces[:, 2], faces[:, 0]))
+    itself = np.arange(count)
+    rows, columns = np.concatenate((first, second, itself)), np.concatenate((second, first, itself))
+    touching = csr_array(coo_array((np.ones(len(rows)), (rows, columns)), (count, count)))
+    touching.data[:] = 1
+    return csr_array(touching.multiply(1 / touching.sum(1)[:, None]))
