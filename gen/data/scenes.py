@@ -11,7 +11,7 @@ import torch
 from numpy.typing import NDArray
 
 from recon.capture import FRAME_MARGIN, OBJECT_RADIUS
-from recon.surface.loading import into_sphere, normalised
+from recon.surface.loading import box_in_sphere, normalised
 from recon.surface.mesh import Mesh
 from recon.surface.render import Lights
 from recon.surface.rigged import RiggedMesh
@@ -161,9 +161,7 @@ def moving(options: SceneOptions, scene: str, rigged: RiggedMesh, *, stretch: bo
     if stretch:
         factors = _stretch_factors(options, scene)
         poses = [_stretch(pose, factors) for pose in poses]
-    vertices = torch.cat([pose.vertices for pose in poses])
-    low, high = vertices.min(dim=0).values, vertices.max(dim=0).values
-    fitted = into_sphere(vertices, (low + high) / 2, f"its clip {rigged.clips[clip].name!r}")
+    fitted = box_in_sphere(torch.cat([pose.vertices for pose in poses]), f"its clip {rigged.clips[clip].name!r}")
     return times.tolist(), [pose.moved(fitted.scale, fitted.translation) for pose in poses]
 
 

@@ -116,9 +116,18 @@ def normalised(mesh: Mesh) -> Mesh:
     Raises:
         ValueError: if all vertices lie in one place.
     """
-    low, high = mesh.bounds()
-    fitted = into_sphere(mesh.vertices, (low + high) / 2, "mesh")
+    fitted = box_in_sphere(mesh.vertices, "mesh")
     return mesh.moved(fitted.scale, fitted.translation)
+
+
+def box_in_sphere(points: Tensor, what: str) -> Similarity:
+    """What centres the bounding box of points (N, 3) and takes the farthest of them to the sphere of diameter 1.
+
+    Raises:
+        ValueError: as `into_sphere` does.
+    """
+    low, high = points.min(dim=0).values, points.max(dim=0).values
+    return into_sphere(points, (low + high) / 2, what)
 
 
 def into_sphere(points: Tensor, centre: Tensor, what: str) -> Similarity:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -14,7 +13,7 @@ from recon.capture import Similarity
 from recon.surface.animation import Clip
 from recon.surface.gltf_file import GltfFile
 from recon.surface.gltf_rig import read_clips, read_rig, read_tree
-from recon.surface.loading import MeshFileError, into_sphere
+from recon.surface.loading import MeshFileError, box_in_sphere
 from recon.surface.mesh import Mesh, vertex_normals
 from recon.surface.rig import Rig
 
@@ -88,18 +87,9 @@ def normalised_over(rigged: RiggedMesh, clip: int, samples: int = 12) -> Similar
     Raises:
         ValueError: if all vertices lie in one place, or one at no finite distance.
     """
-    return normalised_at(rigged, clip, np.linspace(0, rigged.clips[clip].duration, samples).tolist())
-
-
-def normalised_at(rigged: RiggedMesh, clip: int, times: Sequence[float]) -> Similarity:
-    """The same of the poses at some times in seconds.
-
-    Raises:
-        ValueError: if all vertices lie in one place, or one at no finite distance.
-    """
+    times = np.linspace(0, rigged.clips[clip].duration, samples).tolist()
     poses = torch.cat([rigged.vertices_at(clip, time) for time in times])
-    low, high = poses.min(dim=0).values, poses.max(dim=0).values
-    return into_sphere(poses, (low + high) / 2, f"clip {rigged.clips[clip].name!r}")
+    return box_in_sphere(poses, f"clip {rigged.clips[clip].name!r}")
 
 
 def _posed(mesh: Mesh, rig: Rig, clip: Clip | None, time: float) -> Mesh:

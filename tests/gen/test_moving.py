@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import replace
+from dataclasses import fields, replace
 
 import numpy as np
 import pytest
@@ -18,6 +18,7 @@ from gen.splats import PixelGaussians, draw
 from gen.tasks import draft_example, draw_tasks, group_times, views_needed
 from gen.train import train
 from recon.capture import orbit_camera
+from recon.splat.backend_cuda import gsplat_is_here
 from tests.gen.moving import OPTIONS, write_solids
 from tests.gen.small import random_network, render_solids
 from tests.gen.test_train import OPTIONS as TRAINING
@@ -101,6 +102,15 @@ def test_every_frame_is_drawn_from_the_gaussians_of_its_own_time():
             expected = draw(alone, gauge, 8, 8)[scene, frame]
             torch.testing.assert_close(drawn[scene, frame], expected)
     assert bool((drawn[0, 4] == -1).all())  # nothing tells of that time
+
+
+@pytest.mark.skipif(not torch.cuda.is_available() or not gsplat_is_here(), reason="needs a GPU and gsplat")
+def test_a_gpu_draws_every_time_as_the_processor_does():
+    told, gauge = gaussians_and_gauge()
+    moments = torch.from_numpy(group_times(np.array([[0, 1, 0, 1, 2], [0, 1, 1, 0, 1]], np.float32)))
+    there = replace(gauge, **{f.name: getattr(gauge, f.name).cuda() for f in fields(gauge)})
+    drawn = draw(told.to(torch.device("cuda")), there, 8, 8, moments.cuda())
+    assert (drawn.cpu() - draw(told, gauge, 8, 8, moments)).abs().max() < 0.01
 
 
 def test_gaussians_of_one_time_are_drawn_as_ever_and_lend_the_same_gradients():

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from scipy.interpolate import CubicHermiteSpline
 
 from recon.surface.loading import load_mesh
-from recon.surface.rigged import RiggedFileError, load_rigged, normalised_at, normalised_over
+from recon.surface.rigged import RiggedFileError, load_rigged, normalised_over
 from tests.recon.surface.rigs import QUARTER, Glb, edited, triangle, two_bones
 from tests.recon.surface.test_loading import QUADRANTS, SQUARE, UPWARD_UV, save_glb, textured_square
 from tests.shared_data import shared_path
@@ -237,7 +237,7 @@ def test_a_whole_clip_fits_the_sphere_of_diameter_one(tmp_path):
     poses = fit.apply(torch.cat([rigged.vertices_at(0, t) for t in (0, 0.5, 1)]))
     assert float(poses.norm(dim=1).max()) == pytest.approx(0.5)
     torch.testing.assert_close(poses.min(0).values, -poses.max(0).values, atol=1e-6, rtol=0)
-    assert fit.scale < normalised_at(rigged, 0, [0.0]).scale / 3
+    assert fit.scale < normalised_over(rigged, 0, samples=1).scale / 3
 
 
 HOSTILE = {
