@@ -4,84 +4,33 @@ then all of it fitted together to all frames, by the loop that fits still scenes
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 
 import torch
 
 from recon.capture import Capture, Frame
-from recon.motion.bases import BasisOptions, find_bases
+from recon.motion.bases import find_bases
+from recon.motion.fit_options import MovingFitOptions
 from recon.motion.graph import control_nodes
 from recon.motion.moving import MovingGaussians
-from recon.motion.optimise import MotionOptions, MovingOptimiser
-from recon.motion.tracking import TrackOptions, track
+from recon.motion.optimise import MovingOptimiser
+from recon.motion.tracking import track
 from recon.motion.trajectories import blended_points, rigid_matrices
 from recon.splat.comparing import target_of
-from recon.splat.corrections import CorrectionOptions, FrameCorrections, decided
+from recon.splat.corrections import FrameCorrections, decided
 from recon.splat.fit import fit_gaussians
-from recon.splat.fit_options import FitOptions
 from recon.splat.loop import optimise_scene
-from recon.splat.optimise import LearningRates
 from recon.splat.threads import one_torch_thread
 
 _SAME_TIME = 1e-4
 """Seconds between frames of one time, at most."""
+_FEWEST_VIEWS = 4
+"""Where times have fewer frames than this, as those of one moving camera, neighbouring times are taken together,"""
+_ENOUGH_VIEWS = 6
+"""until there are so many."""
 
 Progress = Callable[[str, int, int], None]
 """Called with (what is done, how much of it is, of how much)."""
-
-
-@dataclass(frozen=True)
-class MovingFitOptions:
-    """How a moving scene is fitted."""
-
-    still: FitOptions = field(
-        default_factory=lambda: FitOptions(
-            iterations=600,
-            initial_gaussians=4000,
-            max_gaussians=6000,
-            pixels_per_gaussian=2.0,
-            max_size=96,
-            consistency_weight=0.0,
-        )
-    )
-    """Of the scene at the reference time."""
-    nodes: int = 150
-    """Points that the scene is followed by."""
-    tracking: TrackOptions = field(default_factory=TrackOptions)
-    """How it is followed."""
-    bases: BasisOptions = field(default_factory=BasisOptions)
-    """How many rigid motions explain it."""
-    waves: int = 2
-    """Cosines by which colours may change over the clip."""
-    together: FitOptions = field(
-        default_factory=lambda: FitOptions(
-            iterations=6000,
-            views_per_step=2,
-            initial_gaussians=6000,
-            max_gaussians=8000,
-            max_size=96,
-            depth_weight=0.0,
-            normal_weight=0.0,
-            consistency_weight=0.0,
-            renew_every=400,
-        )
-    )
-    """Of everything, to the frames of all times; its rates are those of `motion`."""
-    motion: MotionOptions = field(
-        default_factory=lambda: MotionOptions(
-            scene=LearningRates(means=1e-3, quats=1e-2, log_scales=1e-2, logit_opacities=3e-2, sh=1e-2),
-            quats=3e-3,
-            shifts=1e-3,
-            weights=2e-2,
-            waves=2e-3,
-            smoothness=1.0,
-            weight_prior=1e-3,
-            wave_prior=1e-2,
-        )
-    )
-    """What moves in it, and what is expected of that."""
-    corrections: CorrectionOptions = field(default_factory=CorrectionOptions)
-    """What is estimated of each frame beside the scene, in all of these fits."""
 
 
 @dataclass(frozen=True)
@@ -125,7 +74,7 @@ def fit_moving(
     groups = by_time(capture.frames)
     if len(groups) < 2:
         raise ValueError(f"a moving scene needs frames of at least two times, found {len(groups)}")
-    times = torch.tensor([group[0].time for group in groups])
+    times = torch.tensor([time_of(group) for group in groups])
     reference = widest_time(groups)
     still = fit_gaussians(
         Capture(tuple(groups[reference])),
@@ -160,14 +109,29 @@ def fit_moving(
 
 
 def by_time(frames: Sequence[Frame]) -> list[list[Frame]]:
-    """The frames of each time, in order of time."""
+    """The frames of each time, in order of time. Where most times have one view or few, those of neighbouring times are
+    taken together, and what moves between them is blurred."""
     groups: list[list[Frame]] = []
     for frame in sorted(frames, key=lambda frame: frame.time):
         if groups and frame.time - groups[-1][0].time <= _SAME_TIME:
             groups[-1].append(frame)
         else:
             groups.append([frame])
-    return groups
+    if len(frames) >= _FEWEST_VIEWS * len(groups):
+        return groups
+    together: list[list[Frame]] = [[]]
+    for group in groups:
+        if len(together[-1]) >= _ENOUGH_VIEWS:
+            together.append([])
+        together[-1] += group
+    if len(together) > 1 and len(together[-1]) < _FEWEST_VIEWS:
+        together[-2] += together.pop()
+    return together
+
+
+def time_of(group: Sequence[Frame]) -> float:
+    """The mean time of frames that are taken together."""
+    return sum(frame.time for frame in group) / len(group)
 
 
 def widest_time(groups: Sequence[Sequence[Frame]]) -> int:

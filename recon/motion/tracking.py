@@ -30,7 +30,7 @@ from recon.splat.rotations import conjugate_quats, multiply_quats
 class TrackOptions:
     """How a scene is followed."""
 
-    passes: int = 6
+    passes: int = 8
     """How often each frame of a time is compared, first at half the size, then as often at the whole."""
     max_size: int = 96
     """Longer pictures are shrunk to this many pixels on their longer side."""
@@ -38,7 +38,7 @@ class TrackOptions:
     """Adam's step size for the nodes' rotations."""
     shifts: float = 5e-3
     """The same for their shifts, in world units."""
-    rigidity: float = 30.0
+    rigidity: float = 10.0
     """See `MotionOptions.rigidity`."""
     alpha_weight: float = 0.5
     """Absolute difference of the drawn and the given mask."""
