@@ -9,6 +9,7 @@ from collections.abc import Sequence
 COMMANDS = {
     "img2mesh": ("pipelines.img2mesh", "photos to textured .glb files"),
     "video2mesh": ("pipelines.video2mesh", "videos, photo folders and captures to textured .glb files"),
+    "video2scene4d": ("pipelines.video2scene4d", "videos of what moves to animated, skinned .glb files"),
     "make_asset": ("pipelines.make_asset", "splats or meshes of any origin to game-ready .glb files"),
     "view": ("pipelines.view", "runs, meshes, splats and captures in the browser, or as one page"),
     "app": ("pipelines.app", "photos and videos to meshes on a page in the browser"),

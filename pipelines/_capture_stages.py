@@ -62,7 +62,7 @@ def _capture(
     if settings is not None:
         _require_views(given, source)
     if settings is None or settings.crop is None:
-        capture, guessed = _cut_out(given, matting, log)
+        capture, guessed = cut_out_pictures(given, matting, log)
     else:
         is_colmap = find_reader(source) is COLMAP
         points = read_colmap_points(source) if is_colmap and has_points(source) else None
@@ -93,7 +93,7 @@ def _require_views(capture: Capture, source: Path) -> None:
         raise CaptureError(source, found=found, expected=expected, remedy=remedy)
 
 
-def _cut_out(given: Capture, matting: Path | None, log: StageLog) -> tuple[Capture, Sequence[str]]:
+def cut_out_pictures(given: Capture, matting: Path | None, log: StageLog) -> tuple[Capture, Sequence[str]]:
     """With a matte for every frame; and the names of those whose mattes were guessed."""
     from recon.capture.cutouts import cut_out
 

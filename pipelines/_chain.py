@@ -12,7 +12,7 @@ from pipelines._options import FitSettings, MeshOptions, Settings, StopAfter, re
 from pipelines._photo_stages import capture_stages
 from pipelines._progress import Display
 from pipelines._report import preview_stage, report_stage, samples_report_stage, samples_sheet_stage, versions
-from pipelines._run import RunFolder, Stage, open_run
+from pipelines._run import Stage, open_run
 from pipelines._scene_stages import mesh_stage, splat_stage
 from pipelines._sources import Sources, find_sources
 
@@ -76,7 +76,7 @@ def run_scene(
         done = {stage.name: run.run(stage, display) for stage in first}
         for rank, stage in enumerate((splat_stage(settings), mesh_stage(inputs, settings, name)), start=1):
             # An earlier, longer run of the same options may have gone farther than this one is asked to.
-            if rank > last and not _is_finished(run, stage):
+            if rank > last and not run.has_done(stage):
                 break
             done[stage.name] = run.run(stage, display)
         preview = preview_stage(tuple(done))
@@ -88,10 +88,6 @@ def run_scene(
 def _run_one(path: Path, settings: Settings, sources: Sources, asked: Asked, display: Display) -> None:
     first = capture_stages(sources, settings)
     run_scene(path, first, sources.as_json(), settings, _name(sources), asked, display)
-
-
-def _is_finished(run: RunFolder, stage: Stage) -> bool:
-    return all((run.path / name).exists() for name in stage.inputs) and run.marker(stage) is not None
 
 
 def _run_samples(options: MeshOptions, settings: Settings, sources: Sources, asked: Asked, display: Display) -> None:

@@ -280,7 +280,7 @@ def resolve(options: MeshOptions) -> Settings:
     return Settings(
         preset=options.preset,
         seed=options.seed,
-        device=_device(options.device),
+        device=resolve_device(options.device),
         frames=frames,
         num_inference_steps=preset.num_inference_steps,
         elevation=options.elevation,
@@ -406,7 +406,12 @@ def check_range(name: str, value: float | None, low: float, high: float) -> None
         raise OptionsError(f"{name} must lie between {low} and {high}, found {value:g}")
 
 
-def _device(asked: Literal["auto", "cpu", "cuda"]) -> Literal["cpu", "cuda"]:
+def resolve_device(asked: Literal["auto", "cpu", "cuda"]) -> Literal["cpu", "cuda"]:
+    """Where the generator computes.
+
+    Raises:
+        OptionsError: if a GPU is asked for that is not there.
+    """
     if asked == "cpu":
         return "cpu"
     import torch

@@ -130,6 +130,10 @@ class RunFolder:
         intact = all(_content_hash_or_none(self.path / name) == digest for name, digest in done.outputs.items())
         return done if intact else None
 
+    def has_done(self, stage: Stage) -> bool:
+        """Whether an earlier run of the same options, which went farther, has finished a stage."""
+        return all((self.path / name).exists() for name in stage.inputs) and self.marker(stage) is not None
+
     def run(self, stage: Stage, watcher: Watcher) -> Done:
         """Do `stage` unless it is finished, and return its marker.
 

@@ -116,6 +116,7 @@ def frame_subject(
     elevation: float = 0.0,
     fov: float | None = None,
     side: int | None = None,
+    outline: Tensor | None = None,
     name: str = "input",
 ) -> Frame:
     """Cut the subject out in a square as if its bounding sphere were framed with the house margin.
@@ -130,16 +131,18 @@ def frame_subject(
         elevation: radians; azimuth is 0 by definition.
         fov: radians of the square; None asks EXIF (`subject_fov`).
         side: of the square in pixels of the photo, from `common_sides` where there are several photos.
+        outline: (H, W) matte whose silhouette is framed in place of `alpha`'s, as that of a whole clip.
 
     Raises:
         PhotoError: if the matte is empty or has not the photo's size.
         ValueError: if `size` is not positive or `fov` not an angle below 180 degrees.
     """
-    left, top, side = _window(photo, alpha, side)
+    framed = alpha if outline is None else outline
+    left, top, side = _window(photo, framed, side)
     pixels = min(side, MAX_SIDE) if size is None else size
     if pixels < 1:
         raise ValueError(f"a picture needs at least one pixel a side, got {pixels}")
-    angle, _ = subject_fov(photo, alpha, fov, side=side)
+    angle, _ = subject_fov(photo, framed, fov, side=side)
     return Frame(
         camera=orbit_camera(0.0, elevation, angle, pixels, pixels),
         load_rgba=partial(_crop, photo, alpha, (left, top, side), pixels),

@@ -79,7 +79,7 @@ def _of_size(size: int, gaussians: int, passes: int, iterations: int) -> MovingF
 
 
 MOVING_PRESETS: dict[str, MovingFitOptions] = {
-    "fast": _of_size(96, 6000, 4, 3000),
+    "fast": _of_size(96, 6000, 8, 4000),
     "balanced": _of_size(128, 10000, 8, 10000),
     "quality": _of_size(192, 24000, 12, 24000),
 }

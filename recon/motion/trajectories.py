@@ -54,6 +54,13 @@ class Trajectories:
         """Seconds from the first to the last time."""
         return float(self.times[-1] - self.times[0])
 
+    @property
+    def rest_time(self) -> float:
+        """Seconds: when the bases are nearest to the canonical pose."""
+        turned = 1 - torch.nn.functional.normalize(self.quats, dim=-1)[..., 0].abs()
+        away = self.shifts.norm(dim=-1).sum(1) + turned.sum(1)
+        return float(self.times[away.argmin()])
+
     def at(self, time: float) -> tuple[Tensor, Tensor]:
         """Unit quaternions (B, 4) and shifts (B, 3) at any time: rotations are interpolated along the shorter arc
         (slerp), shifts linearly, as glTF players do; before the first and after the last time all stands still."""

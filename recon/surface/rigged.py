@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -30,11 +31,13 @@ class RiggedMesh:
         mesh: all triangles of the file's scene, in the pose that the file stores.
         clips: its animations; none in a file that does not move.
         rig: what carries the vertices.
+        extras: what the file's author put beside the format's own data, of any kind.
     """
 
     mesh: Mesh
     clips: tuple[Clip, ...]
     rig: Rig = field(repr=False)
+    extras: dict[str, Any] = field(default_factory=dict, repr=False)
 
     def vertices_at(self, clip: int, time: float) -> Tensor:
         """(V, 3) in the world at a time in seconds; before and after its keys a clip stands still.
@@ -74,7 +77,8 @@ def load_rigged(path: Path) -> RiggedMesh:
         raise RiggedFileError(f"{path}: cannot be read as glTF ({type(error).__name__}: {error})") from error
     if not torch.isfinite(mesh.vertices).all():
         raise RiggedFileError(f"{path}: its nodes scale it beyond all numbers")
-    return RiggedMesh(mesh, clips, rig)
+    extras = file.header.get("asset", {}).get("extras", {})
+    return RiggedMesh(mesh, clips, rig, extras if isinstance(extras, dict) else {})
 
 
 def normalised_over(rigged: RiggedMesh, clip: int, samples: int = 12) -> Similarity:
