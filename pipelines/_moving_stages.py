@@ -114,9 +114,10 @@ def _mesh(run: Path, out: Path, log: StageLog, *, settings: MovingSettings, name
     if _wants_sequence(moving, groups, settings, log):
         _sequence(groups, out, log, settings, name, extras)
         return
-    rest = min(groups, key=lambda group: abs(time_of(group) - moving.motion.rest_time))
-    baked = _surface(moving.canonical, rest, settings, asset.target_faces, asset.texture_size, log)
-    skinned = skin_mesh(baked.mesh, moving)
+    time = moving.motion.rest_time
+    rest = min(groups, key=lambda group: abs(time_of(group) - time))
+    baked = _surface(moving.at(time), rest, settings, asset.target_faces, asset.texture_size, log)
+    skinned = skin_mesh(baked.mesh, moving, time)
     place = placement(skinned.mesh, size=asset.size, origin=asset.origin)
     extras = extras | {"to_capture": similarity_json(place.inverse())}
     with log.step("writing"):

@@ -18,7 +18,7 @@ from recon.motion.tracking import track
 from recon.motion.trajectories import blended_points, rigid_matrices
 from recon.splat.comparing import target_of
 from recon.splat.corrections import FrameCorrections, decided
-from recon.splat.fit import fit_gaussians
+from recon.splat.fit import fit_gaussians, visits
 from recon.splat.loop import optimise_scene
 from recon.splat.threads import one_torch_thread
 
@@ -38,7 +38,7 @@ class MovingFit:
     """A moving scene and how it was found.
 
     Attributes:
-        moving: the scene; its canonical pose is that of the reference time.
+        moving: the scene; its canonical pose is about that of the reference time.
         reference: seconds.
         residual: root mean square of what the bases leave of the tracks, in world units.
         residual_of_one: what a single rigid motion leaves of them.
@@ -104,7 +104,7 @@ def fit_moving(
     start = MovingGaussians(
         still, bases.motion, bases.bases, bases.weights, still.means.new_zeros(len(still), options.waves, 3)
     )
-    moving = _together(start, groups, reference, options, seed, lambda done, total: tell("fitting", done, total))
+    moving = _together(start, groups, options, seed, lambda done, total: tell("fitting", done, total))
     return MovingFit(moving, float(times[reference]), bases.residual, bases.alone)
 
 
@@ -149,7 +149,6 @@ def widest_time(groups: Sequence[Sequence[Frame]]) -> int:
 def _together(
     start: MovingGaussians,
     groups: Sequence[Sequence[Frame]],
-    reference: int,
     options: MovingFitOptions,
     seed: int,
     tell: Callable[[int, int], None],
@@ -161,7 +160,7 @@ def _together(
     targets = [target_of(frame, fit.max_size) for frame in frames]
     steps = -(-fit.iterations // fit.views_per_step)
     generator = torch.Generator().manual_seed(seed)
-    optimiser = MovingOptimiser(start, keys, options.motion, steps, generator, anchor=reference)
+    optimiser = MovingOptimiser(start, keys, options.motion, steps, generator)
     optimise_scene(
         optimiser,
         _one_time_after_another(groups, fit.views_per_step, generator),
@@ -177,16 +176,17 @@ def _together(
 
 def _one_time_after_another(groups: Sequence[Sequence[Frame]], views: int, generator: torch.Generator) -> Iterator[int]:
     """Endless: indices of `views` frames of one time, then of another; times in a new order in each pass, the frames of
-    a time likewise."""
-    first = [0]
+    a time likewise, those that were not generated more often."""
+    passes, first = [], 0
     for group in groups:
-        first.append(first[-1] + len(group))
+        passes.append([first + place for place in visits(group)])
+        first += len(group)
     waiting: list[list[int]] = [[] for _ in groups]
 
     def following(time: int) -> int:
         if not waiting[time]:
-            order = torch.randperm(len(groups[time]), generator=generator).tolist()
-            waiting[time] = [first[time] + place for place in order]
+            order = torch.randperm(len(passes[time]), generator=generator).tolist()
+            waiting[time] = [passes[time][place] for place in order]
         return waiting[time].pop()
 
     while True:

@@ -87,8 +87,15 @@ MOVING_PRESETS: dict[str, MovingFitOptions] = {
 
 
 def for_generated(options: MovingFitOptions) -> MovingFitOptions:
-    """The same for frames of which most were generated: the scene at the reference time is fitted as a single photo's
-    orbit is, with depths and normals, and no more Gaussians than those pictures are worth."""
+    """The same for frames of which most were generated: fitted as a single photo's orbit is, with depths and normals,
+    and no more Gaussians than those pictures are worth."""
     still = replace(FIT_PRESETS["fast"], max_size=options.still.max_size)
-    together = replace(options.together, initial_gaussians=still.max_gaussians, max_gaussians=still.max_gaussians)
+    together = replace(
+        options.together,
+        initial_gaussians=still.max_gaussians,
+        max_gaussians=still.max_gaussians,
+        depth_weight=still.depth_weight,
+        normal_weight=still.normal_weight,
+        consistency_weight=still.consistency_weight,
+    )
     return replace(options, still=still, together=together)

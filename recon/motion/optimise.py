@@ -55,7 +55,6 @@ class MovingOptimiser:
         iterations: length of the schedule; step sizes fall to a tenth, those of centres to a hundredth.
         generator: source of all randomness.
         edges: (E, 2) bases that rigidity holds together.
-        anchor: index of the time at which the bases stay as they are: there the canonical pose is shown.
     """
 
     def __init__(
@@ -66,7 +65,6 @@ class MovingOptimiser:
         iterations: int,
         generator: torch.Generator,
         edges: Tensor | None = None,
-        anchor: int | None = None,
     ) -> None:
         self._options, self._iterations, self._steps, self._keys = options, iterations, 0, keys
         logits = moving.weights.clamp_min(_LEAST_WEIGHT).log()
@@ -77,7 +75,7 @@ class MovingOptimiser:
         self._phases = [moving.phase(float(time)) for time in self._times]
         self._quats = AdamRows(moving.motion.quats.clone(), options.quats)
         self._shifts = AdamRows(moving.motion.shifts.clone(), options.shifts)
-        self._edges, self._anchor = edges, anchor
+        self._edges = edges
 
     @property
     def device(self) -> torch.device:
@@ -123,8 +121,7 @@ class MovingOptimiser:
                 allow_unused=True,
             )
         in_turns, in_shifts = torch.zeros_like(self._quats.values), torch.zeros_like(self._shifts.values)
-        if key != self._anchor:
-            in_turns[key], in_shifts[key] = found[4:]
+        in_turns[key], in_shifts[key] = found[4:]
         return [found[0], found[1], *gradients[2:], found[2], found[3], in_turns, in_shifts]
 
     @torch.no_grad()

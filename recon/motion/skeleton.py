@@ -12,7 +12,7 @@ from torch import Tensor
 from recon.motion.moving import MovingGaussians
 from recon.motion.trajectories import Trajectories
 
-_LOOSE = 0.03
+_LOOSE = 0.06
 """Root mean square distance, in world units, between where two bases put their joint, beyond which they have none."""
 _LEAST_SHARED = 1e-3
 """Weight that two bases share, as a share of the lighter one's, below which they do not touch."""

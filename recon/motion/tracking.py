@@ -20,6 +20,7 @@ from recon.motion.optimise import MotionOptions, MovingOptimiser
 from recon.motion.trajectories import Trajectories
 from recon.splat.comparing import target_of
 from recon.splat.corrections import CorrectionOptions, FrameCorrections
+from recon.splat.fit import visits
 from recon.splat.fit_options import FitOptions
 from recon.splat.gaussians import Gaussians
 from recon.splat.loop import optimise_scene
@@ -113,7 +114,7 @@ def _followed(
         )
         optimise_scene(
             optimiser,
-            _passes(len(frames), generator),
+            _passes(visits(frames), generator),
             targets,
             FrameCorrections(frames, corrections, iterations),
             fit,
@@ -140,6 +141,6 @@ def colors_only(iterations: int, size: int, gaussians: int, alpha_weight: float)
     )
 
 
-def _passes(count: int, generator: torch.Generator) -> Iterator[int]:
+def _passes(frames: Sequence[int], generator: torch.Generator) -> Iterator[int]:
     while True:
-        yield from torch.randperm(count, generator=generator).tolist()
+        yield from (frames[place] for place in torch.randperm(len(frames), generator=generator).tolist())

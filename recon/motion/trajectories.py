@@ -12,6 +12,8 @@ from torch import Tensor
 
 from recon.splat.rotations import multiply_quats, rotations_from_quats
 
+_LEAST_VOLUME = 1e-3
+
 
 @dataclass(frozen=True)
 class Trajectories:
@@ -115,6 +117,18 @@ def blended_points(points: Tensor, bases: Tensor, weights: Tensor, matrices: Ten
     """
     blended = (weights[..., None, None] * matrices[bases]).sum(1)
     return (blended[..., :3] @ points[..., None])[..., 0] + blended[..., 3]
+
+
+def unblended_points(points: Tensor, bases: Tensor, weights: Tensor, matrices: Tensor) -> Tensor:
+    """(N, 3) the canonical places of points that `blended_points` takes to `points`.
+
+    Raises:
+        ValueError: if motions that blend cancel each other out, so that there is none.
+    """
+    blended = (weights[..., None, None] * matrices[bases]).sum(1).double()
+    if bool((torch.linalg.det(blended[..., :3]) < _LEAST_VOLUME).any()):
+        raise ValueError("the blended motions flatten the pose; no canonical pose can be found from it")
+    return torch.linalg.solve(blended[..., :3], points.double() - blended[..., 3]).to(points)
 
 
 def blended_quats(quats: Tensor, bases: Tensor, weights: Tensor, turns: Tensor) -> Tensor:

@@ -118,7 +118,7 @@ def fit_scene(
     corrections = FrameCorrections(frames, options.corrections, steps)
     optimise_scene(
         optimiser,
-        _shuffled(_visits(frames), generator),
+        _shuffled(visits(frames), generator),
         targets,
         corrections,
         options,
@@ -141,7 +141,7 @@ def _check_gpu(options: FitOptions) -> None:
         raise CudaBackendError("gsplat has no gradient of the intrinsics; refine focal lengths on the cpu")
 
 
-def _visits(frames: Sequence[Frame]) -> list[int]:
+def visits(frames: Sequence[Frame]) -> list[int]:
     """Which frames one pass compares: beside generated ones, the others often enough to make a third of it."""
     generated = [i for i, frame in enumerate(frames) if frame.source is Source.GENERATED]
     others = [i for i, frame in enumerate(frames) if frame.source is not Source.GENERATED]
