@@ -13,7 +13,7 @@ from typing import Annotated, Any
 
 import tyro
 
-from benchmarks import asset, fit, rasterize, surface, train
+from benchmarks import asset, fit, motion, rasterize, surface, train
 from benchmarks._errors import BenchmarkError
 from pipelines._command import run_command
 
@@ -23,6 +23,7 @@ _TABLES = {
     "train": train.markdown,
     "surface": surface.markdown,
     "asset": asset.markdown,
+    "motion": motion.markdown,
 }
 
 
@@ -31,7 +32,7 @@ class TableOptions:
     """Show saved results of benchmarks."""
 
     files: Annotated[tuple[Path, ...], tyro.conf.Positional]
-    """JSON files of benchmarks.rasterize, fit, train, surface and asset."""
+    """JSON files of benchmarks.rasterize, fit, train, surface, asset and motion."""
     into: Path | None = None
     """Markdown page that holds the tables."""
 
