@@ -65,17 +65,17 @@ def _clips(subjects: Mapping[str, Any]) -> str:
     """What a single rigid motion leaves of each, and whether many are better."""
     header = ["clip", "best rigid motion, paths, %", "ours, paths, %", "one basis, paths, %", "times worse"]
     header += ["ours, PSNR, dB", "chamfer", "flicker, %"]
-    lines, worse = [], 0
+    lines, worse, compared = [], 0, 0
     for name, subject in subjects.items():
-        line = [f"{name}, {subject['clip']}", f"{subject['rigid_rest']:.2f}"]
+        line = [f"{name}, {subject['clip'].split('|')[-1]}", f"{subject['rigid_rest']:.2f}"]
         ours, one = (_rows({name: subject}, method) for method in (OURS, ONE_BASIS))
         line += [_interval([row["path"] for row in rows], 2) for rows in (ours, one)]
         ratios = [second["path"] / first["path"] for first, second in zip(ours, one)]
-        worse += sum(ratio >= _TWICE for ratio in ratios)
+        worse, compared = worse + sum(ratio >= _TWICE for ratio in ratios), compared + len(ratios)
         line += [_interval(ratios, 1), _interval([fmean(row["psnr"]) for row in ours], 2)]
         line += [_interval([fmean(row["chamfer"]) for row in ours], 4), _interval([_flicker(row) for row in ours], 0)]
         lines.append(line)
-    return f"{table(header, lines)}\n\nOne basis misses paths at least twice as far on {worse} of {len(lines)} clips."
+    return f"{table(header, lines)}\n\nOne basis misses paths at least twice as far on {worse} of {compared} clips."
 
 
 def _over_time(subjects: Mapping[str, Any]) -> str:
