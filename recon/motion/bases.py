@@ -18,10 +18,10 @@ from recon.motion.moving import INFLUENCES
 from recon.motion.trajectories import Trajectories, rigid_matrices
 
 _NEIGHBOURS = 9
-_LLOYD_ROUNDS = 6
+_LLOYD_ROUNDS = 12
 _DIFFUSIONS = 4
 _SOLVE_STEPS = 300
-_SOLVE_RATE = 2e-2
+_SOLVE_RATE = 5e-2
 _SMOOTH_WEIGHT = 1e-2
 
 
@@ -83,7 +83,7 @@ def find_bases(
         worst = int(sums.argmax())
         if float(sums[worst]) == 0:
             break
-        trial = _split(labels, worst, points, tracks, rotations, places)
+        trial = _split(labels, worst, points, errors, len(rotations))
         for _ in range(_LLOYD_ROUNDS):
             found = _rigid_fits(points, tracks, trust, trial, len(rotations) + 1)
             apart = _errors(points, tracks, *found)
@@ -137,15 +137,15 @@ def _root(squares: Tensor, trust: Tensor) -> float:
     return float(((squares * trust).sum() / trust.sum()).sqrt())
 
 
-def _split(labels: Tensor, worst: int, points: Tensor, tracks: Tensor, rotations: Tensor, places: Tensor) -> Tensor:
-    """Labels with one cluster cut in two along the principal component of what it leaves of its tracks."""
+def _split(labels: Tensor, worst: int, points: Tensor, errors: Tensor, count: int) -> Tensor:
+    """Labels with a new cluster around the point that one cluster explains worst: a tenth of its points, those next to
+    it, from which the new one grows where it explains more."""
     members = (labels == worst).nonzero()[:, 0]
-    moved = points[members] @ rotations[worst].transpose(1, 2) + places[worst][:, None]
-    left = (tracks[:, members] - moved).permute(1, 0, 2).flatten(1)
-    left = left - left.mean(0)
-    _, _, components = torch.linalg.svd(left, full_matrices=False)
+    seed = members[errors[members, worst].argmax()]
+    distance = (points[members] - points[seed]).norm(dim=1)
+    near = distance.argsort()[: max(4, len(members) // 10)]
     cut = labels.clone()
-    cut[members[left @ components[0] > 0]] = len(rotations)
+    cut[members[near]] = count
     return cut
 
 
@@ -173,7 +173,7 @@ def _blended(
     turned = (rotations.transpose(0, 1) @ pivots[..., None])[..., 0]
     shifts = (places.transpose(0, 1) + turned - pivots).requires_grad_()
     optimiser = torch.optim.Adam(
-        [{"params": [logits], "lr": _SOLVE_RATE}, {"params": [quats, shifts], "lr": 0.1 * _SOLVE_RATE}]
+        [{"params": [logits], "lr": _SOLVE_RATE}, {"params": [quats, shifts], "lr": 0.04 * _SOLVE_RATE}]
     )
     schedule = torch.optim.lr_scheduler.ExponentialLR(optimiser, 0.1 ** (1 / _SOLVE_STEPS))
     known = torch.zeros(len(points), count, dtype=torch.bool).scatter(1, bases, True)

@@ -112,14 +112,12 @@ class MovingOptimiser:
         with torch.enable_grad():
             scene = replace(gaussians, means=means, quats=quats)
             posed = self._posed(scene, logits, waves, turns, shifts, key)
-            outputs = [posed.means, posed.quats, posed.sh, self._priors(logits, waves, turns, shifts, key)]
-            found = torch.autograd.grad(
-                outputs,
-                [means, quats, logits, waves, turns, shifts],
-                [gradients[0], gradients[1], gradients[4], torch.ones(())],
-                materialize_grads=True,
-                allow_unused=True,
-            )
+            outputs, upstream = [posed.means, posed.quats, posed.sh], [gradients[0], gradients[1], gradients[4]]
+            expected = self._priors(logits, waves, turns, shifts, key)
+            if expected.requires_grad:
+                outputs, upstream = [*outputs, expected], [*upstream, torch.ones(())]
+            leaves = [means, quats, logits, waves, turns, shifts]
+            found = torch.autograd.grad(outputs, leaves, upstream, materialize_grads=True, allow_unused=True)
         in_turns, in_shifts = torch.zeros_like(self._quats.values), torch.zeros_like(self._shifts.values)
         in_turns[key], in_shifts[key] = found[4:]
         return [found[0], found[1], *gradients[2:], found[2], found[3], in_turns, in_shifts]
