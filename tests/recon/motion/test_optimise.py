@@ -74,7 +74,7 @@ def test_gradients_match_autograd_through_pose_and_picture():
     for name, a, b in zip(
         ["means", "quats", "scales", "opacities", "sh", "logits", "waves", "turns", "shifts"], found, expected
     ):
-        torch.testing.assert_close(a, b, rtol=2e-3, atol=2e-4, msg=lambda text, name=name: f"{name}: {text}")
+        torch.testing.assert_close(a, b, rtol=2e-3, atol=2e-4, msg=name)
 
 
 def test_only_the_bases_of_a_frames_time_move():
