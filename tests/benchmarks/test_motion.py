@@ -11,10 +11,13 @@ import torch
 from benchmarks import motion
 from benchmarks._errors import BenchmarkError
 from benchmarks._moving_methods import APART, CEILING, ONE_BASIS, OURS
+from benchmarks._moving_run import from_one_view
 from benchmarks._moving_scores import flicker, nearest_places, path_errors, rigid_rest, score
 from benchmarks._moving_tables import evenly, markdown
 from benchmarks._moving_truth import MovingTruth, chosen_clip, given_cameras, held_out_cameras
 from benchmarks._replay import Replay
+from pipelines.evaluation.protocol import draw_views
+from recon.capture import Similarity, frame_from_tensors
 from recon.capture.conversions import rotation_from_quat
 from recon.surface.animation import Clip
 from tests.recon.metrics.shapes import box
@@ -51,6 +54,18 @@ def test_judges_stand_apart_from_the_cameras_that_film():
         for camera in held_out_cameras():
             cosine = (axes @ (camera.centre / camera.centre.norm())).max()
             assert math.degrees(math.acos(float(cosine))) > 5
+
+
+def test_what_one_camera_saw_gets_its_size_and_place_back():
+    camera = given_cameras(1, 96)[0]
+    shape = box((0.5, 0.3, 0.02))  # flat: what is deep looks larger in front of its middle
+    there = Similarity(translation=torch.tensor([0.1, 0.05, 0.0]), scale=0.6)
+    pictures = draw_views(shape, [camera]), draw_views(shape.moved(there.scale, there.translation), [camera])
+    frames, true = ([frame_from_tensors(camera, picture[0])] for picture in pictures)
+    found = from_one_view(frames, true)
+    assert found.scale == pytest.approx(0.6, rel=0.05)
+    assert float((found.translation - there.translation) @ camera.c2w[:3, 0]) == pytest.approx(0, abs=0.01)
+    assert float((found.translation - there.translation) @ camera.c2w[:3, 1]) == pytest.approx(0, abs=0.01)
 
 
 def test_the_truth_replayed_has_no_errors():
