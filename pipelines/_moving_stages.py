@@ -106,6 +106,7 @@ def _mesh(run: Path, out: Path, log: StageLog, *, settings: MovingSettings, name
     from recon.capture.io_nerfstudio import read_transforms
     from recon.motion.fit import by_time, time_of
     from recon.motion.moving_file import read_moving
+    from recon.surface.moving_outlines import fit_moving_outlines
     from recon.surface.skinning import skin_mesh
 
     capture, moving = read_transforms(run / "capture"), read_moving(run / "moving.safetensors")
@@ -117,7 +118,8 @@ def _mesh(run: Path, out: Path, log: StageLog, *, settings: MovingSettings, name
     time = moving.motion.rest_time
     rest = min(groups, key=lambda group: abs(time_of(group) - time))
     baked = _surface(moving.at(time), rest, settings, asset.target_faces, asset.texture_size, log)
-    skinned = skin_mesh(baked.mesh, moving, time)
+    with log.step("fitting the motion's outlines"):
+        skinned = fit_moving_outlines(skin_mesh(baked.mesh, moving, time), moving.motion.times.tolist(), groups)
     place = placement(skinned.mesh, size=asset.size, origin=asset.origin)
     extras = extras | {"to_capture": similarity_json(place.inverse())}
     with log.step("writing"):

@@ -41,7 +41,7 @@ _LONGEST_STEP = 0.004
 
 
 @dataclass(frozen=True)
-class _Target:
+class OutlineTarget:
     """A picture's outline: signed distance (H, W) in its pixels, negative inside, and its trust (H, W)."""
 
     camera: Camera
@@ -57,43 +57,59 @@ def fit_outlines(mesh: Mesh, frames: Sequence[Frame], rounds: int = 2) -> Mesh:
         frames: pictures with undistorted cameras; pixels of alpha 0 are background.
         rounds: renders, shifts and renders again.
     """
-    targets = [_target(frame) for frame in frames]
+    targets = [outline_target(frame) for frame in frames]
     faces = mesh.faces.numpy()
     extent = float((mesh.vertices.max(0).values - mesh.vertices.min(0).values).max())
     moved = mesh
     for _ in range(rounds):
         normals = vertex_normals(moved.vertices, moved.faces)
-        wanted, weight = np.zeros(len(moved.vertices)), np.zeros(len(moved.vertices))
-        prepared = prepare_mesh(replace(moved, normals=None))
-        for target in targets:
-            own = silhouette_distance(render_prepared(prepared, target.camera, supersample=2).rgba[..., 3])
-            shift, trust = _asked(moved.vertices, normals, target, own)
-            wanted += (shift * trust).numpy()
-            weight += trust.numpy()
+        wanted, weight = asked_shifts(moved, normals, targets)
         if not weight.any():
             return mesh
-        field = diffuse(
-            moved.vertices.double().numpy(),
-            faces,
-            (wanted / np.maximum(weight, 1e-12))[:, None],
-            weight / weight[weight > 0].mean(),
-            reach=_REACH * extent,
-        )[:, 0]
-        step = torch.from_numpy(np.clip(field, -_LONGEST_STEP * extent, _LONGEST_STEP * extent)).float()
+        step = spread_shifts(moved.vertices, faces, wanted, weight, extent)
         moved = replace(moved, vertices=moved.vertices + step[:, None] * normals, normals=None)
     return moved
 
 
-def _target(frame: Frame) -> _Target:
+def asked_shifts(mesh: Mesh, normals: Tensor, targets: Sequence[OutlineTarget]) -> tuple[Tensor, Tensor]:
+    """How far (V,) along its normal (V, 3) each vertex should go, by the mean of the pictures that have it on their
+    outline, and how much that counts (V,); 0 where none has."""
+    wanted, weight = torch.zeros(len(mesh.vertices)), torch.zeros(len(mesh.vertices))
+    prepared = prepare_mesh(replace(mesh, normals=None))
+    for target in targets:
+        own = silhouette_distance(render_prepared(prepared, target.camera, supersample=2).rgba[..., 3])
+        shift, trust = _asked(mesh.vertices, normals, target, own)
+        wanted += shift * trust
+        weight += trust
+    return wanted / weight.clamp_min(1e-12), weight
+
+
+def spread_shifts(vertices: Tensor, faces: NDArray[np.int64], wanted: Tensor, weight: Tensor, extent: float) -> Tensor:
+    """(V,) shifts that follow what is wanted (V,) where it counts (V,), smoothly, each at most a short step.
+
+    Args:
+        extent: the object's size.
+    """
+    field = diffuse(
+        vertices.double().numpy(),
+        faces,
+        wanted.double().numpy()[:, None],
+        (weight / weight[weight > 0].mean()).double().numpy(),
+        reach=_REACH * extent,
+    )[:, 0]
+    return torch.from_numpy(np.clip(field, -_LONGEST_STEP * extent, _LONGEST_STEP * extent)).float()
+
+
+def outline_target(frame: Frame) -> OutlineTarget:
     camera = shrunk(frame.camera, _MAP_SIDE)
     size = (camera.height, camera.width)
     alpha = resized(frame.rgba()[..., 3:], size, "area")[..., 0]
     trust = resized(frame.weight()[..., None], size, "area")[..., 0]
     share = _GENERATED_TRUST if frame.source is Source.GENERATED else 1.0
-    return _Target(camera, silhouette_distance(alpha), share * trust)
+    return OutlineTarget(camera, silhouette_distance(alpha), share * trust)
 
 
-def _asked(points: Tensor, normals: Tensor, target: _Target, outline: Tensor) -> tuple[Tensor, Tensor]:
+def _asked(points: Tensor, normals: Tensor, target: OutlineTarget, outline: Tensor) -> tuple[Tensor, Tensor]:
     """How far (V,) along its normal each vertex should go by one picture, and how much that counts (0: says nothing).
 
     Args:
