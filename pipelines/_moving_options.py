@@ -78,6 +78,11 @@ class MovingOptions(AssetOptions):
     """The generator: a folder or a Hugging Face id. Left out, the weights that ship with the program."""
     matting: Path | None = None
     """ISNet weights (.onnx) that find the subject, through onnxruntime. Left out, alpha or GrabCut does."""
+    max_gaussians: int | None = None
+    """Gaussians of the scene in between, at most; the memory and the time of its fit grow with them."""
+    bones: int | None = None
+    """Rigid motions that are looked for, at most. Left out, as many as what they leave unexplained asks for, up to
+    32."""
     export: ExportKind = "auto"
     """How the mesh moves: by bones (skin), by its vertices (morph), or by another mesh at every moment (sequence), for
     what changes its shape as nothing with bones does. auto takes bones, and a sequence where nothing was generated and
@@ -100,7 +105,7 @@ class MovingOptions(AssetOptions):
 @dataclass(frozen=True, kw_only=True)
 class MovingSettings:
     """A run's settings, preset applied: everything that changes its bytes besides the source. Angles in degrees, the
-    tolerance as a share of the longest side; `fov` is None where the pictures are to tell it."""
+    tolerance as a share of the longest side; what is None is the fit's own, `fov` what the pictures tell."""
 
     preset: PresetName
     seed: int
@@ -111,6 +116,8 @@ class MovingSettings:
     views: int
     elevation: float
     fov: float | None
+    max_gaussians: int | None
+    bones: int | None
     export: ExportKind
     tolerance: float
     loop: LoopName
@@ -144,6 +151,8 @@ def resolve_moving(options: MovingOptions, *, has_cameras: bool) -> MovingSettin
     check_range("--views", options.views, 4, 64)
     check_range("--fps", options.fps, 0.1, 1000)
     check_range("--elevation", options.elevation, -89, 89)
+    check_range("--max-gaussians", options.max_gaussians, 500, 10_000_000)
+    check_range("--bones", options.bones, 1, 255)
     check_range("--tolerance", options.tolerance, 0, 10)
     fov = None if options.fov == "auto" else options.fov
     check_range("--fov", fov, 1, 150)
@@ -171,6 +180,8 @@ def resolve_moving(options: MovingOptions, *, has_cameras: bool) -> MovingSettin
         views=preset.views if options.views is None else options.views,
         elevation=options.elevation,
         fov=fov,
+        max_gaussians=options.max_gaussians,
+        bones=options.bones,
         export=options.export,
         tolerance=options.tolerance / 100,
         loop=options.loop,

@@ -30,14 +30,14 @@ _SEQUENCE_TEXTURE = 256
 
 def motion_stage(settings: MovingSettings) -> Stage:
     """`capture/` to `moving.safetensors`, `splat.ply` (the canonical pose) and the other files that are asked for."""
-    used = {name: settings.as_json()[name] for name in ("preset", "seed", "scenes")}
+    used = {name: settings.as_json()[name] for name in ("preset", "seed", "scenes", "max_gaussians", "bones")}
     return Stage("motion", ("capture",), settings.scene_files(), used, functools.partial(_motion, settings=settings))
 
 
 def moving_mesh_stage(inputs: Mapping[str, Any], settings: MovingSettings, name: str) -> Stage:
     """`capture/` and the moving splats to `mesh.glb`; `inputs` name the run's sources in the file."""
     extras = {"seed": settings.seed, "preset": settings.preset, "inputs": inputs, "versions": versions()}
-    wanted = ("preset", "seed", "asset", "export", "tolerance", "loop")
+    wanted = ("preset", "seed", "max_gaussians", "asset", "export", "tolerance", "loop")
     used = {name: settings.as_json()[name] for name in wanted} | {"name": name, "extras": extras}
     work = functools.partial(_mesh, settings=settings, name=name, extras=extras)
     return Stage("mesh", ("capture", "moving.safetensors"), settings.asset.files(), used, work)
@@ -49,6 +49,11 @@ def _fit_options(settings: MovingSettings, capture: Capture) -> MovingFitOptions
     from recon.splat.corrections import NO_CORRECTIONS
 
     options = MOVING_PRESETS[settings.preset]
+    if settings.bones is not None:
+        options = dataclasses.replace(options, bases=dataclasses.replace(options.bases, most=settings.bones))
+    if settings.max_gaussians is not None:
+        still, together = (fit.limited(settings.max_gaussians) for fit in (options.still, options.together))
+        options = dataclasses.replace(options, still=still, together=together)
     if any(frame.source is Source.GENERATED for frame in capture):
         return for_generated(options)
     return dataclasses.replace(options, corrections=NO_CORRECTIONS)

@@ -89,7 +89,8 @@ MOVING_PRESETS: dict[str, MovingFitOptions] = {
 def for_generated(options: MovingFitOptions) -> MovingFitOptions:
     """The same for frames of which most were generated: fitted as a single photo's orbit is, with depths and normals,
     and no more Gaussians than those pictures are worth."""
-    still = replace(FIT_PRESETS["fast"], max_size=options.still.max_size)
+    most = min(FIT_PRESETS["fast"].max_gaussians, options.still.max_gaussians)
+    still = replace(FIT_PRESETS["fast"].limited(most), max_size=options.still.max_size)
     together = replace(
         options.together,
         initial_gaussians=still.max_gaussians,
