@@ -14,7 +14,7 @@ from recon.motion.fit_options import MovingFitOptions
 from recon.motion.graph import control_nodes
 from recon.motion.moving import MovingGaussians
 from recon.motion.optimise import MovingOptimiser
-from recon.motion.tracking import track
+from recon.motion.tracking import Device, track
 from recon.motion.trajectories import blended_points, rigid_matrices
 from recon.splat.comparing import target_of
 from recon.splat.corrections import FrameCorrections, decided
@@ -57,6 +57,7 @@ def fit_moving(
     *,
     seed: int = 0,
     progress: Progress | None = None,
+    device: Device = "cpu",
 ) -> MovingFit:
     """Fits moving Gaussians to a capture whose frames have times.
 
@@ -65,9 +66,12 @@ def fit_moving(
         options: lengths, sizes and priors.
         seed: of everything random.
         progress: told what is going on.
+        device: where it is drawn, compared and stepped: "cpu", or "cuda" with gsplat. What is returned is on the
+            processor.
 
     Raises:
         ValueError: if there are fewer than two times, or the silhouettes of the reference time do not meet anywhere.
+        CudaBackendError: if there is no GPU or no gsplat for it.
     """
     options = options or MovingFitOptions()
     tell = progress or (lambda *_: None)
@@ -81,6 +85,7 @@ def fit_moving(
         replace(options.still, corrections=options.corrections),
         seed=seed,
         progress=lambda done, total, _: tell("standing", done, total),
+        device=device,
     )
     nodes = control_nodes(still.means, options.nodes)
     quats, shifts = track(
@@ -92,6 +97,7 @@ def fit_moving(
         options.corrections,
         seed,
         lambda done, total: tell("following", done, total),
+        device,
     )
     pivots = still.means[nodes.places]
     tracks = torch.stack(
@@ -104,7 +110,7 @@ def fit_moving(
     start = MovingGaussians(
         still, bases.motion, bases.bases, bases.weights, still.means.new_zeros(len(still), options.waves, 3)
     )
-    moving = _together(start, groups, options, seed, lambda done, total: tell("fitting", done, total))
+    moving = _together(start.to(device), groups, options, seed, lambda done, total: tell("fitting", done, total))
     return MovingFit(moving, float(times[reference]), bases.residual, bases.alone)
 
 
@@ -157,7 +163,7 @@ def _together(
     fit = options.together
     keys = [key for key, group in enumerate(groups) for _ in group]
     frames = [decided(frame) if options.corrections.decided_masks else frame for group in groups for frame in group]
-    targets = [target_of(frame, fit.max_size) for frame in frames]
+    targets = [target_of(frame, fit.max_size).to(start.bases.device.type) for frame in frames]
     steps = -(-fit.iterations // fit.views_per_step)
     generator = torch.Generator().manual_seed(seed)
     optimiser = MovingOptimiser(start, keys, options.motion, steps, generator)
@@ -171,7 +177,7 @@ def _together(
         most=fit.max_gaussians,
         progress=lambda done, total, _: tell(done, total),
     )
-    return optimiser.moving
+    return optimiser.moving.to("cpu")
 
 
 def _one_time_after_another(groups: Sequence[Sequence[Frame]], views: int, generator: torch.Generator) -> Iterator[int]:

@@ -50,6 +50,16 @@ class MovingGaussians:
     def __len__(self) -> int:
         return len(self.canonical)
 
+    def to(self, device: torch.device | str) -> MovingGaussians:
+        """Everything moved to a device, but for the times, which stay on the processor."""
+        return MovingGaussians(
+            self.canonical.to(device),
+            self.motion.to(device),
+            self.bases.to(device),
+            self.weights.to(device),
+            self.waves.to(device),
+        )
+
     def at(self, time: float) -> Gaussians:
         """The scene at any time within the clip."""
         canonical = self.canonical

@@ -75,7 +75,7 @@ class MovingOptimiser:
         self._phases = [moving.phase(float(time)) for time in self._times]
         self._quats = AdamRows(moving.motion.quats.clone(), options.quats)
         self._shifts = AdamRows(moving.motion.shifts.clone(), options.shifts)
-        self._edges = edges
+        self._edges = None if edges is None else edges.to(moving.bases.device)
 
     @property
     def device(self) -> torch.device:
@@ -115,7 +115,7 @@ class MovingOptimiser:
             outputs, upstream = [posed.means, posed.quats, posed.sh], [gradients[0], gradients[1], gradients[4]]
             expected = self._priors(logits, waves, turns, shifts, key)
             if expected.requires_grad:
-                outputs, upstream = [*outputs, expected], [*upstream, torch.ones(())]
+                outputs, upstream = [*outputs, expected], [*upstream, torch.ones_like(expected)]
             leaves = [means, quats, logits, waves, turns, shifts]
             found = torch.autograd.grad(outputs, leaves, upstream, materialize_grads=True, allow_unused=True)
         in_turns, in_shifts = torch.zeros_like(self._quats.values), torch.zeros_like(self._shifts.values)
@@ -153,7 +153,7 @@ class MovingOptimiser:
 
     def _priors(self, logits: Tensor, waves: Tensor, quats: Tensor, shifts: Tensor, key: int) -> Tensor:
         options = self._options
-        total = torch.zeros(())
+        total = shifts.new_zeros(())
         if options.rigidity and self._edges is not None and len(self._edges):
             total = total + options.rigidity * self._strain(quats, shifts)
         if options.smoothness and 0 < key < len(self._times) - 1:

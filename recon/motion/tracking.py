@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from typing import Literal
 
 import torch
 from torch import Tensor
@@ -25,6 +26,8 @@ from recon.splat.fit_options import FitOptions
 from recon.splat.gaussians import Gaussians
 from recon.splat.loop import optimise_scene
 from recon.splat.rotations import conjugate_quats, multiply_quats
+
+Device = Literal["cpu", "cuda"]
 
 
 @dataclass(frozen=True)
@@ -54,6 +57,7 @@ def track(
     corrections: CorrectionOptions,
     seed: int,
     progress: Callable[[int, int], None] | None = None,
+    device: Device = "cpu",
 ) -> tuple[Tensor, Tensor]:
     """Rotations (T, M, 4), unit wxyz, and shifts (T, M, 3) of the nodes at each time.
 
@@ -65,6 +69,7 @@ def track(
         corrections: what is estimated of the frames.
         seed: of backgrounds and order.
         progress: told how many times are done, of how many.
+        device: where the scene is drawn and stepped; what is returned is on the processor.
     """
     count, pivots = len(nodes.places), canonical.means[nodes.places]
     rest = torch.tensor([1.0, 0, 0, 0]).repeat(count, 1), torch.zeros(count, 3)
@@ -74,7 +79,9 @@ def track(
     for sequence, step in ((forward, 1), (backward, -1)):
         for time in sequence:
             start = _extrapolated(found[time - step], found.get(time - 2 * step))
-            found[time] = _followed(canonical, frames[time], pivots, start, nodes, options, corrections, generator)
+            found[time] = _followed(
+                canonical, frames[time], pivots, start, nodes, options, corrections, generator, device
+            )
             if progress is not None:
                 progress(len(found), len(frames))
     ordered = [found[time] for time in range(len(frames))]
@@ -98,15 +105,16 @@ def _followed(
     options: TrackOptions,
     corrections: CorrectionOptions,
     generator: torch.Generator,
+    device: Device,
 ) -> tuple[Tensor, Tensor]:
     """The nodes at one time."""
     quats, shifts = start
     for size, factor in ((options.max_size // 2, 1.0), (options.max_size, 0.5)):
-        targets = [target_of(frame, size) for frame in frames]
+        targets = [target_of(frame, size).to(device) for frame in frames]
         iterations = options.passes * len(frames)
         motion = Trajectories(torch.zeros(1), pivots, quats[None], shifts[None])
         waves = canonical.means.new_zeros(len(canonical), 0, 3)
-        moving = MovingGaussians(canonical, motion, nodes.bases, nodes.weights, waves)
+        moving = MovingGaussians(canonical, motion, nodes.bases, nodes.weights, waves).to(device)
         rates = MotionOptions(quats=factor * options.quats, shifts=factor * options.shifts, rigidity=options.rigidity)
         fit = colors_only(iterations, size, len(canonical), options.alpha_weight)
         optimiser = MovingOptimiser(
@@ -121,7 +129,8 @@ def _followed(
             generator,
             most=len(canonical),
         )
-        quats, shifts = optimiser.moving.motion.quats[0], optimiser.moving.motion.shifts[0]
+        motion = optimiser.moving.motion.to("cpu")
+        quats, shifts = motion.quats[0], motion.shifts[0]
     return quats, shifts
 
 

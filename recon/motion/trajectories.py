@@ -51,6 +51,10 @@ class Trajectories:
         """B."""
         return len(self.pivots)
 
+    def to(self, device: torch.device | str) -> Trajectories:
+        """Everything moved to a device, but for the times, which stay on the processor."""
+        return Trajectories(self.times, self.pivots.to(device), self.quats.to(device), self.shifts.to(device))
+
     @property
     def duration(self) -> float:
         """Seconds from the first to the last time."""

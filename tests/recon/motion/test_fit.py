@@ -142,3 +142,13 @@ def test_the_reference_is_where_parts_are_apart(capture):
         return frame_from_tensors(frame.camera, render_mesh(mesh, frame.camera).rgba, time=frame.time, name=frame.name)
 
     assert widest_time(by_time([legs(frame) for frame in capture])) in (3, 4)
+
+
+def test_a_fit_on_a_gpu_is_as_good(capture, fit):
+    if not torch.cuda.is_available():
+        pytest.skip("fits on a GPU need an NVIDIA GPU, which this machine does not have")
+    pytest.importorskip("gsplat")
+    there = fit_moving(capture, SMALL, device="cuda").moving
+    assert there.canonical.means.device.type == "cpu"
+    for time in (0.0, 1.0):
+        assert psnr(there.at(time), time) > psnr(fit.moving.at(time), time) - 1
