@@ -1,4 +1,5 @@
-"""Our animated .glb in the programs that play them: every one shows, at the same time, what we show."""
+"""Our animated .glb in the programs that play them: every one shows, at the same time, what we show; files that were
+written by hand, and one that the command made of pictures."""
 
 from __future__ import annotations
 
@@ -15,6 +16,7 @@ import torch
 from recon.asset import placement, write_mesh_sequence_glb, write_morph_glb, write_skinned_glb
 from recon.asset.skinned_gltf import placed
 from recon.surface.mesh import Mesh
+from recon.surface.rigged import load_rigged
 from recon.surface.skinned import SkinnedMesh
 from tests.acceptance.test_glb_clients import TOOLS, agreement, baked_chair, blender, installed, run, three, view
 from tests.recon.asset.skins import snake, tube
@@ -120,6 +122,30 @@ def test_the_clip_has_its_name_and_length_and_its_playing_is_timed(tmp_path, cap
     assert found["fps"] > 0
     with capsys.disabled():
         print(f"\n{len(skinned.mesh.faces)} triangles, 20 bones in Chromium: {found['fps']:.0f} frames a second")
+
+
+@pytest.fixture(scope="module")
+def reconstructed(tmp_path_factory):
+    """The run of the command on a bending arm, seen from eight sides at five times."""
+    from pipelines import video2scene4d
+    from recon.capture.io_nerfstudio import write_transforms
+    from tests.recon.motion.scenes import arm_capture
+
+    folder = tmp_path_factory.mktemp("arm")
+    write_transforms(arm_capture(size=96), folder / "capture")
+    asked = ["--preset", "fast", "--target-faces", "2000", "--texture-size", "256", "--size", str(SIZE)]
+    assert video2scene4d.main([str(folder / "capture"), "-o", str(folder / "run"), *asked]) == 0
+    return folder / "run" / "mesh.glb"
+
+
+def test_the_validator_finds_nothing_in_a_reconstructed_file(reconstructed):
+    validated(reconstructed)
+
+
+@CLIENTS
+def test_a_reconstructed_file_plays_as_we_show_it(client, reconstructed, tmp_path):
+    rigged = load_rigged(reconstructed)
+    assert compared(client, reconstructed, {time: rigged.posed(0, time) for time in (0.0, 0.4, 1.0)}, tmp_path) < 1e-3
 
 
 def test_blender_names_the_bones_as_the_skeleton_does(tmp_path):

@@ -190,3 +190,22 @@ def test_the_ninth_example_trains_something_that_the_commands_take(tmp_path, mon
     ninth.main(models, tmp_path / "trained")
     pipeline = load_pipeline(tmp_path / "trained" / "pipeline")
     assert pipeline.transformer.config.sample_size == 16
+
+
+def test_the_tenth_example_turns_a_clip_into_an_animated_mesh(tmp_path, monkeypatch, capsys):
+    from recon.capture.io_nerfstudio import write_transforms
+    from recon.surface.rigged import load_rigged
+    from tests.recon.motion.scenes import arm_capture
+    from tests.recon.motion.test_fit import SMALL
+
+    tenth = example("10_clip_to_animated_glb")
+    monkeypatch.setattr(tenth, "MOVING_PRESETS", {"fast": SMALL})
+    monkeypatch.setattr(tenth, "FUSION", dataclasses.replace(tenth.FUSION, resolution=48, size=48, views=16))
+    monkeypatch.setattr(tenth, "FINISH", FinishOptions(800, bake=BakeOptions(128)))
+    write_transforms(arm_capture(), tmp_path / "clip")
+    tenth.main(tmp_path / "clip", tmp_path / "arm.glb")
+    rigged = load_rigged(tmp_path / "arm.glb")
+    assert rigged.clips[0].duration == pytest.approx(2.0)  # there and back
+    swung = (rigged.vertices_at(0, 0.0) - rigged.vertices_at(0, 1.0)).norm(dim=1).max()
+    assert float(swung) > 0.2
+    assert "bones over 1.00 s" in capsys.readouterr().out
