@@ -37,6 +37,10 @@ def versions() -> dict[str, str]:
     return found
 
 
+MOVING = "moving.safetensors"
+"""In the folder of a run whose mesh moves."""
+
+
 def preview_stage(finished: Sequence[str]) -> Stage:
     """`preview.png` of what the finished stages left."""
     made = {"photo": "photo", "splat": "splat.ply", "mesh": "mesh.glb"}
@@ -99,12 +103,13 @@ def _preview(run: Path, out: Path, log: StageLog, *, inputs: Sequence[str]) -> N
 
 
 def read_placed(path: Path) -> Mesh:
-    """A run's mesh, moved back to the world of the run's capture."""
+    """A run's mesh, moved back to the world of the run's capture; of one that moves, the pose that its file stores."""
     import torch
 
     from recon.asset.gltf import read_glb
+    from recon.surface.rigged import load_rigged
 
-    asset = read_glb(path)
+    asset = load_rigged(path) if (path.parent / MOVING).is_file() else read_glb(path)
     back = asset.extras["to_capture"]
     return asset.mesh.moved(back["scale"], torch.tensor(back["translation"]))
 

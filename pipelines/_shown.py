@@ -57,6 +57,19 @@ class Shown:
         return None if self._is_splats else self._given  # type: ignore[return-value]
 
     @cached_property
+    def playing(self) -> tuple[bytes, float, tuple[float, ...]] | None:
+        """The file of a run's mesh that moves, and the scale and shift that bring it into the run's world; None for
+        what stands still."""
+        from pipelines._report import MOVING
+        from recon.surface.rigged import load_rigged
+
+        file = self.path / "mesh.glb"
+        if not self.path.is_dir() or not self._has("mesh.glb") or not self._has(MOVING):
+            return None
+        back = load_rigged(file).extras["to_capture"]
+        return file.read_bytes(), float(back["scale"]), tuple(map(float, back["translation"]))
+
+    @cached_property
     def splats(self) -> Gaussians | None:
         """The splats.
 

@@ -179,7 +179,7 @@ def figures_of(thing: Shown) -> list[tuple[str, str]]:
             found.append((name, f"{value:,}" if isinstance(value, int) and value > 9999 else str(value)))
 
     quality = report.get("quality")
-    for stage in ("mesh", "splat", "capture", "cameras"):
+    for stage in ("mesh", "motion", "splat", "capture", "cameras"):
         figures = quality.get(stage) if isinstance(quality, dict) else None
         if isinstance(figures, dict):
             walk(stage, {key: value for key, value in figures.items() if not key.startswith("to_")})
@@ -190,6 +190,10 @@ def _add_layer(scene: Any, node: str, key: str, thing: Shown, *, visible: bool) 
     if key == "splats":
         assert thing.splats is not None
         return scene.add_gaussian_splats(node, **splat_arrays(thing.splats), visible=visible)
+    if key == "mesh" and thing.playing is not None:
+        data, scale, shift = thing.playing  # viser's client plays what moves, over and over
+        still = {"cast_shadow": False, "receive_shadow": False}
+        return scene.add_glb(node, data, scale=scale, position=shift, visible=visible, **still)
     assert thing.mesh is not None
     if key in ("shape", "wireframe"):
         corners, faces = thing.mesh.vertices.numpy(), thing.mesh.faces.numpy()

@@ -19,11 +19,12 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from pipelines._report import MOVING
 from pipelines._shown import Shown
 from pipelines._viewer_live import build
 from pipelines._viewer_page import page
 from pipelines._viewer_scene import scene_server, start_camera
-from recon.asset import read_glb, write_glb
+from recon.asset import read_glb, write_glb, write_skinned_glb
 from recon.capture import Capture, Source, frame_from_tensors
 from recon.capture.io_nerfstudio import write_transforms
 from recon.capture.orbit import orbit_cameras
@@ -34,6 +35,7 @@ from recon.splat.ply import write_ply
 from recon.surface.render import render_mesh
 from recon.surface.studio import mesh_look, splats_look
 from tests.acceptance.test_glb_clients import TOOLS, baked_chair, installed, read_picture, run
+from tests.recon.asset.skins import snake
 from tests.shared_data import ROOT
 
 SIDE = 640
@@ -103,6 +105,14 @@ def best_agreement(picture: np.ndarray, ours: np.ndarray) -> float:
         np.mean((strip[:, left : left + box.shape[1]] - box) ** 2) for left in range(strip.shape[1] - box.shape[1])
     ]
     return float(-10 * np.log10(min(errors)))
+
+
+def changes(folder: Path, url: str) -> float:
+    """Mean difference between moments of a page, in [0, 1], once it shows what it holds."""
+    files = [str(folder / f"moment_{index}.png") for index in range(8)]
+    browse(url, folder, {"moments": files})
+    moments = [read_picture(Path(file))[..., :3] for file in files[4:]]
+    return max(float(np.abs(moment - moments[0]).mean()) for moment in moments)
 
 
 def ours(folder: Path) -> dict[str, np.ndarray]:
@@ -249,3 +259,16 @@ def test_a_photo_that_is_dropped_into_the_app_ends_in_a_glb_that_validates(app_u
     red = (shown[..., 0] > 0.5) & (shown[..., 1] < 0.3)
     assert red.mean() > 0.01  # the toadstool's cap, in the video or the frame
     assert read_picture(narrow).shape[1] == 390
+
+
+def test_the_page_of_a_run_that_moves_plays(chair_page, tmp_path):
+    moving = tmp_path / "run"
+    moving.mkdir()
+    extras = {"to_capture": {"scale": 1.0, "translation": [0.0, 0.0, 0.0]}}
+    skinned = snake(3, 17, mesh=baked_chair())
+    write_skinned_glb(skinned, moving / "mesh.glb", size=None, origin="keep", loop="pingpong", extras=extras)
+    (moving / MOVING).touch()
+    file = tmp_path / "page.html"
+    file.write_text(page([Shown(moving)]), encoding="utf-8")
+    assert changes(tmp_path, file.as_uri()) > 0.01
+    assert changes(tmp_path, chair_page.as_uri()) < 0.002

@@ -2,7 +2,7 @@
 // usage: node page_client.mjs URL STEPS.json   (packages are looked for in TURNABOUT_NODE_MODULES)
 // A step: {"size": [w, h]} | {"press": key} | {"click": button's name} | {"choose": [label, option]}
 //         | {"picture": file.png} | {"download": button's or link's name, "to": file} | {"drag": [dx, dy]} | {"dark": true}
-//         | {"upload": file} | {"drop": file} | {"until": selector} | {"text": selector}
+//         | {"moments": [file.png, ...]} (without waiting until nothing moves) | {"upload": file} | {"drop": file} | {"until": selector} | {"text": selector}
 import { existsSync } from 'node:fs';
 import { readFile } from 'node:fs/promises';
 import { createRequire } from 'node:module';
@@ -67,6 +67,10 @@ try {
     if (step.until) await page.locator(step.until).first().waitFor({ state: 'attached', timeout: 540000 });
     if (step.text) texts.push(await page.locator(step.text).first().innerText());
     if (step.picture) await settled(page, step.picture);
+    for (const file of step.moments ?? []) {
+      await page.waitForTimeout(300);
+      await page.screenshot({ path: file });
+    }
   }
   const bar = await page.evaluate(() => {
     const box = document.getElementById('turnabout-bar')?.getBoundingClientRect();
