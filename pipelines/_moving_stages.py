@@ -21,6 +21,8 @@ if TYPE_CHECKING:
     from recon.capture import Capture, Frame
     from recon.motion.fit_options import MovingFitOptions
     from recon.motion.moving import MovingGaussians
+    from recon.splat.gaussians import Gaussians
+    from recon.surface.texture import Baked
 
 _CLEARLY = 6.0
 """dB that a shape of its own must gain, at the moments that bones show worst, before a sequence is written."""
@@ -104,6 +106,8 @@ def _motion(run: Path, out: Path, log: StageLog, *, settings: MovingSettings) ->
 
 
 def _mesh(run: Path, out: Path, log: StageLog, *, settings: MovingSettings, name: str, extras: dict[str, Any]) -> None:
+    import torch
+
     from pipelines._moving_quality import moving_figures
     from recon.asset import write_morph_glb, write_skinned_glb
     from recon.asset.formats import write_mesh
@@ -139,7 +143,7 @@ def _mesh(run: Path, out: Path, log: StageLog, *, settings: MovingSettings, name
         }
         if settings.export == "morph":
             times = moving.motion.times
-            vertices = _stacked([skinned.vertices_at(float(time)) for time in times])
+            vertices = torch.stack([skinned.vertices_at(float(time)) for time in times])
             written = write_morph_glb(skinned.mesh, vertices, times, out / "mesh.glb", **common)
         else:
             written = write_skinned_glb(skinned, out / "mesh.glb", loop=settings.loop, **common)
@@ -193,8 +197,8 @@ def _wants_sequence(
 
 
 def _surface(
-    scene: Any, frames: Sequence[Frame], settings: MovingSettings, faces: int, texture: int, log: StageLog
-) -> Any:
+    scene: Gaussians, frames: Sequence[Frame], settings: MovingSettings, faces: int, texture: int, log: StageLog
+) -> Baked:
     """The textured surface of one moment."""
     from recon.surface.finishing import FinishOptions, finish
     from recon.surface.fusion import FUSION_PRESETS, fuse_depth, unseen_frames
@@ -254,9 +258,3 @@ def _sequence(
             image_format=asset.image_format,
         )
     log.figures.update({"moves_by": "a mesh at every moment", "meshes": len(meshes), "bytes": written.bytes})
-
-
-def _stacked(poses: list[Any]) -> Any:
-    import torch
-
-    return torch.stack(poses)

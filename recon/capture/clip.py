@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -11,6 +12,17 @@ from recon.capture.errors import CaptureError
 
 _SAME_TIME = 1e-4
 """Seconds between frames of one moment, at most."""
+
+
+def moments_of(times: Sequence[float]) -> list[list[int]]:
+    """The indices of the times, in seconds, that are the same but for rounding; in order of time."""
+    moments: list[list[int]] = []
+    for index in np.argsort(np.asarray(times, float), kind="stable").tolist():
+        if moments and times[index] - times[moments[-1][0]] <= _SAME_TIME:
+            moments[-1].append(index)
+        else:
+            moments.append([index])
+    return moments
 
 
 def choose_moments(
@@ -26,15 +38,9 @@ def choose_moments(
     Raises:
         CaptureError: if fewer than two moments lie within.
     """
-    order = np.argsort(np.asarray(times, float), kind="stable")
-    moments: list[list[int]] = []
-    for index in order.tolist():
-        if within is not None and not within[0] - _SAME_TIME <= times[index] <= within[1] + _SAME_TIME:
-            continue
-        if moments and times[index] - times[moments[-1][0]] <= _SAME_TIME:
-            moments[-1].append(index)
-        else:
-            moments.append([index])
+    low, high = within or (-math.inf, math.inf)
+    inside = [i for i, time in enumerate(times) if low - _SAME_TIME <= time <= high + _SAME_TIME]
+    moments = [[inside[place] for place in moment] for moment in moments_of([times[i] for i in inside])]
     if len(moments) < 2:
         raise CaptureError(
             source,

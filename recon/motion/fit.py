@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 import torch
 
 from recon.capture import Capture, Frame
+from recon.capture.clip import moments_of
 from recon.motion.bases import find_bases
 from recon.motion.fit_options import MovingFitOptions
 from recon.motion.graph import control_nodes
@@ -22,8 +23,6 @@ from recon.splat.fit import fit_gaussians, visits
 from recon.splat.loop import optimise_scene
 from recon.splat.threads import one_torch_thread
 
-_SAME_TIME = 1e-4
-"""Seconds between frames of one time, at most."""
 _FEWEST_VIEWS = 4
 """Where times have fewer frames than this, as those of one moving camera, neighbouring times are taken together,"""
 _ENOUGH_VIEWS = 6
@@ -117,12 +116,7 @@ def fit_moving(
 def by_time(frames: Sequence[Frame]) -> list[list[Frame]]:
     """The frames of each time, in order of time. Where most times have one view or few, those of neighbouring times are
     taken together, and what moves between them is blurred."""
-    groups: list[list[Frame]] = []
-    for frame in sorted(frames, key=lambda frame: frame.time):
-        if groups and frame.time - groups[-1][0].time <= _SAME_TIME:
-            groups[-1].append(frame)
-        else:
-            groups.append([frame])
+    groups = [[frames[i] for i in moment] for moment in moments_of([frame.time for frame in frames])]
     if len(frames) >= _FEWEST_VIEWS * len(groups):
         return groups
     together: list[list[Frame]] = [[]]
