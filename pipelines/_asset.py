@@ -12,6 +12,7 @@ from pipelines._run import StageLog
 if TYPE_CHECKING:
     from recon.capture import Capture, Frame, Similarity
     from recon.surface.mesh import Mesh
+    from recon.surface.texture import Baked
 
 _MAX_UNSEEN = 0.5
 _MAX_EXCESS = 1.05
@@ -74,8 +75,7 @@ def finish_asset(
         "used": round(density.used, 4),
         "islands": density.islands,
     }
-    shares = {kind: getattr(baked, kind) for kind in ("observed", "generated", "rendered", "filled")}
-    log.figures["texels_from"] = {source: round(share, 4) for source, share in shares.items()}
+    log.figures["texels_from"] = texel_sources(baked)
     log.figures["to_capture"] = to_capture
     if not settings.keep_open and not log.figures["watertight"]:
         raise ValueError("the surface could not be closed; --keep-open writes it as it is")
@@ -91,6 +91,11 @@ def _warn(log: StageLog, faces: int, target: int, unseen: float) -> None:
             f"{unseen:.0%} of the texture is in no picture and was filled in from what is around it; more "
             "pictures from other sides would show it"
         )
+
+
+def texel_sources(baked: Baked) -> dict[str, float]:
+    """Which shares of a texture come from observed, generated and rendered pictures, and from what is around them."""
+    return {kind: round(getattr(baked, kind), 4) for kind in ("observed", "generated", "rendered", "filled")}
 
 
 def similarity_json(similarity: Similarity) -> dict[str, Any]:

@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from pipelines._asset import full_similarity_json, similarity_json
+from pipelines._asset import full_similarity_json, similarity_json, texel_sources
 from pipelines._moving_options import MovingSettings
 from pipelines._report import versions
 from pipelines._run import Stage, StageLog
@@ -32,7 +32,7 @@ _SEQUENCE_TEXTURE = 256
 
 def motion_stage(settings: MovingSettings) -> Stage:
     """`capture/` to `moving.safetensors`, `splat.ply` (the canonical pose) and the other files that are asked for."""
-    used = {name: settings.as_json()[name] for name in ("preset", "seed", "scenes", "max_gaussians", "bones")}
+    used = {key: settings.as_json()[key] for key in ("preset", "seed", "scenes", "max_gaussians", "bones")}
     return Stage("motion", ("capture",), settings.scene_files(), used, functools.partial(_motion, settings=settings))
 
 
@@ -40,7 +40,7 @@ def moving_mesh_stage(inputs: Mapping[str, Any], settings: MovingSettings, name:
     """`capture/` and the moving splats to `mesh.glb`; `inputs` name the run's sources in the file."""
     extras = {"seed": settings.seed, "preset": settings.preset, "inputs": inputs, "versions": versions()}
     wanted = ("preset", "seed", "max_gaussians", "asset", "export", "tolerance", "loop")
-    used = {name: settings.as_json()[name] for name in wanted} | {"name": name, "extras": extras}
+    used = {key: settings.as_json()[key] for key in wanted} | {"name": name, "extras": extras}
     work = functools.partial(_mesh, settings=settings, name=name, extras=extras)
     return Stage("mesh", ("capture", "moving.safetensors"), settings.asset.files(), used, work)
 
@@ -154,6 +154,7 @@ def _mesh(run: Path, out: Path, log: StageLog, *, settings: MovingSettings, name
     skeleton = skinned.skeleton
     log.figures.update(
         {
+            "texels_from": texel_sources(baked),
             "moves_by": "vertices" if settings.export == "morph" else "bones",
             "bones": len(skeleton.parents),
             "roots": sum(parent < 0 for parent in skeleton.parents),
