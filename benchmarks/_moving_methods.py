@@ -17,7 +17,7 @@ from pipelines._moving_options import MOVING_PRESETS as ASSETS
 from pipelines._options import PresetName
 from recon.asset import write_glb, write_mesh_sequence_glb, write_morph_glb, write_skinned_glb
 from recon.capture import Capture, Frame, Similarity, Source
-from recon.motion.fit import fit_moving
+from recon.motion.fit import by_time, fit_moving
 from recon.motion.fit_options import MOVING_PRESETS, MovingFitOptions, for_generated
 from recon.splat.corrections import NO_CORRECTIONS
 from recon.splat.fit import fit_gaussians
@@ -25,6 +25,7 @@ from recon.splat.gaussians import Gaussians
 from recon.surface.finishing import FinishOptions, finish
 from recon.surface.fusion import FUSION_PRESETS, fuse_depth, unseen_frames
 from recon.surface.mesh import Mesh
+from recon.surface.moving_outlines import fit_moving_outlines
 from recon.surface.skinning import skin_mesh
 from recon.surface.texture import BakeOptions, bake_texture
 from recon.surface.uv import unwrap
@@ -118,8 +119,9 @@ def one_basis(task: Task) -> Made:
     run, spent = task.run, time.process_time()
     options = replace(task.fit, bases=replace(task.fit.bases, most=1))
     moving = fit_moving(run.capture, options, seed=task.truth.seed).moving
-    rest, glb = moving.motion.rest_time, task.place(ONE_BASIS)
+    rest, glb = moving.motion.rest_time(), task.place(ONE_BASIS)
     skinned = skin_mesh(_mesh_of(moving.at(rest), run.frames_at(rest), task.preset), moving, rest)
+    skinned = fit_moving_outlines(skinned, moving.motion.times.tolist(), by_time(run.capture.frames))
     report = write_skinned_glb(skinned, glb, size=None, origin="keep")
     spent = time.process_time() - spent
     figures = {"cpu_seconds": spent, "bases": 1, "keys": report.keys, "faces": len(skinned.mesh.faces)}

@@ -8,6 +8,7 @@ CAPTURE is nerfstudio's or D-NeRF's layout with a `time` for every frame, severa
 from __future__ import annotations
 
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 from recon.asset import write_skinned_glb
@@ -15,6 +16,7 @@ from recon.capture.normalise import normalise
 from recon.capture.reading import read_capture
 from recon.motion.fit import by_time, fit_moving, time_of
 from recon.motion.fit_options import MOVING_PRESETS
+from recon.splat.corrections import NO_CORRECTIONS
 from recon.surface.finishing import FinishOptions, finish
 from recon.surface.fusion import FUSION_PRESETS, fuse_depth, unseen_frames
 from recon.surface.moving_outlines import fit_moving_outlines
@@ -27,11 +29,12 @@ FINISH = FinishOptions(6000, bake=BakeOptions(512))
 
 def main(source: Path, glb_path: Path) -> None:
     capture = normalise(read_capture(source))
-    fit = fit_moving(capture, MOVING_PRESETS["fast"], seed=0)
+    options = replace(MOVING_PRESETS["fast"], corrections=NO_CORRECTIONS)  # pictures that agree
+    fit = fit_moving(capture, options, seed=0)
     moving, groups = fit.moving, by_time(capture.frames)
     print(f"{moving.motion.bases} bones over {moving.motion.duration:.2f} s")
 
-    rest = moving.motion.rest_time  # the mesh is taken off the scene as it is then
+    rest = moving.motion.rest_time()  # the mesh is taken off the scene as it is then
     frames = min(groups, key=lambda group: abs(time_of(group) - rest))
     scene, cameras = moving.at(rest), [frame.camera for frame in frames]
     surface = fuse_depth(scene, cameras, FUSION, observed=frames)

@@ -9,7 +9,7 @@ from __future__ import annotations
 import dataclasses
 import functools
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -55,32 +55,94 @@ def _timed_capture(
 
     with log.step("reading"):
         given = read_capture(source)
-        moments = choose_moments([frame.time for frame in given], settings.times, settings.clip, source)
-        frames = tuple(given[index] for moment in moments for index in moment)
+        times = [frame.time for frame in given]
+        moments = choose_moments(times, settings.times, settings.clip, source, several_views=True)
+        chosen = [index for moment in moments for index in moment]
+        begin = min(times[index] for index in chosen)
+        # From 0 on, as in the files that come out: a clock's seconds would lose their fractions in single precision.
+        frames = tuple(dataclasses.replace(given[index], time=times[index] - begin) for index in chosen)
+    if len(frames) < len(given):
+        log.warn(f"{len(frames)} of {len(given)} pictures are used, those of {len(moments)} moments (--times)")
     capture, guessed = cut_out_pictures(Capture(frames, given.to_source), matting, log)
+    capture = _where_seen(capture, source, log)
     reader = find_reader(source)
     if reader is not None and not reader.states_up:
         capture = upright(capture, "auto", log)
     with log.step("placing"):
-        capture = placed(capture, guessed, source)
+        capture = _agreed_by_moment(placed(capture, (), source), guessed, source)
     with log.step("writing"):
         write_transforms(capture, out / "capture")
-    log.figures.update(frame_counts(capture) | {"moments": len(moments)})
+    log.figures.update(frame_counts(capture) | {"moments": len(moments), "begin_seconds": begin})
+
+
+def _where_seen(capture: Capture, source: Path, log: StageLog) -> Capture:
+    """Without the moments at which no picture shows the subject.
+
+    Raises:
+        CaptureError: if fewer than two are left.
+    """
+    from recon.capture.clip import moments_of
+    from recon.capture.errors import CaptureError
+
+    moments = moments_of([frame.time for frame in capture])
+    seen = [moment for moment in moments if any(bool((capture[i].rgba()[..., 3] > 0.5).any()) for i in moment)]
+    if len(seen) == len(moments):
+        return capture
+    gone = ", ".join(f"{capture[moment[0]].time:g}" for moment in moments if moment not in seen)
+    if len(seen) < 2:
+        raise CaptureError(
+            source,
+            found=f"a subject in the pictures of {len(seen)} of {len(moments)} moments",
+            expected="at least two",
+            remedy="Correct the pictures' alpha, or name another part with --clip.",
+        )
+    log.warn(f"no picture shows the subject at {gone} s after the beginning; these moments are left out")
+    kept = {index for moment in seen for index in moment}
+    frames = tuple(frame for index, frame in enumerate(capture) if index in kept)
+    return dataclasses.replace(capture, frames=frames)
+
+
+def _agreed_by_moment(capture: Capture, guessed: Sequence[str], source: Path) -> Capture:
+    """Guessed mattes held against the others of the same moment: those of other moments show another shape."""
+    from recon.capture.clip import moments_of
+    from recon.splat.agreeing import agreed_mattes
+
+    if not guessed:
+        return capture
+    frames: list[Frame] = []
+    for moment in moments_of([frame.time for frame in capture]):
+        group = tuple(capture[index] for index in moment)
+        frames += agreed_mattes(dataclasses.replace(capture, frames=group), guessed).frames
+    return placed(dataclasses.replace(capture, frames=tuple(frames)), (), source)
 
 
 def _clip(run: Path, out: Path, log: StageLog, *, source: Path, settings: MovingSettings, matting: Path | None) -> None:
     import torch
 
     from recon.capture import Capture
+    from recon.capture.errors import CaptureError
     from recon.capture.io_nerfstudio import write_transforms
     from recon.capture.matting import find_foreground
     from recon.capture.photo import frame_subject, subject_fov
 
     photos: list[tuple[float, Photo, Tensor]] = []
+    refused: list[str] = []
     with log.step("cutting out"):
         for index, (count, time, photo) in enumerate(_moments(source, settings, log)):
-            photos.append((time, photo, find_foreground(photo, matting)))
+            try:
+                photos.append((time, photo, find_foreground(photo, matting)))
+            except CaptureError as error:
+                refused.append(f"the picture at {time:g} s is left out: {error.found}; expected {error.expected}")
             log.watcher.advanced(index + 1, count)
+    for reason in refused:
+        log.warn(reason)
+    if len(photos) < 2:
+        raise CaptureError(
+            source,
+            found=f"{len(photos)} pictures with a subject ({refused[0]})",
+            expected="at least two",
+            remedy="Save the pictures as RGBA with a transparent background, or give --matting a network.",
+        )
     _check_sizes(source, [photo for _, photo, _ in photos])
     # One square for the whole clip, so that what moves in it moves in the scene and the camera stands.
     outline = torch.stack([alpha for *_, alpha in photos]).amax(0)
@@ -99,6 +161,7 @@ def _clip(run: Path, out: Path, log: StageLog, *, source: Path, settings: Moving
         {
             "moments": len(frames),
             "seconds": round(frames[-1].time, 3),
+            "begin_seconds": round(photos[0][0], 4),
             "framed_pixels": frames[0].camera.width,
             "fov_degrees": round(math.degrees(fov), 3),
             "fov_from": fov_from,
@@ -126,8 +189,8 @@ def _moments(source: Path, settings: MovingSettings, log: StageLog) -> Iterator[
         raise CaptureError(
             source,
             found="no pictures" if source.is_dir() else "no kind of file that is known here",
-            expected="a video, a folder of its frames, or a capture with times",
-            remedy="Check the path; a single photo goes to `img2mesh`.",
+            expected="a video (MP4, MOV, WebM, GIF, ...), a folder of its frames, or a capture with times",
+            remedy="Check the path; animated WebP must be saved as GIF or MP4; a single photo goes to `img2mesh`.",
         )
     times = [index / settings.fps for index in range(len(files))]
     moments = choose_moments(times, settings.times, settings.clip, source)

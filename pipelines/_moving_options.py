@@ -90,7 +90,7 @@ class MovingOptions(AssetOptions):
     tolerance: float = 0.1
     """How far, in per cent of the longest side, left-out keys may move a vertex."""
     loop: LoopName = "none"
-    """How the animation goes on at its end: not at all, led back into its beginning (close), or backwards."""
+    """How the animation of bones goes on at its end: not at all, led back into its beginning (close), or backwards."""
     scenes: tuple[MotionFormat, ...] = ()
     """Further files of the moving splats: splat.4dgs (needs the extra [formats]), or a PLY for every moment in
     splats/."""
@@ -164,8 +164,8 @@ def resolve_moving(options: MovingOptions, *, has_cameras: bool) -> MovingSettin
         require_extra("fourdgs", "formats", "--scenes 4dgs")
     if len(set(options.scenes)) < len(options.scenes):
         raise OptionsError(f"--scenes names a format twice: {' '.join(options.scenes)}")
-    if options.export == "sequence" and options.loop != "none":
-        raise OptionsError("--loop is for bones; --export sequence plays as it is")
+    if options.export in ("sequence", "morph") and options.loop != "none":
+        raise OptionsError(f"--loop is for bones; --export {options.export} plays as it is")
     _check_places(options.source, options.output)
     if has_cameras:
         _check_unused(options)

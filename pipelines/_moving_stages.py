@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import dataclasses
 import functools
+import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -24,8 +25,11 @@ if TYPE_CHECKING:
     from recon.splat.gaussians import Gaussians
     from recon.surface.texture import Baked
 
-_CLEARLY = 6.0
-"""dB that a shape of its own must gain, at the moments that bones show worst, before a sequence is written."""
+_CLEARLY = 0.15
+"""Overlap of silhouettes that a shape of its own must gain, at the moments that bones show worst, before a sequence is
+written."""
+_POOR = 15.0
+"""PSNR inside the outlines, in dB, below which a user is told."""
 _SEQUENCE_FACES = 4_000
 _SEQUENCE_TEXTURE = 256
 
@@ -113,7 +117,7 @@ def _mesh(run: Path, out: Path, log: StageLog, *, settings: MovingSettings, name
     from recon.asset.formats import write_mesh
     from recon.asset.placing import placement
     from recon.capture.io_nerfstudio import read_transforms
-    from recon.motion.fit import by_time, time_of
+    from recon.motion.fit import by_time, time_of, whole_groups
     from recon.motion.moving_file import read_moving
     from recon.surface.moving_outlines import fit_moving_outlines
     from recon.surface.skinning import skin_mesh
@@ -124,7 +128,7 @@ def _mesh(run: Path, out: Path, log: StageLog, *, settings: MovingSettings, name
     if _wants_sequence(moving, groups, settings, log):
         _sequence(groups, out, log, settings, name, extras)
         return
-    time = moving.motion.rest_time
+    time = moving.motion.rest_time([time_of(groups[index]) for index in whole_groups(groups)])
     rest = min(groups, key=lambda group: abs(time_of(group) - time))
     baked = _surface(moving.at(time), rest, settings, asset.target_faces, asset.texture_size, log)
     with log.step("fitting the motion's outlines"):
@@ -151,6 +155,9 @@ def _mesh(run: Path, out: Path, log: StageLog, *, settings: MovingSettings, name
             write_mesh(skinned.mesh, out / f"mesh.{kind}", size=asset.size, origin=asset.origin, name=name)
     with log.step("measuring"):
         log.figures.update(moving_figures(skinned, groups))
+    seen = log.figures.get("against_observed", {}).get("masked_psnr", math.inf)
+    if seen < _POOR:
+        log.warn(f"the moving mesh shows what was seen poorly ({seen:.1f} dB inside the outlines); look at preview.png")
     skeleton = skinned.skeleton
     log.figures.update(
         {
@@ -185,13 +192,14 @@ def _wants_sequence(
         )
     log.figures["moments_shown_worst"] = {
         "seconds": [round(time, 4) for time in found.times],
-        "psnr_by_bones": [round(value, 3) for value in found.moving],
-        "psnr_by_shapes_of_their_own": [round(value, 3) for value in found.alone],
+        "overlap_by_bones": [round(value, 3) for value in found.moving],
+        "overlap_by_shapes_of_their_own": [round(value, 3) for value in found.alone],
     }
     if found.gain > _CLEARLY:
         log.warn(
-            f"the shape changes as bones cannot show: at the moments that they show worst, shapes of their own are "
-            f"{found.gain:.1f} dB better, so mesh.glb holds a mesh for every moment (--export skin writes bones)"
+            f"the shape changes as bones cannot show: at the moments that they show worst, shapes of their own cover "
+            f"{found.gain:.0%} more of the silhouettes, so mesh.glb holds a mesh for every moment, which does not loop "
+            "(--export skin writes bones)"
         )
         return True
     return False

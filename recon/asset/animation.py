@@ -23,6 +23,8 @@ ANIMATION = "motion"
 
 _LEAD = 0.25
 """Share of the clip in which a closed loop is led back to its beginning."""
+_LEAD_KEYS = 9
+"""In that part at least, however few the motion has."""
 
 
 @dataclass(frozen=True)
@@ -121,6 +123,9 @@ def looped(motion: BoneMotion, loop: Loop) -> BoneMotion:
         times = torch.cat((motion.times, 2 * motion.times[-1] - motion.times[:-1].flip(0)))
         turns, places = (torch.cat((keys, keys[:-1].flip(0))) for keys in (motion.turns, motion.places))
         return replace(motion, times=times, turns=turns, places=places)
+    end = float(motion.times[-1])
+    if int((motion.times >= (1 - _LEAD) * end).sum()) < _LEAD_KEYS:
+        motion = _resampled(motion, torch.linspace((1 - _LEAD) * end, end, _LEAD_KEYS).to(motion.times))
     led = ((motion.times / motion.times[-1] - (1 - _LEAD)) / _LEAD).clamp(0, 1)
     share = led * led * (3 - 2 * led)  # starts and ends without a jerk
     # What leads from the end to the beginning is added little by little, so that the motion itself goes on meanwhile.
@@ -132,6 +137,24 @@ def looped(motion: BoneMotion, loop: Loop) -> BoneMotion:
     )
     places = motion.places + share[:, None, None] * (motion.places[0] - motion.places[-1])
     return replace(motion, turns=_continuous(turns), places=places)
+
+
+def _resampled(motion: BoneMotion, further: Tensor) -> BoneMotion:
+    """The same motion with keys at `further` times, too, as players interpolate them."""
+    times = torch.cat((motion.times, further)).unique()
+    places = torch.searchsorted(motion.times, times, right=True).clamp(1, len(motion.times) - 1)
+    before, after = motion.times[places - 1], motion.times[places]
+    shares = ((times - before) / (after - before)).tolist()
+    turns = torch.stack(
+        [slerp(motion.turns[i - 1], motion.turns[i], share) for i, share in zip(places.tolist(), shares, strict=True)]
+    )
+    shifts = torch.stack(
+        [
+            torch.lerp(motion.places[i - 1], motion.places[i], share)
+            for i, share in zip(places.tolist(), shares, strict=True)
+        ]
+    )
+    return replace(motion, times=times, turns=turns, places=shifts)
 
 
 def _continuous(quats: Tensor) -> Tensor:

@@ -64,6 +64,23 @@ def list_of_frames(path: Path, meta: Any) -> list[dict[str, Any]]:
     return list(frames)
 
 
+def times_of(path: Path, frames: list[dict[str, Any]]) -> list[float]:
+    """The frames' `time`, in seconds; 0 for all where none has any.
+
+    Raises:
+        CaptureError: if only some have one, or one is no number.
+    """
+    without = [index for index, frame in enumerate(frames) if "time" not in frame]
+    if without and len(without) < len(frames):
+        raise CaptureError(
+            path,
+            found=f'{len(without)} of {len(frames)} frames without "time" (the first is number {without[0]})',
+            expected="a time for every frame, or for none",
+            remedy="Add the times, or drop those frames.",
+        )
+    return [number(path, frame.get("time", 0.0), "time") for frame in frames]
+
+
 def number(path: Path, value: Any, what: str) -> float:
     """A finite float.
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -33,6 +34,7 @@ from recon.capture.files import (
     number,
     pixels,
     read_json,
+    times_of,
     unique_names,
     whole_folder,
     write_json,
@@ -72,9 +74,9 @@ def read_transforms(path: Path) -> Capture:
     files = [inside(listing, entry.get("file_path"), pictures=True) for entry in entries]
     names = unique_names([str(entry.get("name") or file.stem) for entry, file in zip(entries, files, strict=True)])
     frames = []
-    for entry, file, name in zip(entries, files, names, strict=True):
+    for entry, file, name, time in zip(entries, files, names, times_of(listing, entries), strict=True):
         camera = read_camera(listing, meta, entry, picture_size(file))
-        frames.append(_read_frame(listing, meta, entry, file, name, camera, ours=ours))
+        frames.append(replace(_read_frame(listing, meta, entry, file, name, camera, ours=ours), time=time))
     if ours:
         return Capture(tuple(frames), _read_similarity(listing, meta.get("to_source")))
     return Capture(tuple(frames), _applied(listing, meta).inverse()).moved(Z_UP_TO_Y_UP)
@@ -217,7 +219,6 @@ def _read_frame(
     return Frame(
         camera=without_distortion(camera),
         load_rgba=partial(_load_rgba, file, camera),
-        time=number(listing, entry.get("time", 0.0), "time"),
         source=Source(source),
         name=name,
         load_depth=None if depth is None else partial(_load_depth, depth, unit, camera),

@@ -20,6 +20,7 @@ from recon.capture.files import (
     matrix,
     number,
     read_json,
+    times_of,
     unique_names,
     whole_folder,
     write_json,
@@ -48,7 +49,7 @@ def read_nerf_synthetic(path: Path) -> Capture:
     files = [inside(listing, entry.get("file_path"), pictures=True) for entry in entries]
     names = unique_names([file.stem for file in files])
     frames = []
-    for entry, file, name in zip(entries, files, names, strict=True):
+    for entry, file, name, time in zip(entries, files, names, times_of(listing, entries), strict=True):
         width, height = picture_size(file)
         c2w = opencv_from_opengl(matrix(listing, entry.get("transform_matrix"), "transform_matrix")).float()
         try:
@@ -59,7 +60,6 @@ def read_nerf_synthetic(path: Path) -> Capture:
             raise CaptureError(
                 listing, found=f"{cause} ({name})", expected="a usable camera", remedy="Correct or drop that frame."
             ) from cause
-        time = number(listing, entry.get("time", 0.0), "time")
         frames.append(Frame(camera=camera, load_rgba=partial(read_rgba, file), time=time, name=name))
     return Capture(tuple(frames)).moved(Z_UP_TO_Y_UP)
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 import torch
 
 from recon.capture import Capture, Frame
-from recon.capture.clip import moments_of
+from recon.capture.clip import gathered, moments_of
 from recon.motion.bases import find_bases
 from recon.motion.fit_options import MovingFitOptions
 from recon.motion.graph import control_nodes
@@ -23,10 +23,8 @@ from recon.splat.fit import fit_gaussians, visits
 from recon.splat.loop import optimise_scene
 from recon.splat.threads import one_torch_thread
 
-_FEWEST_VIEWS = 4
-"""Where times have fewer frames than this, as those of one moving camera, neighbouring times are taken together,"""
-_ENOUGH_VIEWS = 6
-"""until there are so many."""
+_WHOLE = 0.75
+"""Share of the most frames that any time has; times with fewer are no reference."""
 
 Progress = Callable[[str, int, int], None]
 """Called with (what is done, how much of it is, of how much)."""
@@ -116,17 +114,14 @@ def fit_moving(
 def by_time(frames: Sequence[Frame]) -> list[list[Frame]]:
     """The frames of each time, in order of time. Where most times have one view or few, those of neighbouring times are
     taken together, and what moves between them is blurred."""
-    groups = [[frames[i] for i in moment] for moment in moments_of([frame.time for frame in frames])]
-    if len(frames) >= _FEWEST_VIEWS * len(groups):
-        return groups
-    together: list[list[Frame]] = [[]]
-    for group in groups:
-        if len(together[-1]) >= _ENOUGH_VIEWS:
-            together.append([])
-        together[-1] += group
-    if len(together) > 1 and len(together[-1]) < _FEWEST_VIEWS:
-        together[-2] += together.pop()
-    return together
+    moments = gathered(moments_of([frame.time for frame in frames]))
+    return [[frames[index] for index in moment] for moment in moments]
+
+
+def whole_groups(groups: Sequence[Sequence[Frame]]) -> list[int]:
+    """Indices of the times that are seen from about as many sides as any; what a scene can be fitted to alone."""
+    most = max(map(len, groups))
+    return [index for index, group in enumerate(groups) if len(group) >= _WHOLE * most]
 
 
 def time_of(group: Sequence[Frame]) -> float:
@@ -135,15 +130,15 @@ def time_of(group: Sequence[Frame]) -> float:
 
 
 def widest_time(groups: Sequence[Sequence[Frame]]) -> int:
-    """Index of the time whose silhouettes have the longest outlines: where a subject's parts are farthest from each
-    other, least of it hides or is grown together."""
+    """Index of the time, among those that most cameras saw, whose silhouettes have the longest outlines: where a
+    subject's parts are farthest from each other, least of it hides or is grown together."""
 
     def outline(frame: Frame) -> float:
         mask = (frame.rgba()[..., 3] > 0.5).float()
         return float(mask.diff(dim=0).abs().sum() + mask.diff(dim=1).abs().sum()) / mask.shape[0]
 
     lengths = [sum(outline(frame) for frame in group) / len(group) for group in groups]
-    return max(range(len(groups)), key=lengths.__getitem__)
+    return max(whole_groups(groups), key=lengths.__getitem__)
 
 
 def _together(

@@ -5,6 +5,7 @@ The same bases carry Gaussians and mesh vertices, and leave as the bones of a gl
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
@@ -60,12 +61,14 @@ class Trajectories:
         """Seconds from the first to the last time."""
         return float(self.times[-1] - self.times[0])
 
-    @property
-    def rest_time(self) -> float:
-        """Seconds: when the bases are nearest to the canonical pose."""
-        turned = 1 - torch.nn.functional.normalize(self.quats, dim=-1)[..., 0].abs()
-        away = self.shifts.norm(dim=-1).sum(1) + turned.sum(1)
-        return float(self.times[away.argmin()])
+    def rest_time(self, times: Sequence[float] | None = None) -> float:
+        """Seconds: the one of some times, its own if None, at which the bases are nearest to the canonical pose."""
+
+        def away(time: float) -> float:
+            quats, shifts = self.at(time)
+            return float(shifts.norm(dim=-1).sum() + (1 - quats[:, 0].abs()).sum())
+
+        return min(self.times.tolist() if times is None else times, key=away)
 
     def at(self, time: float) -> tuple[Tensor, Tensor]:
         """Unit quaternions (B, 4) and shifts (B, 3) at any time: rotations are interpolated along the shorter arc

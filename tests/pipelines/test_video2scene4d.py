@@ -5,13 +5,14 @@ from __future__ import annotations
 import json
 import math
 import shutil
+from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 
 from pipelines import video2scene4d
-from recon.capture import Source
+from recon.capture import Capture, Source, frame_from_tensors
 from recon.capture.images import write_rgba
 from recon.capture.io_nerfstudio import read_transforms, write_transforms
 from recon.capture.io_synthetic import write_nerf_synthetic
@@ -129,13 +130,11 @@ def test_bones_can_be_limited(tmp_path, clip):
 def test_a_scene_in_d_nerf_s_format_is_read(tmp_path):
     """One camera a time, z up, times from 0 to 1."""
     frames = [frame for index, frame in enumerate(arm_capture(times=17)) if index % 8 == (3 * (index // 8)) % 8]
-    from recon.capture import Capture
-
     write_nerf_synthetic(Capture(tuple(frames)), tmp_path / "scene")
     out = tmp_path / "run"
     assert run(tmp_path / "scene", "-o", out, *SMALL, "--stop-after", "motion") == 0
     assert report(out)["quality"]["motion"]["moments"] >= 2
-    assert len(read_transforms(out / "capture")) == 12
+    assert len(read_transforms(out / "capture")) == 17  # all of them, six a moment
 
 
 def test_one_camera_s_frames_are_completed_by_the_generator(tmp_path, video_frames):
@@ -147,7 +146,7 @@ def test_one_camera_s_frames_are_completed_by_the_generator(tmp_path, video_fram
     seen = [frame for frame in frames if frame.source is Source.OBSERVED]
     made = [frame for frame in frames if frame.source is Source.GENERATED]
     assert (len(seen), len(made)) == (3, 9)
-    assert [frame.time for frame in seen] == pytest.approx([0.0, 0.4, 1.0], abs=0.21)
+    assert [frame.time for frame in seen] == pytest.approx([0.0, 0.4, 1.0])
     assert {frame.time for frame in made} == {frame.time for frame in seen}
     assert len({tuple(frame.camera.c2w.flatten().tolist()) for frame in seen}) == 1  # the camera stands
     quality = report(out)["quality"]
@@ -177,9 +176,10 @@ def test_a_video_file_is_read(tmp_path):
     [
         (["--times", "1"], "--times must lie between"),
         (["--clip", "2", "1"], "--clip takes a begin and a later end"),
-        (["--clip", "50", "60"], "at least two"),
+        (["--clip", "50", "60"], "name a longer part"),
         (["--views", "9"], "leave --views out"),
         (["--export", "sequence", "--loop", "close"], "--loop is for bones"),
+        (["--export", "morph", "--loop", "pingpong"], "--loop is for bones"),
         (["--bones", "0"], "--bones must lie between"),
         (["--resume", "--overwrite"], "give one of them"),
         (["--scenes", "ply", "ply"], "twice"),
@@ -204,8 +204,6 @@ def test_what_is_no_clip_is_a_message(tmp_path, capsys, kind):
         write_transforms(arm_capture(times=2), tmp_path / "two")
         two = read_transforms(tmp_path / "two")
         shutil.rmtree(source)
-        from recon.capture import Capture
-
         write_transforms(Capture(two.frames[:8]), source)
         message = "at least two"
     elif kind == "sizes":
@@ -222,3 +220,42 @@ def test_what_is_no_clip_is_a_message(tmp_path, capsys, kind):
     assert message in error
     assert "Traceback" not in error
     assert not (tmp_path / "run" / "capture").exists()
+
+
+def test_guessed_mattes_are_held_against_those_of_their_own_moment_only():
+    """Held against all moments, what moves would be cut away."""
+    from pipelines._clip_stages import _agreed_by_moment
+
+    capture = arm_capture(size=96)
+    kept = _agreed_by_moment(capture, [frame.name for frame in capture], Path("arm"))
+    covers = [
+        float((f.rgba()[..., 3] * true.rgba()[..., 3]).sum() / true.rgba()[..., 3].sum())
+        for f, true in zip(kept, capture, strict=True)
+    ]
+    assert min(covers) > 0.93
+
+
+def test_moments_that_show_nothing_are_left_out(tmp_path):
+    frames = [
+        frame_from_tensors(
+            frame.camera, frame.rgba() * (frame.time not in (0.25, 1.0)), time=1000 + frame.time, name=frame.name
+        )
+        for frame in arm_capture()
+    ]
+    write_transforms(Capture(tuple(frames)), tmp_path / "clip")
+    out = tmp_path / "run"
+    assert run(tmp_path / "clip", "-o", out, *SMALL, "--stop-after", "capture") == 0
+    assert sorted({frame.time for frame in read_transforms(out / "capture")}) == pytest.approx([0.0, 0.5, 0.75])
+    assert any("at 0.25, 1 s" in warning for warning in report(out)["warnings"])
+    assert report(out)["quality"]["capture"]["begin_seconds"] == pytest.approx(1000)
+
+
+def test_times_for_some_frames_only_are_a_message(tmp_path, clip, capsys):
+    shutil.copytree(clip, tmp_path / "clip")
+    listing = tmp_path / "clip" / "transforms.json"
+    meta = json.loads(listing.read_text())
+    for entry in meta["frames"][::3]:
+        entry.pop("time", None)
+    listing.write_text(json.dumps(meta))
+    assert run(tmp_path / "clip", "-o", tmp_path / "run", *SMALL) == 2
+    assert 'frames without "time"' in " ".join(capsys.readouterr().err.split())

@@ -53,6 +53,18 @@ def test_what_is_hinged_at_its_joint_stays_at_its_place():
     torch.testing.assert_close(found.places[:, 1:], found.rest[1:].expand(17, 2, 3), atol=1e-6, rtol=0)
 
 
+def test_a_loop_of_few_times_is_led_back_step_by_step():
+    for count in (2, 4):
+        skinned = snake(3, count)
+        motion = bone_motion(skinned.motion, skinned.skeleton)
+        closed = looped(motion, "close")
+        matrices = closed.matrices()
+        torch.testing.assert_close(matrices[-1], matrices[0])
+        swing = (matrices - matrices[0]).abs().amax((1, 2, 3))
+        assert float(swing.max()) > 0.5 * float((motion.matrices() - matrices[0]).abs().max())  # it still moves
+        assert float((matrices[1:] - matrices[:-1]).abs()[-4:].max()) < 0.6 * float(swing.max())
+
+
 def test_a_closed_loop_ends_as_it_begins_and_does_not_jump_on_its_way():
     skinned = snake(count=81)
     motion = bone_motion(skinned.motion, skinned.skeleton)

@@ -65,5 +65,5 @@ def test_blended_points_follow_their_tracks_and_rest_at_the_reference():
         moved = blended_points(tracks[4], bases.bases, bases.weights, bases.motion.matrices(time))
         limit = 1e-6 if place == 4 else 0.02
         assert float((moved - tracks[place]).norm(dim=1).quantile(0.95)) <= limit
-    assert bases.motion.rest_time == 0.5
+    assert bases.motion.rest_time() == 0.5
     torch.testing.assert_close(bases.weights.sum(1), torch.ones(len(bases.weights)))

@@ -113,8 +113,8 @@ def test_quaternions_of_opposite_sign_do_not_cancel_each_other_out():
 def test_the_time_of_rest_is_that_of_the_canonical_pose():
     motion = moving()
     motion.quats[2], motion.shifts[2] = torch.tensor([-1.0, 0, 0, 0]), 0.0
-    assert motion.rest_time == 2.0
-    assert still_motion(3, 2).rest_time == 0.0
+    assert motion.rest_time() == 2.0
+    assert still_motion(3, 2).rest_time() == 0.0
 
 
 @pytest.mark.parametrize(
