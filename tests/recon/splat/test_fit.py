@@ -9,7 +9,7 @@ from recon.capture import Capture, Source, frame_from_tensors, orbit_camera
 from recon.splat.adam import BETAS, EPSILON, AdamStep, adam_steps
 from recon.splat.backend_cpu import jit
 from recon.splat.backend_cuda import CudaBackendError, gsplat_is_here
-from recon.splat.fit import _visits, fit_gaussians
+from recon.splat.fit import fit_gaussians, visits
 from recon.splat.fit_options import FIT_PRESETS, FitOptions
 from recon.splat.gaussians import from_points
 from recon.splat.initialise import grid_masks, initial_gaussians, initial_volume
@@ -288,9 +288,9 @@ def test_an_observed_silhouette_is_neither_left_nor_carved_away_by_generated_fra
 def test_the_photo_is_compared_more_often_than_any_generated_frame():
     frames = ball_capture(12, 32, source=Source.GENERATED).frames
     capture = Capture((dataclasses.replace(frames[0], source=Source.OBSERVED), *frames[1:]))
-    assert _visits(capture.frames).count(0) in (5, 6)
-    assert sorted(set(_visits(capture.frames))) == list(range(12))
-    assert _visits(frames) == list(range(12))
+    assert visits(capture.frames).count(0) in (5, 6)
+    assert sorted(set(visits(capture.frames))) == list(range(12))
+    assert visits(frames) == list(range(12))
 
 
 def test_the_compiled_step_of_adam_is_that_of_torch():
