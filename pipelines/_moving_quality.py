@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
+from functools import cache
 from typing import Any
 
-import torch
+from torch import Tensor
 
-from pipelines._quality import SIZE, square
-from recon.capture import Frame, Source
-from recon.metrics.topology import component_count, is_watertight
-from recon.metrics.views import compare_views, resize_views
+from pipelines._quality import against_frames, soundness
+from recon.capture import Camera, Frame
 from recon.motion.fit import time_of
-from recon.surface.render import prepare_mesh, render_prepared
+from recon.surface.render import PreparedMesh, prepare_mesh, render_prepared
 from recon.surface.skinned import SkinnedMesh
 
 _MOMENTS = 12
@@ -22,24 +22,14 @@ _MOMENTS = 12
 def moving_figures(skinned: SkinnedMesh, groups: Sequence[Sequence[Frame]]) -> dict[str, Any]:
     """Size and soundness of the mesh, and its renders against the frames of each source, averaged over moments that
     are evenly spread."""
-    mesh = skinned.mesh
-    figures: dict[str, Any] = {
-        "vertices": len(mesh.vertices),
-        "faces": len(mesh.faces),
-        "watertight": is_watertight(mesh),
-        "components": component_count(mesh),
-    }
+
+    @cache
+    def prepared(time: float) -> PreparedMesh:
+        return prepare_mesh(skinned.posed(time))
+
+    def draw(camera: Camera, time: float) -> Tensor:
+        return render_prepared(prepared(time), camera).rgba
+
     chosen = groups[:: max(1, -(-len(groups) // _MOMENTS))]
-    pairs: dict[Source, list[tuple[torch.Tensor, torch.Tensor]]] = {}
-    for group in chosen:
-        prepared = prepare_mesh(skinned.posed(time_of(group)))
-        for frame in group:
-            drawn = render_prepared(prepared, square(frame.camera, SIZE)).rgba
-            pairs.setdefault(frame.source, []).append((drawn, resize_views(frame.rgba()[None], SIZE)[0]))
-    for source, found in pairs.items():
-        scores = compare_views(*(torch.stack(side) for side in zip(*found)), with_flip=False)
-        wanted = ("masked_psnr", "masked_ssim", "mask_iou")
-        figures[f"against_{source.value}"] = {
-            name: round(float(values.mean()), 3) for name, values in scores.items() if name in wanted
-        }
-    return figures
+    frames = (replace(frame, time=time_of(group)) for group in chosen for frame in group)
+    return soundness(skinned.mesh) | against_frames(draw, frames)

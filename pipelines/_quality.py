@@ -22,22 +22,28 @@ from recon.surface.render import prepare_mesh, render_prepared
 
 SIZE = 128
 """Pixels a side in which pictures are compared."""
+Draw = Callable[[Camera, float], Tensor]
+"""Draws (H, W, 4), straight alpha, what a camera sees at a time in seconds."""
 
 
 def splat_figures(gaussians: Gaussians, capture: Capture) -> dict[str, Any]:
     """Number of Gaussians, and their renders against the frames."""
-    return {"gaussians": len(gaussians), **_against_frames(lambda camera: draw_splats(gaussians, camera), capture)}
+    return {"gaussians": len(gaussians), **against_frames(lambda camera, _: draw_splats(gaussians, camera), capture)}
 
 
 def mesh_figures(mesh: Mesh, capture: Capture) -> dict[str, Any]:
     """Size and soundness of a mesh in the capture's world, and its renders against the frames."""
     prepared = prepare_mesh(mesh)
+    return soundness(mesh) | against_frames(lambda camera, _: render_prepared(prepared, camera).rgba, capture)
+
+
+def soundness(mesh: Mesh) -> dict[str, Any]:
+    """Size of a mesh, whether it is closed, and of how many parts it is."""
     return {
         "vertices": len(mesh.vertices),
         "faces": len(mesh.faces),
         "watertight": is_watertight(mesh),
         "components": component_count(mesh),
-        **_against_frames(lambda camera: render_prepared(prepared, camera).rgba, capture),
     }
 
 
@@ -48,21 +54,22 @@ def draw_splats(gaussians: Gaussians, camera: Camera) -> Tensor:
     return straight(drawing.rgb[0], drawing.alpha[0])
 
 
-def _against_frames(draw: Callable[[Camera], Tensor], capture: Capture) -> dict[str, Any]:
+def against_frames(draw: Draw, frames: Iterable[Frame]) -> dict[str, Any]:
     """Mean figures over the frames of each source: {"against_observed": {"masked_psnr": ...}, ...}."""
+    frames = tuple(frames)
     figures = {}
     for source in Source:
-        frames = [frame for frame in capture if frame.source == source]
-        if frames:
-            figures[f"against_{source.value}"] = _compare(draw, frames)
+        those = [frame for frame in frames if frame.source == source]
+        if those:
+            figures[f"against_{source.value}"] = _compare(draw, those)
     return figures
 
 
-def _compare(draw: Callable[[Camera], Tensor], frames: Iterable[Frame]) -> dict[str, float]:
+def _compare(draw: Draw, frames: Iterable[Frame]) -> dict[str, float]:
     drawn, given = [], []
     for frame in frames:
         camera = square(frame.camera, SIZE)
-        drawn.append(draw(camera))
+        drawn.append(draw(camera, frame.time))
         given.append(resize_views(frame.rgba()[None], SIZE)[0])
     scores = compare_views(torch.stack(drawn), torch.stack(given), with_flip=False)
     wanted = ("masked_psnr", "masked_ssim", "mask_iou")

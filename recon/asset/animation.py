@@ -14,7 +14,7 @@ from torch import Tensor
 
 from recon.motion.skeleton import Skeleton
 from recon.motion.trajectories import Trajectories, rigid_matrices, slerp
-from recon.splat.rotations import multiply_quats, rotations_from_quats
+from recon.splat.rotations import conjugate_quats, multiply_quats, rotations_from_quats
 
 Loop = Literal["none", "close", "pingpong"]
 
@@ -101,7 +101,7 @@ def bone_motion(motion: Trajectories, skeleton: Skeleton) -> BoneMotion:
     local_turns, local_places = turns.clone(), origins.clone()
     for bone, parent in enumerate(skeleton.parents):
         if parent >= 0:
-            back = turns[:, parent] * turns.new_tensor([1, -1, -1, -1])
+            back = conjugate_quats(turns[:, parent])
             local_turns[:, bone] = multiply_quats(back, turns[:, bone])
             offset = origins[:, bone] - origins[:, parent]
             local_places[:, bone] = (rotations_from_quats(back) @ offset[..., None])[..., 0]
@@ -129,8 +129,7 @@ def looped(motion: BoneMotion, loop: Loop) -> BoneMotion:
     led = ((motion.times / motion.times[-1] - (1 - _LEAD)) / _LEAD).clamp(0, 1)
     share = led * led * (3 - 2 * led)  # starts and ends without a jerk
     # What leads from the end to the beginning is added little by little, so that the motion itself goes on meanwhile.
-    last = motion.turns[-1] * motion.turns.new_tensor([1, -1, -1, -1])
-    missing = multiply_quats(motion.turns[0], last)
+    missing = multiply_quats(motion.turns[0], conjugate_quats(motion.turns[-1]))
     still = missing.new_tensor([1, 0, 0, 0]).expand_as(missing)
     turns = torch.stack(
         [multiply_quats(slerp(still, missing, float(s)), turn) for s, turn in zip(share, motion.turns, strict=True)]

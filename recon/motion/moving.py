@@ -62,23 +62,42 @@ class MovingGaussians:
 
     def at(self, time: float) -> Gaussians:
         """The scene at any time within the clip."""
-        canonical = self.canonical
         quats, shifts = self.motion.at(time)
-        matrices = rigid_matrices(quats, self.motion.pivots, shifts)
-        cosines = waves_at(self.phase(time), self.waves.shape[1]).to(self.waves)
-        sh = canonical.sh.clone()
-        sh[:, 0] += (cosines[:, None] * self.waves).sum(1)
-        return replace(
-            canonical,
-            means=blended_points(canonical.means, self.bases, self.weights, matrices),
-            quats=blended_quats(canonical.quats, self.bases, self.weights, quats),
-            sh=sh,
+        return posed(
+            self.canonical, self.bases, self.weights, self.waves, self.motion.pivots, quats, shifts, self.phase(time)
         )
 
     def phase(self, time: float) -> float:
         """How much of the clip has passed, in [0, 1]."""
         duration = self.motion.duration
         return 0.0 if duration == 0 else min(1.0, max(0.0, (time - float(self.motion.times[0])) / duration))
+
+
+def posed(
+    canonical: Gaussians,
+    bases: Tensor,
+    weights: Tensor,
+    waves: Tensor,
+    pivots: Tensor,
+    quats: Tensor,
+    shifts: Tensor,
+    phase: float,
+) -> Gaussians:
+    """A scene carried by its bases as they are at one time; differentiable in every tensor but `bases`.
+
+    Args:
+        canonical, bases, weights, waves: as in `MovingGaussians`.
+        pivots, quats, shifts: (B, 3), (B, 4) and (B, 3), as in `Trajectories`.
+        phase: how much of the clip has passed, in [0, 1].
+    """
+    cosines = waves_at(phase, waves.shape[1]).to(waves)
+    changed = (cosines[:, None] * waves).sum(1, keepdim=True)
+    return replace(
+        canonical,
+        means=blended_points(canonical.means, bases, weights, rigid_matrices(quats, pivots, shifts)),
+        quats=blended_quats(canonical.quats, bases, weights, quats),
+        sh=torch.cat((canonical.sh[:, :1] + changed, canonical.sh[:, 1:]), dim=1),
+    )
 
 
 def waves_at(phase: float, count: int) -> Tensor:

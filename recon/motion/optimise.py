@@ -8,8 +8,8 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
-from recon.motion.moving import MovingGaussians, waves_at
-from recon.motion.trajectories import Trajectories, blended_points, blended_quats, rigid_matrices, slerp
+from recon.motion.moving import MovingGaussians, posed
+from recon.motion.trajectories import Trajectories, rigid_matrices, slerp
 from recon.splat.adam import AdamRows
 from recon.splat.gaussians import Gaussians
 from recon.splat.optimise import LearningRates, SplatOptimiser
@@ -111,8 +111,8 @@ class MovingOptimiser:
         turns, shifts = (rows.values[key].detach().requires_grad_() for rows in (self._quats, self._shifts))
         with torch.enable_grad():
             scene = replace(gaussians, means=means, quats=quats)
-            posed = self._posed(scene, logits, waves, turns, shifts, key)
-            outputs, upstream = [posed.means, posed.quats, posed.sh], [gradients[0], gradients[1], gradients[4]]
+            shown = self._posed(scene, logits, waves, turns, shifts, key)
+            outputs, upstream = [shown.means, shown.quats, shown.sh], [gradients[0], gradients[1], gradients[4]]
             expected = self._priors(logits, waves, turns, shifts, key)
             if expected.requires_grad:
                 outputs, upstream = [*outputs, expected], [*upstream, torch.ones_like(expected)]
@@ -140,16 +140,8 @@ class MovingOptimiser:
     def _posed(
         self, scene: Gaussians, logits: Tensor, waves: Tensor, quats: Tensor, shifts: Tensor, key: int
     ) -> Gaussians:
-        weights = logits.softmax(-1)
-        matrices = rigid_matrices(quats, self._pivots, shifts)
-        cosines = waves_at(self._phases[key], waves.shape[1]).to(waves)
-        changed = (cosines[:, None] * waves).sum(1, keepdim=True)
-        return replace(
-            scene,
-            means=blended_points(scene.means, self._bases, weights, matrices),
-            quats=blended_quats(scene.quats, self._bases, weights, quats),
-            sh=torch.cat((scene.sh[:, :1] + changed, scene.sh[:, 1:]), dim=1),
-        )
+        phase = self._phases[key]
+        return posed(scene, self._bases, logits.softmax(-1), waves, self._pivots, quats, shifts, phase)
 
     def _priors(self, logits: Tensor, waves: Tensor, quats: Tensor, shifts: Tensor, key: int) -> Tensor:
         options = self._options

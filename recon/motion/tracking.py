@@ -7,8 +7,8 @@ rigid as possible (SC-GS, Huang et al. 2024).
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 from typing import Literal
 
 import torch
@@ -21,10 +21,10 @@ from recon.motion.optimise import MotionOptions, MovingOptimiser
 from recon.motion.trajectories import Trajectories
 from recon.splat.comparing import target_of
 from recon.splat.corrections import CorrectionOptions, FrameCorrections
-from recon.splat.fit import visits
-from recon.splat.fit_options import FitOptions
+from recon.splat.fit import shuffled, visits
 from recon.splat.gaussians import Gaussians
 from recon.splat.loop import optimise_scene
+from recon.splat.refine_cameras import coarse_fit
 from recon.splat.rotations import conjugate_quats, multiply_quats
 
 Device = Literal["cpu", "cuda"]
@@ -44,8 +44,6 @@ class TrackOptions:
     """The same for their shifts, in world units."""
     rigidity: float = 10.0
     """See `MotionOptions.rigidity`."""
-    alpha_weight: float = 0.5
-    """Absolute difference of the drawn and the given mask."""
 
 
 def track(
@@ -116,13 +114,14 @@ def _followed(
         waves = canonical.means.new_zeros(len(canonical), 0, 3)
         moving = MovingGaussians(canonical, motion, nodes.bases, nodes.weights, waves).to(device)
         rates = MotionOptions(quats=factor * options.quats, shifts=factor * options.shifts, rigidity=options.rigidity)
-        fit = colors_only(iterations, size, len(canonical), options.alpha_weight)
+        fit = coarse_fit(iterations, len(canonical), size, corrections)
+        fit = replace(fit, views_per_step=2, renew_every=iterations + 1)  # the scene stays as it is
         optimiser = MovingOptimiser(
             moving, [0] * len(frames), rates, -(-iterations // fit.views_per_step), generator, nodes.edges
         )
         optimise_scene(
             optimiser,
-            _passes(visits(frames), generator),
+            shuffled(visits(frames), generator),
             targets,
             FrameCorrections(frames, corrections, iterations),
             fit,
@@ -132,24 +131,3 @@ def _followed(
         motion = optimiser.moving.motion.to("cpu")
         quats, shifts = motion.quats[0], motion.shifts[0]
     return quats, shifts
-
-
-def colors_only(iterations: int, size: int, gaussians: int, alpha_weight: float) -> FitOptions:
-    """A fit that compares colours and masks."""
-    return FitOptions(
-        iterations=iterations,
-        views_per_step=2,
-        initial_gaussians=gaussians,
-        max_gaussians=gaussians,
-        max_size=size,
-        renew_every=1 << 30,
-        alpha_weight=alpha_weight,
-        depth_weight=0.0,
-        normal_weight=0.0,
-        consistency_weight=0.0,
-    )
-
-
-def _passes(frames: Sequence[int], generator: torch.Generator) -> Iterator[int]:
-    while True:
-        yield from (frames[place] for place in torch.randperm(len(frames), generator=generator).tolist())

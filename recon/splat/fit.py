@@ -118,7 +118,7 @@ def fit_scene(
     corrections = FrameCorrections(frames, options.corrections, steps)
     optimise_scene(
         optimiser,
-        _shuffled(visits(frames), generator),
+        shuffled(visits(frames), generator),
         targets,
         corrections,
         options,
@@ -150,7 +150,7 @@ def visits(frames: Sequence[Frame]) -> list[int]:
     return generated + others * max(1, round(len(generated) / (2 * len(others))))
 
 
-def _shuffled(visits: list[int], generator: torch.Generator) -> Iterator[int]:
+def shuffled(visits: list[int], generator: torch.Generator) -> Iterator[int]:
     """Endless passes over `visits`, each in a new order: neighbours on an orbit teach little in a row."""
     while True:
         yield from (visits[i] for i in torch.randperm(len(visits), generator=generator).tolist())

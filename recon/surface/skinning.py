@@ -6,7 +6,6 @@ from dataclasses import replace
 
 import numpy as np
 import torch
-from scipy.sparse import coo_array, csr_array
 from scipy.spatial import cKDTree
 from torch import Tensor
 
@@ -15,6 +14,7 @@ from recon.motion.skeleton import Skeleton, find_skeleton
 from recon.motion.trajectories import unblended_points
 from recon.surface.mesh import Mesh, vertex_normals
 from recon.surface.skinned import SkinnedMesh
+from recon.surface.smooth import neighbours
 
 _GAUSSIANS = 6
 """Gaussians around a vertex that are asked."""
@@ -39,9 +39,10 @@ def skin_mesh(mesh: Mesh, moving: MovingGaussians, time: float, skeleton: Skelet
     skeleton = find_skeleton(moving) if skeleton is None else skeleton
     places, inverse = torch.unique(mesh.vertices, dim=0, return_inverse=True)
     weights = _asked(places, moving, time)
-    smooth = _averaging(inverse[mesh.faces].numpy(), len(places))
+    adjacency, valence = neighbours(Mesh(places, inverse[mesh.faces]))
     for _ in range(_SMOOTHING):
-        weights = torch.from_numpy((smooth @ weights.numpy()).astype(np.float32))
+        weights = (weights + torch.from_numpy(adjacency @ weights.numpy())) / torch.from_numpy(1 + valence)
+    weights = weights.float()
     count = min(INFLUENCES, weights.shape[1])
     strongest, bones = weights.topk(count, dim=1)
     strongest = strongest / strongest.sum(1, keepdim=True)
@@ -67,14 +68,3 @@ def _asked(places: Tensor, moving: MovingGaussians, time: float) -> Tensor:
     share = share / share.sum(1, keepdim=True)
     dense = torch.zeros(len(moving), moving.motion.bases).scatter_add(1, moving.bases, moving.weights)
     return (share[..., None] * dense[chosen]).sum(1)
-
-
-def _averaging(faces: np.ndarray, count: int) -> csr_array:
-    """(V, V) sparse: the mean of a vertex and its neighbours."""
-    first = np.concatenate((faces[:, 0], faces[:, 1], faces[:, 2]))
-    second = np.concatenate((faces[:, 1], faces[:, 2], faces[:, 0]))
-    itself = np.arange(count)
-    rows, columns = np.concatenate((first, second, itself)), np.concatenate((second, first, itself))
-    touching = csr_array(coo_array((np.ones(len(rows)), (rows, columns)), (count, count)))
-    touching.data[:] = 1
-    return csr_array(touching.multiply(1 / touching.sum(1)[:, None]))
