@@ -16,7 +16,7 @@ from pipelines._asset import full_similarity_json, similarity_json, texel_source
 from pipelines._moving_options import MovingSettings
 from pipelines._report import versions
 from pipelines._run import Stage, StageLog
-from pipelines._scene_stages import compile_kernels
+from pipelines._scene_stages import compile_kernels, fused
 
 if TYPE_CHECKING:
     from recon.capture import Capture, Frame
@@ -210,15 +210,10 @@ def _surface(
 ) -> Baked:
     """The textured surface of one moment."""
     from recon.surface.finishing import FinishOptions, finish
-    from recon.surface.fusion import FUSION_PRESETS, fuse_depth, unseen_frames
     from recon.surface.texture import BakeOptions
 
-    fusion = dataclasses.replace(FUSION_PRESETS[settings.preset], keep_open=settings.asset.keep_open)
-    with log.step("fusing"):
-        surface = fuse_depth(scene, [frame.camera for frame in frames], fusion, observed=frames)
-    with log.step("drawing"):
-        rest = unseen_frames(scene, frames, fusion)
-    return finish(surface, (*frames, *rest), FinishOptions(faces, bake=BakeOptions(texture)), log.step)
+    surface, pictures = fused(scene, frames, settings.preset, settings.asset, log)
+    return finish(surface, pictures, FinishOptions(faces, bake=BakeOptions(texture)), log.step)
 
 
 def _sequence(

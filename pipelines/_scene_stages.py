@@ -7,17 +7,20 @@ from __future__ import annotations
 
 import dataclasses
 import functools
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pipelines._asset import finish_asset, full_similarity_json
-from pipelines._options import FitSettings
+from pipelines._options import AssetSettings, FitSettings, PresetName
 from pipelines._report import versions
 from pipelines._run import Stage, StageLog
 
 if TYPE_CHECKING:
+    from recon.capture import Frame
     from recon.splat.fit_options import FitOptions
+    from recon.splat.gaussians import Gaussians
+    from recon.surface.mesh import Mesh
 
 
 def video_stage(*, by_azimuth: bool) -> Stage:
@@ -47,6 +50,21 @@ def only(settings: FitSettings, names: tuple[str, ...]) -> dict[str, Any]:
     """Some of the settings, as JSON values by name."""
     values = settings.as_json()
     return {name: values[name] for name in names}
+
+
+def fused(
+    scene: Gaussians, frames: Sequence[Frame], preset: PresetName, asset: AssetSettings, log: StageLog
+) -> tuple[Mesh, tuple[Frame, ...]]:
+    """The raw surface of a scene that was fitted to some frames; and what it is textured from: these frames, and
+    drawings of what they do not show."""
+    from recon.surface.fusion import FUSION_PRESETS, fuse_depth, unseen_frames
+
+    fusion = dataclasses.replace(FUSION_PRESETS[preset], keep_open=asset.keep_open)
+    with log.step("fusing"):
+        mesh = fuse_depth(scene, [frame.camera for frame in frames], fusion, observed=frames)
+    with log.step("drawing"):
+        rest = unseen_frames(scene, frames, fusion)
+    return mesh, (*frames, *rest)
 
 
 def compile_kernels(log: StageLog) -> None:
@@ -105,14 +123,9 @@ def _splat(run: Path, out: Path, log: StageLog, *, settings: FitSettings) -> Non
 def _mesh(run: Path, out: Path, log: StageLog, *, settings: FitSettings, name: str, extras: dict[str, Any]) -> None:
     from recon.capture.io_nerfstudio import read_transforms
     from recon.splat.ply import read_ply
-    from recon.surface.fusion import FUSION_PRESETS, fuse_depth, unseen_frames
 
     capture, gaussians = read_transforms(run / "capture"), read_ply(run / "splat.ply")
-    fusion = dataclasses.replace(FUSION_PRESETS[settings.preset], keep_open=settings.asset.keep_open)
-    with log.step("fusing"):
-        mesh = fuse_depth(gaussians, capture.cameras, fusion, observed=capture.frames)
-    with log.step("drawing"):
-        rest = unseen_frames(gaussians, capture.frames, fusion)
-    frames, refine = (*capture.frames, *rest), settings.refine_texture
+    mesh, frames = fused(gaussians, capture.frames, settings.preset, settings.asset, log)
+    refine = settings.refine_texture
     extras = extras | {"to_source": full_similarity_json(capture.to_source)}
     finish_asset(mesh, capture, frames, out, log, settings.asset, name, extras, refine)
