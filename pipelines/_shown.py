@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from pipelines._options import OptionsError
 
 if TYPE_CHECKING:
+    from pipelines._shown_moving import MovingMesh, MovingSplats
     from recon.capture import Capture
     from recon.capture.upright import UpAxis
     from recon.splat.gaussians import Gaussians
@@ -45,42 +46,75 @@ class Shown:
 
     @cached_property
     def mesh(self) -> Mesh | None:
-        """The mesh.
+        """The mesh; of one that moves, the pose that its file stores.
 
         Raises:
             ValueError, OSError: if its file cannot be read.
         """
         from pipelines._report import read_placed
 
+        if self.moving_mesh is not None:
+            return self.moving_mesh.at_rest
         if self.path.is_dir():
             return read_placed(self.path / "mesh.glb") if self._has("mesh.glb") else None
         return None if self._is_splats else self._given  # type: ignore[return-value]
 
     @cached_property
-    def playing(self) -> tuple[bytes, float, tuple[float, ...]] | None:
-        """The file of a run's mesh that moves, and the scale and shift that bring it into the run's world; None for
-        what stands still."""
-        from pipelines._report import MOVING
-        from recon.surface.rigged import load_rigged
-
-        file = self.path / "mesh.glb"
-        if not self.path.is_dir() or not self._has("mesh.glb") or not self._has(MOVING):
-            return None
-        back = load_rigged(file).extras["to_capture"]
-        return file.read_bytes(), float(back["scale"]), tuple(map(float, back["translation"]))
-
-    @cached_property
     def splats(self) -> Gaussians | None:
-        """The splats.
+        """The splats; of those that move, the first moment.
 
         Raises:
             ValueError, OSError: if their file cannot be read.
         """
         from recon.splat.ply import read_ply
 
+        if self.moving_splats is not None:
+            return self.moving_splats.at(0.0)
         if self.path.is_dir():
             return read_ply(self.path / "splat.ply") if self._has("splat.ply") else None
         return self._given if self._is_splats else None  # type: ignore[return-value]
+
+    @cached_property
+    def moving_mesh(self) -> MovingMesh | None:
+        """A run's mesh that moves, or a .glb's with an animation; None for what stands still.
+
+        Raises:
+            ValueError, OSError: if its file cannot be read.
+        """
+        from pipelines._report import MOVING
+        from pipelines._shown_moving import mesh_of_file, mesh_of_run
+
+        if self.path.is_dir():
+            return mesh_of_run(self.path / "mesh.glb") if self._has("mesh.glb") and self._has(MOVING) else None
+        return mesh_of_file(self.path) if self.path.suffix.lower() == ".glb" and self.up == "+y" else None
+
+    @cached_property
+    def moving_splats(self) -> MovingSplats | None:
+        """A run's splats that move, or those of a .4dgs; None for what stands still.
+
+        Raises:
+            ValueError, OSError: if their file cannot be read.
+        """
+        from pipelines._report import MOVING
+        from pipelines._shown_moving import SEQUENCE, splats_of_file, splats_of_run
+
+        if self.path.is_dir():
+            return splats_of_run(self.path / MOVING) if self._has(MOVING) else None
+        return splats_of_file(self.path, self.up) if self.path.suffix.lower() == SEQUENCE else None
+
+    @property
+    def seconds(self) -> float:
+        """How long its clip takes; 0 for what stands still."""
+        moving = (self.moving_mesh, self.moving_splats)
+        return max((thing.seconds for thing in moving if thing is not None), default=0.0)
+
+    def mesh_at(self, time: float) -> Mesh | None:
+        """The mesh at a time in seconds from its clip's begin."""
+        return self.mesh if self.moving_mesh is None else self.moving_mesh.at(time)
+
+    def splats_at(self, time: float) -> Gaussians | None:
+        """The splats at a time in seconds from their clip's begin."""
+        return self.splats if self.moving_splats is None else self.moving_splats.at(time)
 
     @cached_property
     def capture(self) -> Capture | None:
@@ -124,7 +158,7 @@ class Shown:
     def _is_splats(self) -> bool:
         from recon.splat.gaussians import Gaussians
 
-        return isinstance(self._given, Gaussians)
+        return self.moving_splats is not None or isinstance(self._given, Gaussians)
 
     @cached_property
     def _given(self) -> Gaussians | Mesh:

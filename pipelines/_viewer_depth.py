@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Sequence
-from functools import cached_property
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
 from pipelines._shown import Shown
@@ -18,6 +17,8 @@ if TYPE_CHECKING:
     from recon.capture import Camera
     from recon.surface.studio import Draw
 
+    _Placed = tuple[Draw, tuple[float, float, float]]
+
 _HEIGHT = 360
 _WIDEST = 3.0
 """Of the pictures, over their height."""
@@ -26,9 +27,11 @@ _WIDEST = 3.0
 class DepthPictures:
     """Near bright, far dark. While one picture is drawn, the camera's steps are left out but for the last."""
 
-    def __init__(self, server: Any, things: Sequence[Shown]) -> None:
+    def __init__(self, server: Any, things: Sequence[Shown], now: Callable[[], float]) -> None:
         self._server = server
         self._things = things
+        self._now = now
+        self._looks: tuple[float, list[_Placed]] | None = None
         self._on = False
         self._setting = threading.Lock()
         self._busy: dict[int, threading.Lock] = {}
@@ -44,6 +47,11 @@ class DepthPictures:
         for client in clients if on else ():
             self._follow(client)
 
+    def refresh(self) -> None:
+        """Draws again for all browsers, since the time has changed."""
+        for client in self._server.get_clients().values() if self._on else ():
+            self._follow(client)
+
     def _follow(self, client: Any) -> None:
         with self._setting:
             busy = self._busy.setdefault(client.client_id, threading.Lock())
@@ -51,36 +59,42 @@ class DepthPictures:
             return
         try:
             seen = None
-            while self._on and seen != (now := (*client.camera.position, *client.camera.wxyz, client.camera.aspect)):
+            while self._on and seen != (now := (self._now(), *_stance(client.camera))):
                 seen = now
-                picture = self._picture(client.camera)
+                picture = self._picture(client.camera, now[0])
                 with self._setting:
                     if self._on:
                         client.scene.set_background_image(picture, format="jpeg")
         finally:
             busy.release()
 
-    def _picture(self, view: Any) -> NDArray[np.uint8]:
+    def _picture(self, view: Any, time: float) -> NDArray[np.uint8]:
         import torch
 
         camera = camera_of(view, _HEIGHT)
         nearest = torch.full((camera.height, camera.width), torch.inf)
-        for draw, place in self._looks:
+        for draw, place in self._looks_at(time):
             depth = draw(camera.moved(torch.eye(3), -torch.tensor(place))).depth
             nearest = torch.where((depth > 0) & (depth < nearest), depth, nearest)
         return depth_picture(nearest)
 
-    @cached_property
-    def _looks(self) -> list[tuple[Draw, tuple[float, float, float]]]:
+    def _looks_at(self, time: float) -> list[_Placed]:
         from recon.surface.studio import mesh_look, splats_look
 
-        looks: list[tuple[Draw, tuple[float, float, float]]] = []
+        if self._looks is not None and self._looks[0] == time:
+            return self._looks[1]
+        looks: list[_Placed] = []
         for thing, place in zip(self._things, places(self._things)):
-            if thing.mesh is not None:
-                looks.append((mesh_look(thing.mesh, "unlit"), place))
-            elif thing.splats is not None:
-                looks.append((splats_look(thing.splats), place))
+            if (mesh := thing.mesh_at(time)) is not None:
+                looks.append((mesh_look(mesh, "unlit"), place))
+            elif (splats := thing.splats_at(time)) is not None:
+                looks.append((splats_look(splats), place))
+        self._looks = (time, looks)
         return looks
+
+
+def _stance(view: Any) -> tuple[float, ...]:
+    return (*view.position, *view.wxyz, view.aspect)
 
 
 def camera_of(view: Any, height: int) -> Camera:

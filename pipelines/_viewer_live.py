@@ -18,20 +18,21 @@ from typing import TYPE_CHECKING, Any
 
 from pipelines._shown import Shown
 from pipelines._viewer_depth import DepthPictures
+from pipelines._viewer_figures import figures_of
 from pipelines._viewer_scene import (
     CAMERAS,
     LAYERS,
     add_things,
-    figures_of,
     group_names,
     layers_of,
     layers_of_any,
     places,
     point_camera,
-    scene_server,
-    splat_arrays,
     thumbnail,
 )
+from pipelines._viewer_server import scene_server
+from pipelines._viewer_splats import splat_arrays
+from pipelines._viewer_time import Timeline
 
 if TYPE_CHECKING:
     from pipelines._progress import Display
@@ -50,7 +51,6 @@ _SECONDS_APART, _SHARE_AT_MOST = 1.0, 10
 """Between two looks at a fit, at least: so long, and so many times as long as the look took."""
 _PATIENCE = 30.0
 """Seconds to wait for a browser's picture."""
-_PIXEL = "data:image/gif;base64,R0lGODlhAQABAAAAACH5BAEKAAEALAAAAAABAAEAAAICTAEAOw=="
 
 
 def serve(things: Sequence[Shown], host: str, port: int) -> None:
@@ -122,14 +122,12 @@ def build(server: Any, things: Sequence[Shown]) -> None:
     """
     handles = add_things(server, things)
     server.gui.configure_theme(control_layout="collapsible", show_logo=False, show_share_button=False)
-    # Scripts in HTML that is put into a page later do not run; a picture's arrival does.
-    script = (Path(__file__).parent / "viewer.js").read_text(encoding="utf-8")
-    server.gui.add_html(f'<img src="{_PIXEL}" alt="" hidden onload="{escape(script, quote=True)}">')
-    showing = _add_choice(server, things, handles)
+    timeline = Timeline(server, things, group_names(things), handles)
+    showing = _add_choice(server, things, handles, timeline)
     for thing, name, place in zip(things, group_names(things), places(things)):
         if thing.capture is not None:
             with server.gui.add_folder("Cameras" if len(things) == 1 else f"Cameras of {name}"):
-                _add_cameras(server, thing, handles[f"{name}/{CAMERAS}"], place)
+                _add_cameras(server, thing, handles[f"{name}/{CAMERAS}"], place, timeline)
     with server.gui.add_folder("Save"):
         _add_saving(server, things, showing)
     for thing, name in zip(things, group_names(things)):
@@ -141,14 +139,15 @@ def build(server: Any, things: Sequence[Shown]) -> None:
                 server.gui.add_html(f'<table style="margin: 0 0.7em; font-size: 0.8em">{rows}</table>')
 
 
-def _add_choice(server: Any, things: Sequence[Shown], handles: dict[str, Any]) -> Callable[[], str]:
+def _add_choice(server: Any, things: Sequence[Shown], handles: dict[str, Any], timeline: Timeline) -> Callable[[], str]:
     """The choice of what is shown; returns what tells the layer, or `DEPTH`, or "" where there is nothing to choose."""
     keys = layers_of_any(things)
     if not keys:
         return lambda: ""
     choice = server.gui.add_dropdown("Show", [*(LAYERS[key] for key in keys), DEPTH], initial_value=LAYERS[keys[0]])
     by_label = {label: key for key, label in LAYERS.items()} | {DEPTH: DEPTH}
-    depth = DepthPictures(server, things)
+    depth = DepthPictures(server, things, lambda: timeline.now)
+    timeline.onlookers.append(depth.refresh)
 
     @choice.on_update
     def _(_event: Any) -> None:
@@ -159,13 +158,17 @@ def _add_choice(server: Any, things: Sequence[Shown], handles: dict[str, Any]) -
             seen = wanted if wanted == DEPTH or wanted in own else next(iter(own), None)
             for key in own:
                 handles[f"{name}/{key}"].visible = key == seen
+        timeline.refresh()
         depth.switch(wanted == DEPTH)
 
     return lambda: by_label[choice.value]
 
 
-def _add_cameras(server: Any, thing: Shown, cameras: Any, place: tuple[float, float, float]) -> None:
-    """Cameras shown or not, with pictures or weights; one frame at a time, and all in turn."""
+def _add_cameras(
+    server: Any, thing: Shown, cameras: Any, place: tuple[float, float, float], timeline: Timeline
+) -> None:
+    """Cameras shown or not, with pictures or weights; one frame at a time, and all in turn. What moves is shown as it
+    was when the frame was taken."""
     from recon.splat.rotations import quat_from_rotation
 
     assert thing.capture is not None
@@ -190,6 +193,8 @@ def _add_cameras(server: Any, thing: Shown, cameras: Any, place: tuple[float, fl
     def show() -> None:
         frame = frames[min(int(number.value), len(frames) - 1)]
         picture.content = _figure(frame, weights=kind.value == WEIGHTS)
+        if frame.time is not None and thing.seconds > 0:
+            timeline.stop_at(frame.time)
         if not through.value:
             return
         for client in server.get_clients().values():
@@ -250,7 +255,14 @@ def _add_saving(server: Any, things: Sequence[Shown], showing: Callable[[], str]
     solid = [thing for thing in things if layers_of(thing)]
     if len(solid) == 1:
         turn = server.gui.add_button("Turntable (.mp4)")
-        turn.on_click(lambda event: _send_turntable(event.client, solid[0], stem, showing()))
+
+        @turn.on_click
+        def _(event: Any) -> None:
+            turn.disabled = True  # one at a time is drawn, for whoever asked first
+            try:
+                _send_turntable(event.client, solid[0], stem, showing())
+            finally:
+                turn.disabled = False
 
 
 def _send_turntable(client: Any, thing: Shown, stem: str, layer: str) -> None:

@@ -5,21 +5,20 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from html import escape
-from pathlib import Path
 
 from pipelines._shown import Shown
-from pipelines._viewer_scene import (
-    CAMERAS,
-    LAYERS,
-    add_things,
-    figures_of,
-    group_names,
-    layers_of,
-    layers_of_any,
-    scene_server,
-)
+from pipelines._viewer_figures import figures_of
+from pipelines._viewer_scene import CAMERAS, LAYERS, add_things, group_names, layers_of, layers_of_any
+from pipelines._viewer_server import head, scene_server
+from pipelines._viewer_splats import clip_json
 
 _DARK = "darkMode:false"
+_POLICY = (
+    "default-src 'none'; script-src 'unsafe-inline' 'unsafe-eval' blob: data:; worker-src blob: data:; "
+    "style-src 'unsafe-inline'; img-src data: blob:; font-src data:; connect-src data: blob:; base-uri 'none'; "
+    "form-action 'none'"
+)
+"""What a page may load: nothing but what is in it. The client unpacks itself into a script, and its sorter into another."""
 
 
 def page(things: Sequence[Shown]) -> str:
@@ -39,15 +38,24 @@ def page(things: Sequence[Shown]) -> str:
         "layers": [{"key": key, "label": LAYERS[key]} for key in keys],
         "extras": [{"key": CAMERAS, "label": "Cameras", "shown": not keys}] if has_cameras else [],
         "figures": _figures(things),
+        "seconds": max(thing.seconds for thing in things),
+        "clips": [
+            {"name": f"/{name}/splats", **clip_json(thing.moving_splats)}
+            for thing, name in zip(things, group_names(things))
+            if thing.moving_splats is not None
+        ],
     }
     # The client can be dark, but only knows what it is told: tell it what the reader's system says.
     text = text.replace(_DARK, 'darkMode:matchMedia("(prefers-color-scheme: dark)").matches', 1)
     title = escape(" · ".join(thing.path.resolve().name for thing in things))
     text = text.replace("<title>Viser</title>", f"<title>{title}</title>", 1)
+    text = text.replace(
+        '<meta charset="utf-8" />',
+        f'<meta charset="utf-8" /><meta http-equiv="Content-Security-Policy" content="{_POLICY}">',
+        1,
+    )
     setting = json.dumps(bar).replace("<", "\\u003c")
-    ours = f"<style>{_file('viewer.css')}</style><script>window.TURNABOUT={setting};{_file('viewer.js')}</script>"
-    end = text.index("</head>")
-    return text[:end] + ours + text[end:]
+    return text.replace("</head>", f"{head(f'window.TURNABOUT={setting};')}</head>", 1)
 
 
 def _figures(things: Sequence[Shown]) -> list[tuple[str, str]]:
@@ -56,7 +64,3 @@ def _figures(things: Sequence[Shown]) -> list[tuple[str, str]]:
         return figures_of(things[0])
     named = zip(group_names(things), things)
     return [(f"{name}: {figure}", value) for name, thing in named for figure, value in figures_of(thing)]
-
-
-def _file(name: str) -> str:
-    return (Path(__file__).parent / name).read_text(encoding="utf-8")

@@ -7,21 +7,23 @@ from __future__ import annotations
 
 import math
 import tempfile
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from base64 import b64encode
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from io import BytesIO
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from pipelines._options import OptionsError
 from pipelines._shown import Shown
+from pipelines._viewer_glb import scrubbed
+from pipelines._viewer_splats import splat_arrays
 
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
+    from torch import Tensor
 
     from recon.capture import Camera, Frame
-    from recon.splat.gaussians import Gaussians
     from recon.surface.mesh import Mesh
 
 LAYERS = {
@@ -31,6 +33,7 @@ LAYERS = {
     "wireframe": "Wireframe",
     "normals": "Normals",
     "checker": "UV checker",
+    "seen": "Seen or made up",
 }
 """Ways of showing a subject, and what they are called. Cameras come beside any of them."""
 CAMERAS = "cameras"
@@ -40,6 +43,8 @@ _THUMB = 96
 _SOURCES = {"observed": (31, 95, 209), "generated": (226, 120, 20), "rendered": (130, 130, 130)}
 """Colours of cameras by who made their pictures."""
 _CHECKS = 16
+_TOLERANCE, _HARDLY = 5e-3, 0.05
+"""How far behind what a camera shows a surface counts as seen, and what is less than seen."""
 
 
 @dataclass(frozen=True)
@@ -48,40 +53,6 @@ class Cameras:
 
     node: Any
     frusta: list[Any]
-
-
-def import_viser() -> Any:
-    """The package viser.
-
-    Raises:
-        OptionsError: if it is not installed.
-    """
-    try:
-        import viser
-    except ImportError as cause:
-        raise OptionsError("the viewer needs viser: pip install 'turnabout[view]'") from cause
-    return viser
-
-
-@contextmanager
-def scene_server(host: str, port: int) -> Iterator[Any]:
-    """A viser server with our axes and colours, stopped at the end.
-
-    Raises:
-        OSError: if the port cannot be had.
-    """
-    import contextlib
-    import io
-
-    viser = import_viser()
-    with contextlib.redirect_stdout(io.StringIO()):  # it prints a table of addresses whatever it is told
-        server = viser.ViserServer(host=host, port=port, label="Turnabout", verbose=False)
-    try:
-        server.scene.set_up_direction("+y")
-        yield server
-    finally:
-        with contextlib.redirect_stdout(io.StringIO()):
-            server.stop()
 
 
 def group_names(things: Sequence[Shown]) -> list[str]:
@@ -105,6 +76,8 @@ def layers_of(thing: Shown) -> list[str]:
         "wireframe": mesh is not None,
         "normals": mesh is not None,
         "checker": mesh is not None and mesh.uvs is not None,
+        # A moving mesh's pictures are of many poses, so that they do not tell about one.
+        "seen": mesh is not None and thing.capture is not None and thing.moving_mesh is None,
     }
     return [key for key in LAYERS if has[key]]
 
@@ -162,44 +135,22 @@ def start_camera(count: int = 1, size: int = 512) -> Camera:
     )
 
 
-def figures_of(thing: Shown) -> list[tuple[str, str]]:
-    """What a run's report says that viewers want to know: names and values.
-
-    Raises:
-        OptionsError: if the report cannot be read.
-    """
-    report = thing.report()
-    found: list[tuple[str, str]] = []
-
-    def walk(name: str, value: Any) -> None:
-        if isinstance(value, dict):
-            for key, inner in value.items():
-                walk(f"{name} {key}".strip().replace("_", " "), inner)
-        elif isinstance(value, (int, float, str)):
-            found.append((name, f"{value:,}" if isinstance(value, int) and value > 9999 else str(value)))
-
-    quality = report.get("quality")
-    for stage in ("mesh", "motion", "splat", "capture", "cameras"):
-        figures = quality.get(stage) if isinstance(quality, dict) else None
-        if isinstance(figures, dict):
-            walk(stage, {key: value for key, value in figures.items() if not key.startswith("to_")})
-    return found
-
-
 def _add_layer(scene: Any, node: str, key: str, thing: Shown, *, visible: bool) -> Any:
     if key == "splats":
         assert thing.splats is not None
         return scene.add_gaussian_splats(node, **splat_arrays(thing.splats), visible=visible)
-    if key == "mesh" and thing.playing is not None:
-        data, scale, shift = thing.playing  # viser's client plays what moves, over and over
-        still = {"cast_shadow": False, "receive_shadow": False}
-        return scene.add_glb(node, data, scale=scale, position=shift, visible=visible, **still)
+    if thing.moving_mesh is not None:
+        moving = thing.moving_mesh
+        data = scrubbed(moving.file, moving.rigged, key, _checker_address())
+        place = {"scale": float(moving.place.scale), "position": tuple(moving.place.translation.tolist())}
+        return scene.add_glb(node, data, **place, visible=visible, cast_shadow=False, receive_shadow=False)
     assert thing.mesh is not None
     if key in ("shape", "wireframe"):
         corners, faces = thing.mesh.vertices.numpy(), thing.mesh.faces.numpy()
         look = {"wireframe": True, "color": (70, 78, 90)} if key == "wireframe" else {"color": (184, 184, 184)}
         return scene.add_mesh_simple(node, corners, faces, side="double", visible=visible, **look)
-    mesh = {"mesh": lambda mesh: mesh, "normals": _by_normals, "checker": _checkered}[key](thing.mesh)
+    dress = {"mesh": lambda mesh: mesh, "normals": _by_normals, "checker": _checkered}
+    mesh = _by_source(thing) if key == "seen" else dress[key](thing.mesh)
     return scene.add_glb(node, _glb(mesh), visible=visible, cast_shadow=False, receive_shadow=False)
 
 
@@ -213,21 +164,6 @@ def _glb(mesh: Mesh) -> bytes:
         return file.read_bytes()
 
 
-def splat_arrays(gaussians: Gaussians) -> dict[str, NDArray[np.float32]]:
-    """As viser wants them: their colours are the mean over all directions."""
-    import torch
-
-    from recon.splat.rotations import rotations_from_quats
-
-    spread = rotations_from_quats(gaussians.quats) * gaussians.log_scales.exp()[:, None, :]
-    return {
-        "centers": gaussians.means.numpy(),
-        "covariances": (spread @ spread.transpose(1, 2)).numpy(),
-        "rgbs": gaussians.base_colors.numpy(),
-        "opacities": torch.sigmoid(gaussians.logit_opacities)[:, None].numpy(),
-    }
-
-
 def _by_normals(mesh: Mesh) -> Mesh:
     from recon.surface.mesh import Material, vertex_normals
 
@@ -235,18 +171,52 @@ def _by_normals(mesh: Mesh) -> Mesh:
     return replace(mesh, colors=(normals + 1) / 2, uvs=None, materials=(Material(),), face_material=None)
 
 
-def _checkered(mesh: Mesh) -> Mesh:
-    """Squares where the texture is; where they are not square, or of uneven size, it is stretched."""
+def _by_source(thing: Shown) -> Mesh:
+    """The colours that cameras have, mixed by how well each kind saw the surface; generated frames count for what the
+    observed ones leave, as they do for the texture. Grey is what neither saw."""
     import torch
 
     from recon.surface.mesh import Material
+    from recon.surface.seen import seen_by
+
+    assert thing.mesh is not None
+    assert thing.capture is not None
+    colors = {source: torch.tensor(color) / 255 for source, color in _SOURCES.items()}
+    observed, generated = (
+        seen_by(thing.mesh, [frame for frame in thing.capture if frame.source.value == source], _TOLERANCE)[:, None]
+        for source in ("observed", "generated")
+    )
+    generated = (1 - observed) * generated
+    both = observed + generated
+    mixed = (observed * colors["observed"] + generated * colors["generated"]) / both.clamp_min(1e-9)
+    vertices = torch.where(both > _HARDLY, mixed, colors["rendered"])
+    return replace(thing.mesh, colors=vertices, uvs=None, materials=(Material(),), face_material=None)
+
+
+def _checkered(mesh: Mesh) -> Mesh:
+    """Squares where the texture is; where they are not square, or of uneven size, it is stretched."""
+    from recon.surface.mesh import Material
+
+    return replace(mesh, colors=None, materials=(Material(texture=_checker()),), face_material=None)
+
+
+def _checker() -> Tensor:
+    """(1024, 1024, 3) bytes."""
+    import torch
 
     steps = torch.arange(64 * _CHECKS) // 64
     odd = ((steps[:, None] + steps[None, :]) % 2).bool()
     ramp = (steps / (_CHECKS - 1))[None, :, None] * torch.tensor([90.0, 0, -90.0]) + torch.tensor([120.0, 150, 210])
     squares = torch.where(odd[..., None], ramp.expand(*odd.shape, 3), torch.tensor([245.0, 245, 245]))
-    texture = squares.round().to(torch.uint8)
-    return replace(mesh, colors=None, materials=(Material(texture=texture),), face_material=None)
+    return squares.round().to(torch.uint8)
+
+
+def _checker_address() -> str:
+    from PIL import Image
+
+    picture = BytesIO()
+    Image.fromarray(_checker().numpy()).save(picture, format="PNG")
+    return f"data:image/png;base64,{b64encode(picture.getvalue()).decode('ascii')}"
 
 
 def _add_frusta(scene: Any, node: str, frames: Sequence[Frame]) -> list[Any]:

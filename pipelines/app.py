@@ -36,7 +36,7 @@ def run(options: AppOptions) -> None:
         ValueError, OSError: for what a user can mend.
     """
     from pipelines._app_jobs import Jobs
-    from pipelines._viewer_scene import import_viser
+    from pipelines._viewer_server import import_viser
 
     try:
         import uvicorn

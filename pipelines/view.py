@@ -21,8 +21,8 @@ class ViewOptions:
     Needs pip install 'turnabout[view]'."""
 
     paths: tyro.conf.Positional[tuple[Path, ...]]
-    """Run folders, captures, meshes (.glb, .gltf, .obj) or splats (.ply, compressed or not, .splat, .spz); several
-    stand side by side."""
+    """Run folders, captures, meshes (.glb, .gltf, .obj), splats (.ply, compressed or not, .splat, .spz) or moving
+    splats (.4dgs); several stand side by side."""
     export: Path | None = None
     """Write one page (.html) that opens from a file without a network, instead of serving."""
     host: str = "127.0.0.1"
@@ -42,7 +42,7 @@ def run(options: ViewOptions) -> None:
         ValueError, OSError: for what a user can mend.
     """
     from pipelines._viewer_live import MOST_THINGS, serve
-    from pipelines._viewer_scene import import_viser
+    from pipelines._viewer_server import import_viser
 
     if not 1 <= len(options.paths) <= MOST_THINGS:
         raise OptionsError(f"expected 1 to {MOST_THINGS} paths, found {len(options.paths)}")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -47,16 +48,9 @@ def read_given(path: Path, up: UpAxis = "+y") -> tuple[Gaussians | Mesh, Similar
     if path.suffix.lower() not in known:
         raise ValueError(f"{path}: expected {', '.join(known)}, found {path.suffix or 'no suffix'}")
     if path.suffix.lower() in formats.SUFFIXES:
-        scene = formats.read_splats(path).transform(upright)
-        places = scene.means[torch.sigmoid(scene.logit_opacities) > _SOLID]
-        if len(places) == 0:
-            raise ValueError(f"{path}: all of its splats are transparent; there is no surface")
-        order = places.sort(dim=0).values
-        last = len(places) - 1
-        low, high = order[int(_OUTLIERS * last)], order[last - int(_OUTLIERS * last)]
-        places = places[((places >= low) & (places <= high)).all(dim=1)]
-        fitted = into_sphere(places, (low + high) / 2, f"{path}: what it holds")
-        return scene.transform(fitted), fitted.compose(upright).inverse()
+        scene = formats.read_splats(path)
+        place = splats_in_sphere([scene], up, path)
+        return scene.transform(place), place.inverse()
     mesh = load_mesh(path)
     turned = replace(
         mesh,
@@ -66,6 +60,28 @@ def read_given(path: Path, up: UpAxis = "+y") -> tuple[Gaussians | Mesh, Similar
     low, high = turned.bounds()
     fitted = into_sphere(turned.vertices, (low + high) / 2, f"{path}: what it holds")
     return replace(turned, vertices=fitted.apply(turned.vertices)), fitted.compose(upright).inverse()
+
+
+def splats_in_sphere(scenes: Sequence[Gaussians], up: UpAxis, path: Path) -> Similarity:
+    """What sets the moments of a scene upright and brings what is solid in any of them into the unit-diameter sphere.
+
+    Args:
+        up: the axis of the scenes that points up.
+        path: their file, for messages.
+
+    Raises:
+        ValueError: if all of it is transparent, or has no extent.
+    """
+    upright = Similarity(rotation=_upright(up))
+    places = torch.cat([scene.means[torch.sigmoid(scene.logit_opacities) > _SOLID] for scene in scenes])
+    if len(places) == 0:
+        raise ValueError(f"{path}: all of its splats are transparent; there is no surface")
+    places = upright.apply(places)
+    order = places.sort(dim=0).values
+    last = len(places) - 1
+    low, high = order[int(_OUTLIERS * last)], order[last - int(_OUTLIERS * last)]
+    places = places[((places >= low) & (places <= high)).all(dim=1)]
+    return into_sphere(places, (low + high) / 2, f"{path}: what it holds").compose(upright)
 
 
 def views_of(scene: Gaussians | Mesh, count: int, size: int, to_source: Similarity) -> Capture:

@@ -23,7 +23,8 @@ from pipelines._report import MOVING
 from pipelines._shown import Shown
 from pipelines._viewer_live import build
 from pipelines._viewer_page import page
-from pipelines._viewer_scene import scene_server, start_camera
+from pipelines._viewer_scene import start_camera
+from pipelines._viewer_server import scene_server
 from recon.asset import read_glb, write_glb, write_skinned_glb
 from recon.capture import Capture, Source, frame_from_tensors
 from recon.capture.io_nerfstudio import write_transforms
@@ -163,7 +164,7 @@ def test_keys_and_dragging_do_what_they_say(chair_run, chair_page, tmp_path):
         {"drag": [120, 0]}, {"picture": str(turned)}, {"press": "f"},
     )  # fmt: skip
     assert found["bar"]["pressed"] == ["Mesh", "Figures"]
-    assert "mesh faces" in found["bar"]["figures"]
+    assert "Mesh: triangles" in found["bar"]["figures"]
     drawn = ours(chair_run)["mesh"]
     assert agreement(read_picture(still), drawn) > SAME
     assert agreement(read_picture(turned), drawn) < agreement(read_picture(still), drawn) - 3

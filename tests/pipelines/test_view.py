@@ -23,9 +23,11 @@ import zstandard
 from pipelines import view
 from pipelines._shown import Shown
 from pipelines._viewer_depth import camera_of, depth_picture
+from pipelines._viewer_figures import figures_of
 from pipelines._viewer_live import DEPTH, WEIGHTS, FitOnView, build, on_view
 from pipelines._viewer_page import page
-from pipelines._viewer_scene import LAYERS, figures_of, group_names, layers_of, scene_server, start_camera
+from pipelines._viewer_scene import LAYERS, group_names, layers_of, start_camera
+from pipelines._viewer_server import scene_server
 from recon.asset import write_glb
 from recon.capture import Capture, Source, frame_from_tensors
 from recon.capture.io_nerfstudio import write_transforms
@@ -95,8 +97,8 @@ def test_the_bar_knows_what_there_is_and_cannot_be_broken_out_of(html, run):
     bar = json.loads(setting)
     assert [layer["label"] for layer in bar["layers"]] == list(LAYERS.values())
     assert bar["extras"] == [{"key": "cameras", "label": "Cameras", "shown": False}]
-    assert ["mesh faces", "12,345"] in bar["figures"]
-    assert ["mesh note", BREAKS_OUT] in bar["figures"]
+    assert ["Mesh: triangles", "12,345"] in bar["figures"]
+    assert ["Mesh: note", BREAKS_OUT] in bar["figures"]
     assert BREAKS_OUT not in html
     assert not [name for name, _ in bar["figures"] if "to capture" in name]
     nodes = {message["name"] for message in messages(html) if "name" in message}
@@ -327,4 +329,4 @@ def test_a_report_that_is_none_shows_no_figures(run, tmp_path):
     (tmp_path / "splat.ply").write_bytes((run / "splat.ply").read_bytes())
     assert figures_of(Shown(tmp_path)) == []
     (tmp_path / "report.json").write_text('{"quality": {"mesh": 3, "splat": {"gaussians": 5}}}')
-    assert figures_of(Shown(tmp_path)) == [("splat gaussians", "5")]
+    assert figures_of(Shown(tmp_path)) == [("Splats: Gaussians", "5")]

@@ -65,6 +65,9 @@ try {
       await page.dispatchEvent('#drop', 'drop', { dataTransfer: data });
     }
     if (step.until) await page.locator(step.until).first().waitFor({ state: 'attached', timeout: 540000 });
+    if (step.slide) await page.getByRole('slider', { name: step.slide[0] }).first().fill(String(step.slide[1]));
+    if (step.tick) await page.getByLabel(step.tick).click();
+    if (step.number) await panelNumber(page, ...step.number);
     if (step.text) texts.push(await page.locator(step.text).first().innerText());
     if (step.picture) await settled(page, step.picture);
     for (const file of step.moments ?? []) {
@@ -86,6 +89,14 @@ try {
   process.stdout.write(JSON.stringify({ problems, requests, texts, bar }));
 } finally {
   await browser.close();
+}
+
+// Types into the number beside a slider of viser's panel.
+async function panelNumber(page, label, value) {
+  const row = page.locator('.mantine-Flex-root, .mantine-Box-root').filter({ has: page.getByText(label, { exact: true }) }).last();
+  const box = row.locator('input:visible').last();
+  await box.fill(String(value));
+  await box.press('Enter');
 }
 
 // A screenshot once two in a row are the same: splats are sorted, and textures arrive, a while after they are asked for.
