@@ -8,12 +8,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from pipelines._fitted_scene import chosen_recon
 from pipelines._options import FitSettings, MeshOptions, Settings, StopAfter, resolve
 from pipelines._photo_stages import capture_stages
 from pipelines._progress import Display
 from pipelines._report import preview_stage, report_stage, samples_report_stage, samples_sheet_stage, versions
 from pipelines._run import Stage, open_run
-from pipelines._scene_stages import mesh_stage, splat_stage
+from pipelines._scene_stages import mesh_stage, scene_stage
 from pipelines._sources import Sources, find_sources
 
 RANK: dict[StopAfter, int] = {"orbit": 0, "capture": 0, "splat": 1, "mesh": 2}
@@ -74,7 +75,9 @@ def run_scene(
     with open_run(path, identity, resume=asked.resume, overwrite=asked.overwrite) as run:
         last = 2 if asked.stop_after is None else RANK[asked.stop_after]
         done = {stage.name: run.run(stage, display) for stage in first}
-        for rank, stage in enumerate((splat_stage(settings), mesh_stage(inputs, settings, name)), start=1):
+        recon = chosen_recon(settings.recon, path / "capture")
+        stages = scene_stage(settings, recon), mesh_stage(inputs, settings, name, recon)
+        for rank, stage in enumerate(stages, start=1):
             # An earlier, longer run of the same options may have gone farther than this one is asked to.
             if rank > last and not run.has_done(stage):
                 break

@@ -21,6 +21,7 @@ ImageFormat = Literal["png", "jpeg", "webp"]
 MeshFormat = Literal["obj", "ply", "stl"]
 SplatFormat = Literal["compressed.ply", "splat", "spz"]
 StopAfter = Literal["orbit", "capture", "splat", "mesh"]
+ReconName = Literal["splat", "nerf", "auto"]
 
 DEFAULT_ELEVATION = 10.0
 """Degrees; the evaluation protocol's. Said in the report whenever it is assumed."""
@@ -146,6 +147,9 @@ class AssetOptions:
 class SceneOptions(AssetOptions):
     """What the scene in between and the mesh are to be like."""
 
+    recon: ReconName = "splat"
+    """What is fitted to the pictures: Gaussian splats; or a radiance field (nerf) of signed distances and colours on a
+    grid, slower, and better for true pictures. auto takes the field where no picture was generated."""
     max_gaussians: int | None = None
     """Gaussians of the scene in between, at most; the memory and the time of its fit grow with them."""
     splats: tuple[SplatFormat, ...] = ()
@@ -200,6 +204,7 @@ class FitSettings:
 
     preset: PresetName
     seed: int
+    recon: ReconName
     max_gaussians: int | None
     splats: tuple[SplatFormat, ...]
     refine_texture: bool
@@ -288,6 +293,7 @@ def resolve(options: MeshOptions) -> Settings:
         azimuths=azimuths,
         refine=options.refine,
         samples=options.samples,
+        recon=options.recon,
         max_gaussians=options.max_gaussians,
         splats=options.splats,
         refine_texture=options.refine_texture,
@@ -303,6 +309,9 @@ def check_scene(options: SceneOptions, seed: int, resume: bool, overwrite: bool)
     """
     check_range("--seed", seed, 0, 2**63 - 1)
     check_range("--max-gaussians", options.max_gaussians, 500, 10_000_000)
+    of_splats = {"--max-gaussians": options.max_gaussians is not None, "--splats": bool(options.splats)}
+    for name in (name for name, is_given in of_splats.items() if is_given and options.recon != "splat"):
+        raise OptionsError(f"--recon {options.recon}: {name} is for runs of splats; leave it out")
     if {"compressed.ply", "spz"} & set(options.splats):
         require_extra("gsply", "formats", "--splats")
     if len(set(options.splats)) < len(options.splats):

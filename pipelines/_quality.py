@@ -17,6 +17,7 @@ from recon.metrics.views import compare_views, resize_views
 from recon.splat.gaussians import Gaussians
 from recon.splat.rasterize import rasterize
 from recon.splat.rendered import straight
+from recon.surface.fitted import Fitted, picture_of
 from recon.surface.mesh import Mesh
 from recon.surface.render import prepare_mesh, render_prepared
 
@@ -26,9 +27,10 @@ Draw = Callable[[Camera, float], Tensor]
 """Draws (H, W, 4), straight alpha, what a camera sees at a time in seconds."""
 
 
-def splat_figures(gaussians: Gaussians, capture: Capture) -> dict[str, Any]:
-    """Number of Gaussians, and their renders against the frames."""
-    return {"gaussians": len(gaussians), **against_frames(lambda camera, _: draw_splats(gaussians, camera), capture)}
+def fitted_figures(scene: Fitted, capture: Capture) -> dict[str, Any]:
+    """Number of Gaussians, or of grid points that hold a field, and renders of the scene against the frames."""
+    unit = "gaussians" if isinstance(scene, Gaussians) else "grid_points"
+    return {unit: len(scene), **against_frames(lambda camera, _: picture_of(scene, camera), capture)}
 
 
 def mesh_figures(mesh: Mesh, capture: Capture) -> dict[str, Any]:

@@ -11,6 +11,7 @@ from importlib import metadata
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from pipelines._fitted_scene import SCENE_FILES, read_fitted
 from pipelines._options import DEFAULT_ELEVATION
 from pipelines._run import Done, Stage, StageLog, write_json
 
@@ -43,7 +44,7 @@ MOVING = "moving.safetensors"
 
 def preview_stage(finished: Sequence[str]) -> Stage:
     """`preview.png` of what the finished stages left."""
-    made = {"photo": "photo", "splat": "splat.ply", "mesh": "mesh.glb"}
+    made = {"photo": "photo", "splat": SCENE_FILES["splat"], "field": SCENE_FILES["nerf"], "mesh": "mesh.glb"}
     inputs = ("capture", *(made[name] for name in finished if name in made))
     return Stage("preview", inputs, ("preview.png",), {}, functools.partial(_preview, inputs=inputs))
 
@@ -77,10 +78,9 @@ def _write_report(run: Path, out: Path, log: StageLog, *, report: Mapping[str, A
 
 def _preview(run: Path, out: Path, log: StageLog, *, inputs: Sequence[str]) -> None:
     from pipelines._pictures import TILE, evenly, mesh_rows, orbit_order, write_sheet
-    from pipelines._quality import draw_splats
     from recon.capture.io_nerfstudio import read_transforms
     from recon.capture.orbit import orbit_cameras
-    from recon.splat.ply import read_ply
+    from recon.surface.fitted import picture_of
 
     capture = read_transforms(run / "capture")
     rows: list[tuple[str, Sequence[Tensor]]] = []
@@ -91,12 +91,13 @@ def _preview(run: Path, out: Path, log: StageLog, *, inputs: Sequence[str]) -> N
         rows.append(("input, cut out and framed", [frame.rgba() for frame in photos[:_ROW]]))
     shown = evenly(orbit_order(capture.frames), _ROW)
     kinds = " and ".join(sorted({frame.source.value for frame in shown}, reverse=True))
-    role = "frames that were reconstructed" if "splat.ply" in inputs else "frames"
+    scenes = [recon for recon, file in SCENE_FILES.items() if file in inputs]
+    role = "frames that were reconstructed" if scenes else "frames"
     rows.append((f"{role} ({kinds})", [frame.rgba() for frame in shown]))
     around = orbit_cameras(_ROW, elevation, size=TILE)
-    if "splat.ply" in inputs:
-        gaussians = read_ply(run / "splat.ply")
-        rows.append((f"splats, every {360 // _ROW} degrees", [draw_splats(gaussians, camera) for camera in around]))
+    for recon in scenes:
+        scene, kind = read_fitted(run, recon), {"splat": "splats", "nerf": "field"}[recon]
+        rows.append((f"{kind}, every {360 // _ROW} degrees", [picture_of(scene, camera) for camera in around]))
     if "mesh.glb" in inputs:
         rows.extend(mesh_rows(read_placed(run / "mesh.glb"), around))
     write_sheet(rows, out / "preview.png")

@@ -111,6 +111,7 @@ def resolve_video(options: VideoOptions, *, is_video: bool, has_cameras: bool) -
     return VideoSettings(
         preset=options.preset,
         seed=options.seed,
+        recon=options.recon,
         max_gaussians=options.max_gaussians,
         splats=options.splats,
         refine_texture=options.refine_texture,

@@ -18,14 +18,15 @@ import torch
 from torch import Tensor
 
 from recon.capture import Camera, Frame, Source, frame_from_tensors
+from recon.field.field import Field
 from recon.splat.gaussians import Gaussians
 from recon.splat.initialise import within_observed
 from recon.splat.rasterize import rasterize
-from recon.splat.rendered import render_frames
 from recon.splat.volume import HALF_EXTENT, DepthView, SignedVolume, fuse_depth_views, visual_hull
 from recon.surface.close import keep_main_solids, surrounding_cameras
 from recon.surface.density import Density, draw_density
 from recon.surface.extract import extract_surface
+from recon.surface.fitted import Fitted, frames_of
 from recon.surface.mesh import Mesh
 from recon.surface.render import prepare_mesh, render_prepared
 from recon.surface.seen import seen_part
@@ -35,6 +36,8 @@ from recon.surface.smooth import taubin_smooth
 _BATCH = 8
 _FILL_VIEWS = 32
 """Directions on the sphere of which those near a given camera are asked for colours that no frame shows."""
+FIELD_POLISH = 3
+"""Rounds of Taubin smoothing of a field's surface, which was smooth while it was fitted."""
 _OPEN_TOLERANCE = 2.0
 """Grid spacings behind what a pixel shows that still count as seen."""
 
@@ -156,22 +159,49 @@ def _fused(
     hull = visual_hull(cameras, alphas, options.resolution)
     views = [DepthView(camera, depth) for camera, depth in zip(cameras, depths, strict=True)]
     volume = fuse_depth_views(views, hull, truncation=options.truncation, occluded_weight=options.occluded_weight)
-    solid = restore_observed(within_observed(_swollen(volume, options.swelling), observed), observed)
-    solid = keep_main_solids(solid, options.least_part, shown_alone(observed, options.resolution))
-    solid = smooth(solid, options.smoothing)
+    solid = smooth(_mended(_swollen(volume, options.swelling), observed, options), options.smoothing)
+    return _extracted(solid, cameras if given is None else cameras[: len(given)], options)
+
+
+def _mended(volume: SignedVolume, observed: Sequence[Frame], options: FusionOptions) -> SignedVolume:
+    """What observed pictures leave of the volume and ask of it, as one solid or few."""
+    return _main_solids(restore_observed(within_observed(volume, observed), observed), observed, options)
+
+
+def _main_solids(volume: SignedVolume, observed: Sequence[Frame], options: FusionOptions) -> SignedVolume:
+    return keep_main_solids(volume, options.least_part, shown_alone(observed, len(volume.values)))
+
+
+def _extracted(solid: SignedVolume, own: Sequence[Camera], options: FusionOptions) -> Mesh:
+    """The solid's surface; left open, where it was asked for, where none of the cameras sees it."""
     mesh = taubin_smooth(extract_surface(solid), options.polish)
-    if not options.keep_open:
-        return mesh
-    own = cameras if given is None else cameras[: len(given)]
-    return seen_part(mesh, own, _OPEN_TOLERANCE * solid.spacing)
+    return seen_part(mesh, own, _OPEN_TOLERANCE * solid.spacing) if options.keep_open else mesh
 
 
-def unseen_frames(gaussians: Gaussians, frames: Sequence[Frame], options: FusionOptions) -> tuple[Frame, ...]:
-    """Renders from where no frame was taken, and yet so near to one that the splats can be believed: of colours that no
+def surface_of(scene: Fitted, frames: Sequence[Frame], options: FusionOptions = FUSION_PRESETS["fast"]) -> Mesh:
+    """One outward-facing mesh of what was fitted to some frames, closed unless it is to be left open.
+
+    Gaussians are fused (`fuse_depth`). A field has a surface, on a grid of its own. Held to true pictures alone it has
+    their outlines, more finely than the grid's points could be told; beside generated ones, which disagree, it is
+    mended like what is fused.
+
+    Raises:
+        ValueError: if the scene shows no solid.
+    """
+    cameras = [frame.camera for frame in frames]
+    if not isinstance(scene, Field):
+        return fuse_depth(scene, cameras, options, observed=frames)
+    torn = any(frame.source is Source.GENERATED for frame in frames)
+    solid = (_mended if torn else _main_solids)(scene.volume(), frames, options)
+    return _extracted(solid, cameras, replace(options, polish=FIELD_POLISH))
+
+
+def unseen_frames(scene: Fitted, frames: Sequence[Frame], options: FusionOptions) -> tuple[Frame, ...]:
+    """Renders from where no frame was taken, and yet so near to one that the scene can be believed: of colours that no
     frame shows."""
     seen = [frame.camera for frame in frames]
     cameras = viewpoints(seen, replace(options, views=_FILL_VIEWS), _reach(frames, options))
-    return render_frames(gaussians, cameras[len(seen) :])
+    return frames_of(scene, cameras[len(seen) :])
 
 
 def _reach(observed: Sequence[Frame], options: FusionOptions) -> float:

@@ -1,0 +1,1 @@
+"""The second reconstructor: a signed distance field with colour, drawn by volume rendering."""
