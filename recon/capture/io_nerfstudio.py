@@ -49,7 +49,7 @@ _OPENCV_DISTORTION = ("k1", "k2", "p1", "p2", "k3", "k4", "k5", "k6")
 _FISHEYE = "OPENCV_FISHEYE"
 _FISHEYE_DISTORTION = ("k1", "k2", "k3", "k4")
 _MODELS = ("OPENCV", "PINHOLE", "SIMPLE_PINHOLE", "SIMPLE_RADIAL", "RADIAL", "PERSPECTIVE", _FISHEYE)
-_LAYOUT = "nerfstudio's transforms.json"
+LAYOUT = "nerfstudio's transforms.json"
 _NERFSTUDIO_DEPTH_UNIT = 1e-3
 _LONGEST_FOCAL = 10_000
 """Over the picture's longer side; a telescope's."""
@@ -68,7 +68,7 @@ def read_transforms(path: Path) -> Capture:
     """
     path = Path(path)
     listing = path / FILE_NAME if path.is_dir() else path
-    meta = read_json(listing, _LAYOUT)
+    meta = read_json(listing, LAYOUT)
     entries = list_of_frames(listing, meta)
     ours = meta.get("turnabout_world") == "y_up"
     files = [inside(listing, entry.get("file_path"), pictures=True) for entry in entries]

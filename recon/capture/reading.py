@@ -9,6 +9,7 @@ from pathlib import Path
 from recon.capture import io_nerfstudio, io_synthetic
 from recon.capture.errors import CaptureError
 from recon.capture.io_colmap import find_colmap, read_colmap
+from recon.capture.io_exported import is_exported, read_exported
 from recon.capture.io_projection import read_middlebury, read_projections
 from recon.capture.types import Capture
 
@@ -26,8 +27,15 @@ class Reader:
     states_up: bool
 
 
-_NERFSTUDIO = Reader(io_nerfstudio.read_transforms, states_up=True)
-_SYNTHETIC = Reader(io_synthetic.read_nerf_synthetic, states_up=True)
+def _read_listing(path: Path) -> Capture:
+    """NeRF-synthetic and `ns-export cameras` name their files alike."""
+    if path.is_file() and is_exported(path):
+        return read_exported(path)
+    return io_synthetic.read_nerf_synthetic(path)
+
+
+NERFSTUDIO = Reader(io_nerfstudio.read_transforms, states_up=True)
+_SYNTHETIC = Reader(_read_listing, states_up=True)
 COLMAP = Reader(read_colmap, states_up=False)
 _MIDDLEBURY = Reader(read_middlebury, states_up=False)
 _PROJECTIONS = Reader(read_projections, states_up=False)
@@ -37,7 +45,7 @@ def find_reader(path: Path) -> Reader | None:
     """The reader for what is at `path`, or None if nothing there describes cameras."""
     if path.is_dir():
         if (path / io_nerfstudio.FILE_NAME).is_file():
-            return _NERFSTUDIO
+            return NERFSTUDIO
         if (path / io_synthetic.FILE_NAME).is_file():
             return _SYNTHETIC
         if find_colmap(path):
@@ -47,7 +55,7 @@ def find_reader(path: Path) -> Reader | None:
         if any(path.glob("*_P.txt")):
             return _PROJECTIONS
     elif path.name == io_nerfstudio.FILE_NAME:
-        return _NERFSTUDIO
+        return NERFSTUDIO
     elif path.name.startswith("transforms_") and path.suffix == ".json":
         return _SYNTHETIC
     elif find_colmap(path):
@@ -59,8 +67,8 @@ def find_reader(path: Path) -> Reader | None:
 
 def read_capture(path: Path) -> Capture:
     """Read a capture: a folder with `transforms.json` (nerfstudio, ours), `transforms_train.json` (NeRF-synthetic),
-    a COLMAP model (there or in `sparse/0`) or a Middlebury `*_par.txt`, or one of these files; or a folder with a
-    `NAME_P.txt` to its pictures.
+    a COLMAP model (there or in `sparse/0`) or a Middlebury `*_par.txt`, or one of these files; a folder with a
+    `NAME_P.txt` to its pictures; or what `ns-export cameras` writes, beside the `transforms.json` that was trained on.
 
     Raises:
         CaptureError: if it is none of these, or the format's reader refuses it.

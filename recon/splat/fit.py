@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -10,7 +10,7 @@ import torch
 
 from recon.capture import Capture, Frame, Source
 from recon.splat.backend_cuda import CudaBackendError, find_gsplat
-from recon.splat.comparing import target_of
+from recon.splat.comparing import Target, target_of
 from recon.splat.corrections import FrameCorrection, FrameCorrections, corrected_capture, decided
 from recon.splat.fit_options import FIT_PRESETS, FitOptions
 from recon.splat.gaussians import Gaussians
@@ -98,21 +98,9 @@ def fit_scene(
     generator = torch.Generator().manual_seed(seed)
     frames = [decided(frame) for frame in capture] if options.corrections.decided_masks else list(capture)
     targets = [target_of(frame, options.max_size).to(device) for frame in frames]
-    covered = sum(float((target.alpha > 0.5).sum()) for target in targets)
-    limit = max(_FEWEST, round(covered / options.pixels_per_gaussian))
+    limit = most_gaussians(targets, options)
     if start is None:
-        volume = initial_volume(frames, options.grid) if solid is None else solid
-        count = min(options.initial_gaussians, limit)
-        start = initial_gaussians(
-            volume,
-            frames,
-            count,
-            generator,
-            sh_degree=options.sh_degree,
-            thickness=options.initial_thickness,
-            thickness_edge_on=options.initial_thickness_edge_on,
-            brightness_edge_on=options.initial_brightness_edge_on,
-        )
+        start = start_on_solid(frames, options, limit, generator, solid)
     steps = -(-options.iterations // options.views_per_step)
     optimiser = SplatOptimiser(start.to(device), options.rates, steps, generator)
     corrections = FrameCorrections(frames, options.corrections, steps)
@@ -123,12 +111,42 @@ def fit_scene(
         corrections,
         options,
         generator,
-        most=min(options.max_gaussians, limit),
+        most=limit,
         progress=progress,
         watch=watch,
     )
     found = corrections.result()
     return Fit(optimiser.gaussians.to("cpu"), found, corrected_capture(capture, found))
+
+
+def most_gaussians(targets: Iterable[Target], options: FitOptions) -> int:
+    """How many Gaussians a fit ends with at most: fewer than is asked for where the frames show few pixels."""
+    covered = sum(float((target.alpha > 0.5).sum()) for target in targets)
+    return min(options.max_gaussians, max(_FEWEST, round(covered / options.pixels_per_gaussian)))
+
+
+def start_on_solid(
+    frames: Sequence[Frame],
+    options: FitOptions,
+    most: int,
+    generator: torch.Generator,
+    solid: SignedVolume | None = None,
+) -> Gaussians:
+    """At most `most` Gaussians on a solid, by default the one that silhouettes and depth maps allow.
+
+    Raises:
+        ValueError: if the silhouettes do not meet anywhere, or the solid has no surface.
+    """
+    return initial_gaussians(
+        initial_volume(frames, options.grid) if solid is None else solid,
+        frames,
+        min(options.initial_gaussians, most),
+        generator,
+        sh_degree=options.sh_degree,
+        thickness=options.initial_thickness,
+        thickness_edge_on=options.initial_thickness_edge_on,
+        brightness_edge_on=options.initial_brightness_edge_on,
+    )
 
 
 def _check_gpu(options: FitOptions) -> None:

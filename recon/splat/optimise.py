@@ -10,7 +10,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Any, Protocol
 
 import torch
 from torch import Tensor
@@ -146,6 +146,24 @@ class SplatOptimiser:
         correction = math.sqrt(1 - BETAS[1] ** self._step) / (1 - BETAS[0] ** self._step)
         parts = zip(self._parameters, gradients, self._moments, sizes, strict=True)
         adam_steps([AdamStep(p, gradient, *moments, size * correction) for p, gradient, moments, size in parts])
+
+    def state(self) -> dict[str, Any]:
+        """All but the parameters that another optimiser needs to go on with them: steps, moments, randomness."""
+        return {"step": self._step, "moments": self._moments, "generator": self._generator.get_state()}
+
+    def restore(self, state: dict[str, Any]) -> None:
+        """Goes on from a `state` of an optimiser of as many Gaussians.
+
+        Raises:
+            ValueError: if there were others.
+        """
+        moments = [
+            tuple(moment.to(p).clone() for moment in pair) for p, pair in zip(self._parameters, state["moments"])
+        ]
+        if [pair[0].shape for pair in moments] != [p.shape for p in self._parameters]:
+            raise ValueError("the optimiser's state is not that of these Gaussians")
+        self._step, self._moments = int(state["step"]), [(first, second) for first, second in moments]
+        self._generator.set_state(state["generator"].cpu())
 
     @torch.no_grad()
     def renew(self, max_gaussians: int, growth: float = 1.1, max_scale: float = math.inf) -> Tensor:

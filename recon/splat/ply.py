@@ -69,21 +69,34 @@ def read_ply(path: Path) -> Gaussians:
         OSError: if the file cannot be opened.
     """
     path = Path(path)
+    columns = read_columns(path)
+    if not set(_COLUMNS["dc"]) & columns.keys() and all(_is_byte(columns.get(color)) for color in _RGB):
+        for name, color in zip(_COLUMNS["dc"], _RGB):
+            columns[name] = (columns[color].astype(np.float32) / 255 - 0.5) / SH_DC
+    return _gaussians(columns, path)
+
+
+def read_columns(path: Path) -> dict[str, np.ndarray]:
+    """The table of vertices by the names of its columns, in the file's own types; ascii's bytes are bytes, too.
+
+    Raises:
+        SplatsError: if the file is no PLY that begins with vertices, or is cut off.
+        OSError: if it cannot be opened.
+    """
     with path.open("rb") as file:
         header = read_header(file, path)
         vertex = _vertex(header, path)
         available = path.stat().st_size - file.tell()
         if header.encoding == ASCII:
-            columns = _ascii_columns(file, vertex, available, path)
-        else:
-            dtype = vertex.dtype(header.encoding)
-            require_bytes(vertex.count * dtype.itemsize, available, path)
-            rows = np.frombuffer(file.read(vertex.count * dtype.itemsize), dtype)
-            columns = {name: rows[name] for name, _ in vertex.properties}
-    if not set(_COLUMNS["dc"]) & columns.keys() and {(color, "u1") for color in _RGB} <= set(vertex.properties):
-        for name, color in zip(_COLUMNS["dc"], _RGB):
-            columns[name] = (columns[color].astype(np.float32) / 255 - 0.5) / SH_DC
-    return _gaussians(columns, path)
+            return _ascii_columns(file, vertex, available, path)
+        dtype = vertex.dtype(header.encoding)
+        require_bytes(vertex.count * dtype.itemsize, available, path)
+        rows = np.frombuffer(file.read(vertex.count * dtype.itemsize), dtype)
+        return {name: rows[name] for name, _ in vertex.properties}
+
+
+def _is_byte(column: np.ndarray | None) -> bool:
+    return column is not None and column.dtype == np.uint8
 
 
 def _vertex(header: Header, path: Path) -> Element:
@@ -121,7 +134,11 @@ def _ascii_columns(file: BinaryIO, vertex: Element, available: int, path: Path) 
             raise _no_table(path, shape, str(cause)[:100]) from cause
     if table.shape != shape:
         raise _no_table(path, shape, f"{table.shape[0]} lines of {table.shape[1]}")
-    return {name: table[:, i] for i, (name, _) in enumerate(vertex.properties)}
+    with np.errstate(invalid="ignore"):
+        return {
+            name: table[:, i].astype(np.uint8) if kind == "u1" else table[:, i]
+            for i, (name, kind) in enumerate(vertex.properties)
+        }
 
 
 def _no_table(path: Path, shape: tuple[int, int], found: str) -> SplatsError:
