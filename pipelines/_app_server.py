@@ -6,13 +6,14 @@
     DELETE /api/jobs/ID                           ends it and deletes its files
     GET    /api/jobs/ID/files/NAME                mesh.glb, splat.ply, orbit.mp4, preview.png, report.json, view.html
 
-A cookie that cannot be guessed says whose jobs they are. Requests that change something must carry the header
-`X-Turnabout`, which pages of other sites cannot add; the names under which the server is asked for are checked, too.
+A cookie that this server made, and nobody else can, says whose jobs they are. Requests that change something must
+carry the header `X-Turnabout`, which pages of other sites cannot add; the names under which the server is asked for
+are checked, too.
 """
 
 from __future__ import annotations
 
-import re
+import hmac
 import secrets
 from collections.abc import Awaitable, Callable, Sequence
 from pathlib import Path
@@ -28,7 +29,6 @@ from pipelines._app_jobs import PRESETS, Job, Jobs, QueueFullError
 COOKIE, HEADER = "turnabout", "X-Turnabout"
 MOST_PHOTO, MOST_VIDEO = 64 * 2**20, 512 * 2**20
 """Bytes of an upload."""
-_OWNER = re.compile(r"[0-9a-f]{32}")
 _PAGES = {"/": ("app.html", "text/html"), "/app.js": ("app.js", "text/javascript"), "/app.css": ("app.css", "text/css")}
 _POLICY = "default-src 'self'; img-src 'self' data: blob:; frame-ancestors 'self'"
 _TYPES = {".glb": "model/gltf-binary", ".mp4": "video/mp4", ".png": "image/png", ".json": "application/json"}
@@ -42,6 +42,7 @@ def make_app(jobs: Jobs, hosts: Sequence[str]) -> FastAPI:
         hosts: names under which it may be asked for; "*" for any.
     """
     _kind("warm.up")  # imports what the first upload would wait for
+    owners = _Owners()
     app = FastAPI(title="Turnabout", docs_url=None, redoc_url=None, openapi_url=None)
     app.add_middleware(TrustedHostMiddleware, allowed_hosts=list(hosts))
 
@@ -55,12 +56,13 @@ def make_app(jobs: Jobs, hosts: Sequence[str]) -> FastAPI:
     @app.middleware("http")
     async def owned(request: Request, call_next: Callable[[Request], Awaitable[Response]]) -> Response:
         given = request.cookies.get(COOKIE, "")
-        request.state.owner = given if _OWNER.fullmatch(given) else secrets.token_hex(16)
+        cookie = given if owners.of(given) else owners.new()
+        request.state.owner = owners.of(cookie)
         if request.method not in ("GET", "HEAD") and HEADER.lower() not in request.headers:
             return refused(403, f"the header {HEADER} is missing")
         response = await call_next(request)
-        if request.state.owner != given:
-            response.set_cookie(COOKIE, request.state.owner, httponly=True, samesite="strict", max_age=86_400)
+        if cookie != given:
+            response.set_cookie(COOKIE, cookie, httponly=True, samesite="strict", max_age=86_400)
         response.headers["X-Content-Type-Options"] = "nosniff"
         return response
 
@@ -137,6 +139,26 @@ def make_app(jobs: Jobs, hosts: Sequence[str]) -> FastAPI:
         return FileResponse(path, media_type=_TYPES[path.suffix], filename=title)
 
     return app
+
+
+class _Owners:
+    """Whose a cookie is: a name that cannot be guessed, and a seal that only this server can put on it."""
+
+    def __init__(self) -> None:
+        self._key = secrets.token_bytes(32)
+
+    def new(self) -> str:
+        """A cookie for somebody new."""
+        name = secrets.token_hex(16)
+        return f"{name}.{self._seal(name)}"
+
+    def of(self, cookie: str) -> str:
+        """The name in a cookie; "" if it was not made here."""
+        name, _, seal = cookie.partition(".")
+        return name if hmac.compare_digest(seal.encode(), self._seal(name).encode()) else ""
+
+    def _seal(self, name: str) -> str:
+        return hmac.digest(self._key, name.encode(), "sha256").hex()
 
 
 class _UnusableError(ValueError):

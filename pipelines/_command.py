@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import errno
 import os
+import signal
 import sys
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import BrokenExecutor
+from contextlib import contextmanager
 
 TRACEBACK = "TURNABOUT_TRACEBACK"
 """Environment variable; when set, errors come with the place in the code."""
@@ -41,6 +43,20 @@ def run_command(command: Callable[[], None], again: str = "add --resume") -> int
         print(f"error: {message}", file=sys.stderr)
         return 2
     return 0
+
+
+@contextmanager
+def ended_as_interrupted() -> Iterator[None]:
+    """Within, the signal that ends programs (SIGTERM) stops as Ctrl-C does, so that nothing half-written is left."""
+
+    def interrupt(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    before = signal.signal(signal.SIGTERM, interrupt)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
 
 
 def _is_untouched(error: BaseException) -> bool:

@@ -18,7 +18,7 @@ _POLICY = (
     "style-src 'unsafe-inline'; img-src data: blob:; font-src data:; connect-src data: blob:; base-uri 'none'; "
     "form-action 'none'"
 )
-"""What a page may load: nothing but what is in it. The client unpacks itself into a script, and its sorter into another."""
+"""What a page may load: nothing but what is in it. The client unpacks itself into scripts, so these have to be let."""
 
 
 def page(things: Sequence[Shown]) -> str:
@@ -49,11 +49,8 @@ def page(things: Sequence[Shown]) -> str:
     text = text.replace(_DARK, 'darkMode:matchMedia("(prefers-color-scheme: dark)").matches', 1)
     title = escape(" · ".join(thing.path.resolve().name for thing in things))
     text = text.replace("<title>Viser</title>", f"<title>{title}</title>", 1)
-    text = text.replace(
-        '<meta charset="utf-8" />',
-        f'<meta charset="utf-8" /><meta http-equiv="Content-Security-Policy" content="{_POLICY}">',
-        1,
-    )
+    policy = f'<meta http-equiv="Content-Security-Policy" content="{_POLICY}">'
+    text = text.replace("<head>", f"<head>{policy}", 1)
     setting = json.dumps(bar).replace("<", "\\u003c")
     return text.replace("</head>", f"{head(f'window.TURNABOUT={setting};')}</head>", 1)
 

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import ipaddress
-import signal
 import sys
 from dataclasses import dataclass
 
 import tyro
 
-from pipelines._command import run_command
+from pipelines._command import ended_as_interrupted, run_command
 from pipelines._options import OptionsError
 
 
@@ -47,7 +46,6 @@ def run(options: AppOptions) -> None:
     import_viser()
     if not 1 <= options.waiting <= 1000 or not 0 < options.keep_minutes < 1e6:
         raise OptionsError("expected --waiting of 1 to 1000 and positive --keep-minutes")
-    signal.signal(signal.SIGTERM, _interrupt)  # as Ctrl-C: else the files would stay
     jobs = Jobs(options.waiting, 60 * options.keep_minutes)
     try:
         app = make_app(jobs, _names(options.host))
@@ -67,10 +65,6 @@ def run(options: AppOptions) -> None:
         jobs.close()
 
 
-def _interrupt(*_: object) -> None:
-    raise KeyboardInterrupt
-
-
 def _names(host: str) -> list[str]:
     """Host names under which the app may be asked for: on this machine its own alone, so that no page of another site
     can pretend to be it (DNS rebinding); elsewhere any."""
@@ -84,7 +78,8 @@ def _names(host: str) -> list[str]:
 def main(args: list[str] | None = None) -> int:
     """Parses `args` (the command line unless given); returns the exit code."""
     options = tyro.cli(AppOptions, args=args, prog="app", config=(tyro.conf.FlagCreatePairsOff,))
-    return run_command(lambda: run(options), again="give the same command again")
+    with ended_as_interrupted():  # else the files would stay
+        return run_command(lambda: run(options), again="give the same command again")
 
 
 if __name__ == "__main__":

@@ -8,11 +8,11 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Literal, TypeVar
 
 import tyro
 
-from pipelines._command import run_command
+from pipelines._command import ended_as_interrupted, run_command
 from pipelines._options import OptionsError
 from pipelines._shown import Shown
 
@@ -22,7 +22,9 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from recon.capture import Camera
+    from recon.surface.studio import Draw
 
+_Thing = TypeVar("_Thing")
 Show = Literal["mesh", "unlit", "shape", "normals", "splats"]
 KINDS = {".mp4": "mp4", ".gif": "GIF", ".webp": "WEBP", ".png": "PNG"}
 _MOST_FRAMES, _MOST_PIXELS = 1_000, 4_096
@@ -31,14 +33,18 @@ _SLOWEST, _FASTEST = 1 / 60, {"mp4": 240, "GIF": 50, "WEBP": 240}
 _LONGEST_SIDE, _MOST_IN_ALL = 16_000, 100 * 10**6
 _FILM, _SHEET = (72, 512), (8, 256)
 """Pictures in a turn, and their side in pixels, unless given."""
+_FLOOR_MOMENTS = 12
+"""Of a clip, at which the floor is looked for."""
 
 
 @dataclass(frozen=True)
 class TurntableOptions:
-    """Turns a mesh or splats once before the camera, in a studio's light."""
+    """Turns a mesh or splats once before the camera, in a studio's light. What moves plays its clip meanwhile, whole
+    times over at about its own speed; over a sheet once."""
 
     source: tyro.conf.Positional[Path]
-    """A run folder, a mesh (.glb, .gltf, .obj) or splats (.ply, compressed or not, .splat, .spz)."""
+    """A run folder, a mesh (.glb, .gltf, .obj), splats (.ply, compressed or not, .splat, .spz) or moving splats
+    (.4dgs)."""
     output: Annotated[Path, tyro.conf.arg(aliases=["-o"])]
     """A .mp4, .gif or .webp, which turns, or a .png, which is a sheet of pictures from all around."""
     show: tuple[Show, ...] = ()
@@ -77,17 +83,19 @@ def run(options: TurntableOptions) -> None:
     from recon.splat.files import whole_file
 
     kind, frames, size = _checked(options)
-    looks = _looks(Shown(options.source, options.up), options.show)
+    source = Shown(options.source, options.up)
+    looks = _looks(source, options.show)
     _check_sides(kind, frames, size, len(looks))
     cameras = orbit_cameras(frames, math.radians(options.elevation), math.radians(options.fov), size)
+    times = _times(source.seconds, frames, None if kind == "PNG" else options.seconds)
     rate = Fraction(frames) / Fraction(options.seconds).limit_denominator(1000)
     options.output.parent.mkdir(parents=True, exist_ok=True)
     with display() as shown, whole_file(options.output) as draft:
         shown.stage_started("turning")
 
         def pictures() -> Iterator[list[NDArray[np.uint8]]]:
-            for index, camera in enumerate(cameras):
-                yield [_over(look(camera), options.background) for look in looks]
+            for index, (camera, time) in enumerate(zip(cameras, times)):
+                yield [_over(look(camera, time), options.background) for look in looks]
                 shown.advanced(index + 1, len(cameras))
 
         if kind == "PNG":
@@ -151,30 +159,63 @@ def _in_the_way(path: Path) -> OptionsError:
     return OptionsError(f"{path}: is there already; choose another output or add --overwrite")
 
 
-def _looks(source: Shown, show: Sequence[Show]) -> list[Callable[[Camera], Tensor]]:
+def _times(clip: float, frames: int, seconds: float | None) -> list[float]:
+    """The moment of a clip of so many seconds that each picture of a turn shows: as many whole clips as fit best, in a
+    sheet one."""
+    times = 1 if seconds is None or clip == 0 else max(1, round(seconds / clip))
+    return [(index * times / frames) % 1 * clip for index in range(frames)]
+
+
+_Look = Callable[["Camera", float], "Tensor"]
+"""A picture (H, W, 4) for a camera and a time."""
+
+
+def _looks(source: Shown, show: Sequence[Show]) -> list[_Look]:
     """How each of what is to be shown is drawn.
 
     Raises:
         OptionsError: if the source has not what is asked for.
     """
     from recon.splat.warm_up import warm_up
-    from recon.surface.studio import in_studio, mesh_look, splats_look
+    from recon.surface.studio import mesh_look, splats_look
 
-    def look(name: Show) -> Callable[[Camera], Tensor]:
+    def look(name: Show) -> _Look:
         if name == "splats":
             if source.splats is None:
                 raise OptionsError(f"{source.path}: has no splats to show")
             warm_up()
-            return in_studio(splats_look(source.splats))
+            return _over_time(source, lambda time: splats_look(_there(source.splats_at(time))))
         if source.mesh is None:
             raise OptionsError(f"{source.path}: has no mesh to show")
-        if name == "normals":
-            plain = mesh_look(source.mesh, "normals")
-            return lambda camera: plain(camera).rgba
-        return in_studio(mesh_look(source.mesh, "lit" if name == "mesh" else name))
+        kind: Literal["lit", "unlit", "shape", "normals"] = "lit" if name == "mesh" else name
+        return _over_time(source, lambda time: mesh_look(_there(source.mesh_at(time)), kind), bare=name == "normals")
 
     wanted: Sequence[Show] = show or (("mesh",) if source.mesh is not None else ("splats",))
     return [look(name) for name in dict.fromkeys(wanted)]
+
+
+def _over_time(source: Shown, drawn: Callable[[float], Draw], *, bare: bool = False) -> _Look:
+    """What is `drawn` at a time, on a floor unless `bare`, which lies where the clip comes lowest."""
+    from recon.surface.studio import floor_under, in_studio
+
+    def dressed(time: float) -> Callable[[Camera], Tensor]:
+        draw = drawn(time)
+        return (lambda camera: draw(camera).rgba) if bare else in_studio(draw, lowest)
+
+    lowest = None
+    if source.seconds > 0 and not bare:
+        moments = [source.seconds * index / _FLOOR_MOMENTS for index in range(_FLOOR_MOMENTS + 1)]
+        floors = [floor_under(drawn(time)) for time in moments]
+        lowest = min((floor.height for floor in floors if floor is not None), default=None)
+    if source.seconds == 0:
+        still = dressed(0.0)
+        return lambda camera, _time: still(camera)
+    return lambda camera, time: dressed(time)(camera)
+
+
+def _there(thing: _Thing | None) -> _Thing:
+    assert thing is not None  # looked at before
+    return thing
 
 
 def _over(rgba: Tensor, background: str) -> NDArray[np.uint8]:
@@ -220,7 +261,8 @@ def _backdrop(height: int, width: int) -> Tensor:
 def main(args: list[str] | None = None) -> int:
     """Parses `args` (the command line unless given); returns the exit code."""
     options = tyro.cli(TurntableOptions, args=args, prog="turntable", config=(tyro.conf.FlagCreatePairsOff,))
-    return run_command(lambda: run(options), again="give the same command again")
+    with ended_as_interrupted():
+        return run_command(lambda: run(options), again="give the same command again")
 
 
 if __name__ == "__main__":

@@ -9,7 +9,7 @@ from typing import Literal
 
 import tyro
 
-from pipelines._command import run_command
+from pipelines._command import ended_as_interrupted, run_command
 from pipelines._options import OptionsError
 from pipelines._shown import Shown
 
@@ -71,7 +71,8 @@ def _export(things: list[Shown], path: Path) -> None:
 def main(args: list[str] | None = None) -> int:
     """Parses `args` (the command line unless given); returns the exit code."""
     options = tyro.cli(ViewOptions, args=args, prog="view", config=(tyro.conf.FlagCreatePairsOff,))
-    return run_command(lambda: run(options), again="give the same command again")
+    with ended_as_interrupted():
+        return run_command(lambda: run(options), again="give the same command again")
 
 
 if __name__ == "__main__":

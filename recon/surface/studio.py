@@ -86,12 +86,15 @@ def normals_as_colours(normal: Tensor, camera: Camera) -> Tensor:
     return torch.where(normal.abs().sum(-1, keepdim=True) > 0, (local + 1) / 2, 0.0)
 
 
-def in_studio(draw: Draw) -> Callable[[Camera], Tensor]:
+def in_studio(draw: Draw, height: float | None = None) -> Callable[[Camera], Tensor]:
     """The same pictures (H, W, 4) of a subject in the unit-diameter sphere, with its shadow on the floor beneath it.
 
     The shadow is black with its darkness as alpha, so that it can lie over any background.
+
+    Args:
+        height: y of the floor; None for where the subject stands on it.
     """
-    floor = floor_under(draw)
+    floor = floor_under(draw, height)
 
     def view(camera: Camera) -> Tensor:
         rgba = draw(camera).rgba
@@ -113,8 +116,9 @@ class Floor:
     darkness: Tensor
 
 
-def floor_under(draw: Draw) -> Floor | None:
-    """The floor that a subject in the unit-diameter sphere stands on; None where there is nothing."""
+def floor_under(draw: Draw, height: float | None = None) -> Floor | None:
+    """The floor that a subject in the unit-diameter sphere stands on, or that is at a `height` beneath it; None where
+    there is nothing."""
     focal = _BENEATH * _FLOOR_SIZE / _FLOOR_SIDE
     middle = _FLOOR_SIZE / 2
     c2w = torch.tensor([[1.0, 0, 0, 0], [0, 0, 1, -_BENEATH], [0, -1, 0, 0], [0, 0, 0, 1]])
@@ -124,7 +128,7 @@ def floor_under(draw: Draw) -> Floor | None:
     if not there.any():
         return None
     above = view.depth - _BENEATH  # y of the lowest surface
-    height = float(above[there].min())
+    height = float(above[there].min()) if height is None else height
     alpha = view.rgba[..., 3]
     light = torch.ones(_FLOOR_SIZE, _FLOOR_SIZE)
     for full, blur, dark in _LAYERS:

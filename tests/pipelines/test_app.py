@@ -228,7 +228,7 @@ def test_names_do_not_lead_out_of_the_folder_nor_files_out_of_the_list(served, p
         cookie = answer.headers["Set-Cookie"]
     assert "HttpOnly" in cookie
     assert "samesite=strict" in cookie.lower()
-    (own,) = served.jobs.of(cookie.split("=")[1].split(";")[0])
+    (own,) = served.jobs.of(cookie.split("=")[1].split(".")[0])
     assert own.source.resolve().is_relative_to(served.jobs.root.resolve())
     settled(lambda: own.state == "done")
     for name in ("secret.txt", "..%2Fx_y.png", "%2e%2e%2freport.json", "view.htm"):
@@ -319,3 +319,17 @@ def test_the_client_tells_how_far_a_job_is(served, photo):
     client = served.client()
     client.wait(client.submit(photo), every=0.01, progress=lambda job: heard.append(progress_of(job)))
     assert heard[-1] == ["photo", "mesh"]
+
+
+def test_a_cookie_that_the_server_did_not_make_is_nobody_s(served):
+    """Another program on this host can put cookies where the browser sends them to us."""
+    url = f"{served.url}/api/jobs"
+    with urllib.request.urlopen(url, timeout=20) as answer:
+        own = answer.headers["Set-Cookie"].split(";")[0]
+    seal = own.split(".")[1]
+    name = 32 * "a"
+    for forged in (f"turnabout={name}", f"turnabout={name}.{seal}", f"{own}0", "turnabout=", "turnabout=."):
+        with urllib.request.urlopen(urllib.request.Request(url, headers={"Cookie": forged}), timeout=20) as answer:
+            assert answer.headers["Set-Cookie"] is not None
+    with urllib.request.urlopen(urllib.request.Request(url, headers={"Cookie": own}), timeout=20) as answer:
+        assert answer.headers["Set-Cookie"] is None

@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+import signal
+import subprocess
+import sys
+import time
+
 import av
 import numpy as np
 import pytest
@@ -14,6 +19,7 @@ from recon.asset import write_glb
 from recon.splat.ply import write_ply
 from tests.recon.surface.test_fusion import ball_of_gaussians
 from tests.recon.surface.test_render import cube
+from tests.shared_data import ROOT
 
 
 @pytest.fixture(scope="module")
@@ -143,3 +149,18 @@ def test_a_picture_that_is_there_is_replaced_only_if_asked(run, tmp_path, capsys
     assert (tmp_path / "t.png").read_bytes() == b"mine"
     assert turn(run, tmp_path / "t.png", "--frames", "1", "--size", "16", "--overwrite") == 0
     assert Image.open(tmp_path / "t.png").size == (16, 16)
+
+
+def test_a_turn_that_is_ended_from_outside_leaves_nothing(run, tmp_path):
+    command = [sys.executable, "-m", "pipelines.turntable", str(run), "-o", str(tmp_path / "t.webp")]
+    with subprocess.Popen([*command, "--size", "1024", "--frames", "900", "--seconds", "60"], cwd=ROOT) as process:
+        try:
+            end = time.monotonic() + 60
+            while not list(tmp_path.iterdir()):
+                assert time.monotonic() < end
+                time.sleep(0.05)
+            process.send_signal(signal.SIGTERM)
+            assert process.wait(30) == 130
+        finally:
+            process.kill()
+    assert not list(tmp_path.iterdir())

@@ -26,8 +26,8 @@ from pipelines._viewer_depth import camera_of, depth_picture
 from pipelines._viewer_figures import figures_of
 from pipelines._viewer_live import DEPTH, WEIGHTS, FitOnView, build, on_view
 from pipelines._viewer_page import page
-from pipelines._viewer_scene import LAYERS, group_names, layers_of, start_camera
-from pipelines._viewer_server import scene_server
+from pipelines._viewer_scene import _SOURCES, LAYERS, _by_source, group_names, layers_of, start_camera
+from pipelines._viewer_server import refusal, scene_server
 from recon.asset import write_glb
 from recon.capture import Capture, Source, frame_from_tensors
 from recon.capture.io_nerfstudio import write_transforms
@@ -330,3 +330,116 @@ def test_a_report_that_is_none_shows_no_figures(run, tmp_path):
     assert figures_of(Shown(tmp_path)) == []
     (tmp_path / "report.json").write_text('{"quality": {"mesh": 3, "splat": {"gaussians": 5}}}')
     assert figures_of(Shown(tmp_path)) == [("Splats: Gaussians", "5")]
+
+
+@pytest.mark.parametrize(
+    ("host", "headers", "answered"),
+    [
+        ("127.0.0.1", {"Host": "127.0.0.1:8080"}, True),
+        ("127.0.0.1", {"Host": "localhost:9000", "Origin": "http://localhost:9000"}, True),  # through a tunnel
+        ("127.0.0.1", {"Host": "[::1]:8080"}, True),
+        ("127.0.0.1", {"Host": "127.0.0.1:8080", "Origin": "http://evil.example"}, False),
+        ("127.0.0.1", {"Host": "127.0.0.1:8080", "Origin": "http://127.0.0.1:3000"}, False),
+        ("127.0.0.1", {"Host": "127.0.0.1:8080", "Origin": "null"}, False),
+        ("127.0.0.1", {"Host": "evil.example:8080", "Origin": "http://evil.example:8080"}, False),  # DNS rebinding
+        ("127.0.0.1", {}, False),
+        ("0.0.0.0", {"Host": "box.lan:8080", "Origin": "http://box.lan:8080"}, True),
+        ("0.0.0.0", {"Host": "box.lan:8080", "Origin": "http://evil.example"}, False),
+    ],
+)  # fmt: skip
+def test_pages_of_others_are_refused(host, headers, answered):
+    assert (refusal(host, headers) == "") == answered
+
+
+def test_a_served_scene_goes_to_its_own_page_alone(run):
+    from urllib.request import urlopen
+
+    import viser
+    from websockets.exceptions import InvalidStatus
+    from websockets.sync.client import connect
+
+    with scene_server("127.0.0.1", 0) as server:
+        build(server, [Shown(run)])
+        port = server.get_port()
+        with urlopen(f"http://127.0.0.1:{port}/") as answer:
+            served = answer.read().decode()
+        assert "findViewer" in served
+        assert "turnabout-bar" in served
+        speaks: Any = [f"viser-v{viser.__version__}"]
+        with connect(f"ws://127.0.0.1:{port}", origin=f"http://127.0.0.1:{port}", subprotocols=speaks) as own:  # type: ignore[arg-type]
+            assert len(own.recv(timeout=20)) > 100
+        with pytest.raises(InvalidStatus, match="403"):
+            connect(f"ws://127.0.0.1:{port}", origin="http://evil.example", subprotocols=speaks)  # type: ignore[arg-type]
+
+
+def test_one_turntable_is_drawn_at_a_time(run, monkeypatch):
+    drawn: list[str] = []
+    release = threading.Event()
+
+    def draw(client, thing, stem, layer):
+        drawn.append(layer)
+        assert release.wait(20)
+
+    monkeypatch.setattr("pipelines._viewer_live._send_turntable", draw)
+    with scene_server("127.0.0.1", 0) as server:
+        build(server, [Shown(run)])
+        (button,) = (
+            handle for handle in server.gui._gui_input_handle_from_uuid.values()
+            if getattr(handle, "label", "") == "Turntable (.mp4)"
+        )  # fmt: skip
+        press = button._impl.update_cb[0]
+        first = threading.Thread(target=press, args=(SimpleNamespace(client=None),))
+        first.start()
+        _settled(lambda: button.disabled)
+        release.set()
+        first.join(20)
+        assert not button.disabled
+    assert drawn == ["mesh"]
+
+
+def test_the_surface_is_coloured_by_who_saw_it(run):
+    """One camera in front has taken a photo, one behind was generated; nobody looks from the side."""
+    from recon.capture import orbit_camera
+
+    mesh = cube(0.6)
+    frames = []
+    for name, azimuth, source in (("front", 0.0, Source.OBSERVED), ("back", math.pi, Source.GENERATED)):
+        camera = orbit_camera(azimuth, 0.0, 0.6, 64, 64)
+        frames.append(frame_from_tensors(camera, torch.ones(64, 64, 4), source=source, name=name))
+    thing: Any = SimpleNamespace(mesh=mesh, capture=Capture(tuple(frames)))
+    colors = _by_source(thing).colors
+    assert colors is not None
+    z = mesh.vertices[:, 2]
+    blue, orange = (torch.tensor(_SOURCES[kind]) / 255 for kind in ("observed", "generated"))
+    torch.testing.assert_close(colors[z > 0.29], blue.expand_as(colors[z > 0.29]))
+    torch.testing.assert_close(colors[z < -0.29], orange.expand_as(colors[z < -0.29]))
+
+
+def test_a_run_without_splats_shows_its_mesh(run, tmp_path):
+    """As a density field leaves it."""
+    import shutil
+
+    shutil.copytree(run, tmp_path / "nerf")
+    (tmp_path / "nerf" / "splat.ply").unlink()
+    (tmp_path / "nerf" / "field.safetensors").write_bytes(b"")
+    thing = Shown(tmp_path / "nerf")
+    assert layers_of(thing) == [key for key in LAYERS if key != "splats"]
+    assert "turnabout-bar" in page([thing])
+
+
+def test_figures_have_words_and_units(tmp_path):
+    (tmp_path / "splat.ply").write_bytes(b"")
+    mesh = {
+        "against_observed": {"masked_psnr": 26.817, "mask_iou": 0.987}, "watertight": True, "to_capture": {"scale": 1},
+        "keys_before": 3, "texels_from": {"filled": 0.2383}, "new_figure": 0.123456, "bytes": 949_948,
+    }  # fmt: skip
+    (tmp_path / "report.json").write_text(json.dumps({"quality": {"mesh": mesh, "splat": {"gaussians": "many"}}}))
+    assert figures_of(Shown(tmp_path)) == [
+        ("Mesh: likeness to the photos", "26.8 dB"),
+        ("Mesh: overlap with the photos' outlines", "99%"),
+        ("Mesh: closed", "yes"),
+        ("Mesh: texture filled in", "24%"),
+        ("Mesh: size of the file", "0.9 MB"),
+        ("Mesh: new figure", "0.1235"),
+        ("Splats: Gaussians", "many"),
+    ]
