@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 import torch
 
-from recon.capture import Capture, Frame
+from recon.capture import Capture, Frame, Source
 from recon.field.band import band_around, distances_from, finer
 from recon.field.field import Field
 from recon.field.fit_options import FIELD_PRESETS, FieldOptions
@@ -52,6 +53,8 @@ def fit_field(
     Raises:
         ValueError: if the silhouettes do not meet anywhere, or the solid has no surface.
     """
+    if any(frame.source is Source.GENERATED for frame in capture):
+        options = replace(options, smooth_weight=options.generated_smooth_weight)
     generator = torch.Generator().manual_seed(seed)
     frames = [decided(frame) for frame in capture]
     pixels, pool = pixels_of(frames, options)

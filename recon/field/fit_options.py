@@ -50,6 +50,8 @@ class FieldOptions:
     """Squared difference of the distances' slope and 1."""
     smooth_weight: float = 0.005
     """Squared Laplacian of the distances."""
+    generated_smooth_weight: float = 1.0
+    """The same where frames were generated: they disagree, and a surface that suits each of them would be ragged."""
     around: float = 0.08
     """Pixels outside of the masks are asked as far away as this share of the picture."""
 
