@@ -1,6 +1,7 @@
 # make demo         an environment in .venv, then one photo to out/<name>/mesh.glb
 # make test         lint, types, import contracts, tests (minutes)
 # make acceptance   our files in other people's programs, and the wheel in an empty environment (up to an hour)
+# make nerfstudio   nerfstudio with our plug-in, in .tools/nerfstudio
 # make lint         the first three of `make test` only
 # make format       rewrite the sources in the house layout
 # make clean        everything that these targets made, caches included
@@ -17,7 +18,7 @@ DEV      := $(VENV)/.dev-installed
 RUN      := out/$(shell basename "$(PHOTO)" | sed 's/\.[^.]*$$//')
 
 .DELETE_ON_ERROR:
-.PHONY: demo test acceptance lint format install dev clean
+.PHONY: demo test acceptance nerfstudio lint format install dev clean
 
 demo: $(CORE)
 	$(BIN)/python -m pipelines.img2mesh "$(PHOTO)" -o "$(RUN)" --preset fast --overwrite
@@ -40,9 +41,12 @@ test: lint
 	  --numprocesses=$(PROCESSES) --maxprocesses=4 --dist=loadfile --max-worker-restart=0 \
 	  -o faulthandler_timeout=1200 -o faulthandler_exit_on_timeout=true
 
-acceptance: $(DEV)
+acceptance: $(DEV) nerfstudio
 	sh tests/acceptance/tools/install.sh $(BIN)/python
 	$(BIN)/python -m pytest tests/acceptance --fail-on-skip --durations=10
+
+nerfstudio:
+	sh tests/acceptance/tools/nerfstudio.sh $(PYTHON)
 
 format: $(DEV)
 	$(BIN)/ruff check --fix .
