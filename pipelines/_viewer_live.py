@@ -132,9 +132,7 @@ def build(server: Any, things: Sequence[Shown]) -> None:
         _add_saving(server, things, showing)
     for thing, name in zip(things, group_names(things)):
         if figures := figures_of(thing):
-            with server.gui.add_folder(
-                "Figures" if len(things) == 1 else f"Figures of {name}", expand_by_default=False
-            ):
+            with server.gui.add_folder("Figures" if len(things) == 1 else f"Figures of {name}"):
                 rows = "".join(f"<tr><td>{escape(name)}</td><td>{escape(value)}</td></tr>" for name, value in figures)
                 server.gui.add_html(f'<table style="margin: 0 0.7em; font-size: 0.8em">{rows}</table>')
 

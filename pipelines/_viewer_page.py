@@ -12,7 +12,6 @@ from pipelines._viewer_scene import CAMERAS, LAYERS, add_things, group_names, la
 from pipelines._viewer_server import head, scene_server
 from pipelines._viewer_splats import clip_json
 
-_DARK = "darkMode:false"
 _POLICY = (
     "default-src 'none'; script-src 'unsafe-inline' 'unsafe-eval' blob: data:; worker-src blob: data:; "
     "style-src 'unsafe-inline'; img-src data: blob:; font-src data:; connect-src data: blob:; base-uri 'none'; "
@@ -30,7 +29,7 @@ def page(things: Sequence[Shown]) -> str:
     """
     with scene_server("127.0.0.1", 0) as server:
         add_things(server, things)
-        text: str = server.scene.as_html(dark_mode=False)
+        text: str = server.scene.as_html()
     keys = layers_of_any(things)
     has_cameras = any(thing.capture is not None for thing in things)
     bar = {
@@ -45,8 +44,6 @@ def page(things: Sequence[Shown]) -> str:
             if thing.moving_splats is not None
         ],
     }
-    # The client can be dark, but only knows what it is told: tell it what the reader's system says.
-    text = text.replace(_DARK, 'darkMode:matchMedia("(prefers-color-scheme: dark)").matches', 1)
     title = escape(" · ".join(thing.path.resolve().name for thing in things))
     text = text.replace("<title>Viser</title>", f"<title>{title}</title>", 1)
     policy = f'<meta http-equiv="Content-Security-Policy" content="{_POLICY}">'

@@ -89,6 +89,6 @@ class Timeline:
         while self._play.value and own == self._player:
             time.sleep(1 / _RATE)
             passed, before = time.monotonic() - before, time.monotonic()
-            if self._server.get_clients():
+            if self._play.value and self._server.get_clients():
                 after = self.now + passed
                 self._slider.value = after % self.seconds if after > self.seconds else after  # which refreshes

@@ -13,6 +13,9 @@
     URL.createObjectURL = (thing) => (thing.type?.startsWith('text/javascript') ? '' : create.call(URL, thing));
   }
 
+  // The client can be dark, but only knows what it is told.
+  window.__VISER_EMBED_CONFIG__ = { darkMode: matchMedia('(prefers-color-scheme: dark)').matches };
+
   // The client keeps its state in a React context. It names no way to it, so the component tree is searched.
   function findViewer() {
     const root = document.getElementById('root');
@@ -230,14 +233,24 @@
     });
   }
 
+  // Steps back until a window that is higher than wide shows the subject from side to side.
+  function fitNarrow({ camera, cameraControl }) {
+    if (cameraControl && camera.aspect < 1) cameraControl.dollyTo(cameraControl.distance / camera.aspect, false);
+  }
+
   async function begin(viewer) {
     const page = window.TURNABOUT;
     const clips = await Promise.all((page?.clips ?? []).map(async ({ name, ...clip }) => [name, await unpackedClip(clip)]));
     const poseAll = poser(viewer);
+    let fitted = false;
     const sent = new Map(); // clip's name -> time
     let time = 0;
     viewer.scene.onBeforeRender = (renderer) => {
       renderer.toneMapping = 0;
+      if (!fitted && Object.keys(viewer.nodeRefFromName).length > 1) { // with the nodes came where the camera begins
+        fitted = true;
+        fitNarrow(viewer);
+      }
       const now = page ? time : viewer.nodePoseData[NODE]?.position[0] ?? 0;
       if (poseAll(now)) viewer.requestRender(); // three.js has placed the bones of this picture already
       for (const [name, at] of clips) {

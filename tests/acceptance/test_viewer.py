@@ -17,26 +17,27 @@ from typing import Any
 import av
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 
-from pipelines._report import MOVING
 from pipelines._shown import Shown
 from pipelines._viewer_live import build
 from pipelines._viewer_page import page
-from pipelines._viewer_scene import start_camera
+from pipelines._viewer_scene import LAYERS, start_camera
 from pipelines._viewer_server import scene_server
-from recon.asset import read_glb, write_glb, write_skinned_glb
+from recon.asset import read_glb, write_glb
 from recon.capture import Capture, Source, frame_from_tensors
 from recon.capture.io_nerfstudio import write_transforms
 from recon.capture.orbit import orbit_cameras
 from recon.metrics.topology import is_watertight
 from recon.splat.fit import fit_gaussians
 from recon.splat.fit_options import FIT_PRESETS
+from recon.splat.gaussians import Gaussians, from_points
 from recon.splat.ply import write_ply
 from recon.surface.render import render_mesh
 from recon.surface.studio import mesh_look, splats_look
 from tests.acceptance.test_glb_clients import TOOLS, baked_chair, installed, read_picture, run
-from tests.recon.asset.skins import snake
+from tests.pipelines.moving import moving_run
 from tests.shared_data import ROOT
 
 SIDE = 640
@@ -132,7 +133,7 @@ def test_a_page_without_a_network_shows_the_mesh_and_then_the_splats(chair_run, 
     assert chair_page.stat().st_size < 8e6
     mesh, splats, hidden = (tmp_path / f"{name}.png" for name in ("mesh", "splats", "wire"))
     found = browse(
-        chair_page.as_uri(), tmp_path,
+        chair_page.as_uri(), tmp_path, {"bare": True},
         {"picture": str(mesh)}, {"click": "Splats"}, {"picture": str(splats)},
         {"click": "Wireframe"}, {"picture": str(hidden)},
     )  # fmt: skip
@@ -158,7 +159,7 @@ def test_a_page_whose_object_is_taken_away_fails_what_the_other_passes(chair_run
 def test_keys_and_dragging_do_what_they_say(chair_run, chair_page, tmp_path):
     still, turned, cameras = (tmp_path / f"{name}.png" for name in ("still", "turned", "cameras"))
     found = browse(
-        chair_page.as_uri(), tmp_path,
+        chair_page.as_uri(), tmp_path, {"bare": True},
         {"press": "3"}, {"press": "1"}, {"picture": str(still)},
         {"press": "c"}, {"picture": str(cameras)}, {"press": "c"},
         {"drag": [120, 0]}, {"picture": str(turned)}, {"press": "f"},
@@ -174,9 +175,8 @@ def test_keys_and_dragging_do_what_they_say(chair_run, chair_page, tmp_path):
 
 def test_on_a_narrow_dark_screen_the_bar_is_whole_dark_and_reached_by_keyboard(chair_page, tmp_path):
     picture = tmp_path / "dark.png"
-    tabs = [{"press": "Tab"}] * 12  # the client's own controls come before
     found = browse(
-        chair_page.as_uri(), tmp_path, {"size": [390, 700]}, {"dark": True}, {"picture": str(picture)}, *tabs
+        chair_page.as_uri(), tmp_path, {"size": [390, 700]}, {"dark": True}, {"picture": str(picture)}, {"tab": 14}
     )
     left, top, right, bottom = found["bar"]["box"]
     assert left >= 0
@@ -186,16 +186,9 @@ def test_on_a_narrow_dark_screen_the_bar_is_whole_dark_and_reached_by_keyboard(c
     shade = [float(x) for x in found["bar"]["background"].split("(")[1].rstrip(")").split(",")[:3]]
     assert max(shade) < 90
     assert read_picture(picture)[5, 5, :3].max() < 0.3
-    assert found["bar"]["focus"] in (
-        "Mesh",
-        "Splats",
-        "Shape",
-        "Wireframe",
-        "Normals",
-        "UV checker",
-        "Cameras",
-        "Figures",
-    )
+    stops = {name: seen for _, name, seen in found["stops"]}
+    for control in (*LAYERS.values(), "Cameras", "Figures"):
+        assert stops[control], found["stops"]
 
 
 def test_the_served_viewer_shows_switches_and_saves(chair_run, tmp_path):
@@ -262,14 +255,121 @@ def test_a_photo_that_is_dropped_into_the_app_ends_in_a_glb_that_validates(app_u
     assert read_picture(narrow).shape[1] == 390
 
 
-def test_the_page_of_a_run_that_moves_plays(chair_page, tmp_path):
-    moving = tmp_path / "run"
-    moving.mkdir()
-    extras = {"to_capture": {"scale": 1.0, "translation": [0.0, 0.0, 0.0]}}
-    skinned = snake(3, 17, mesh=baked_chair())
-    write_skinned_glb(skinned, moving / "mesh.glb", size=None, origin="keep", loop="pingpong", extras=extras)
-    (moving / MOVING).touch()
-    file = tmp_path / "page.html"
+@pytest.fixture(scope="module")
+def moving(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A run whose chair writhes and whose ball of splats goes round for two seconds."""
+    return moving_run(tmp_path_factory.mktemp("moving") / "chair", baked_chair())
+
+
+@pytest.fixture(scope="module")
+def moving_page(moving: Path) -> Path:
+    file = moving.parent / "page.html"
     file.write_text(page([Shown(moving)]), encoding="utf-8")
-    assert changes(tmp_path, file.as_uri()) > 0.01
+    return file
+
+
+def at_times(folder: Path, *times: float) -> list[dict[str, np.ndarray]]:
+    """Our own pictures of a run that moves."""
+    thing, camera = Shown(folder), start_camera(size=SIDE)
+    found = []
+    for time in times:
+        mesh, splats = thing.mesh_at(time), thing.splats_at(time)
+        assert mesh is not None
+        assert splats is not None
+        drawn = {"mesh": mesh_look(mesh, "unlit")(camera), "splats": splats_look(splats)(camera)}
+        found.append({name: view.rgba.numpy() for name, view in drawn.items()})
+    return found
+
+
+def test_the_page_of_a_run_that_moves_plays(chair_page, moving_page, tmp_path):
+    assert moving_page.stat().st_size < 8e6
+    assert changes(tmp_path, moving_page.as_uri()) > 0.01
     assert changes(tmp_path, chair_page.as_uri()) < 0.002
+
+
+def test_the_time_slider_of_a_page_moves_the_mesh_and_the_splats(moving, moving_page, tmp_path):
+    early, late = 0.35, 1.15
+    files = {name: tmp_path / f"{name}.png" for name in ("mesh", "later", "splats", "wire")}
+    slide = [{"slide": ["Time in seconds", time]} for time in (early, late)]
+    found = browse(
+        moving_page.as_uri(), tmp_path, {"bare": True}, {"press": "p"},
+        slide[0], {"picture": str(files["mesh"])}, slide[1], {"picture": str(files["later"])},
+        {"click": "Splats"}, {"picture": str(files["splats"])},
+        {"click": "Wireframe"}, {"picture": str(files["wire"])},
+    )  # fmt: skip
+    assert all(url.startswith(("file:", "data:", "blob:")) for url in found["requests"]), found["requests"]
+    before, after = at_times(moving, early, late)
+    shown = {name: read_picture(file) for name, file in files.items()}
+    assert agreement(shown["mesh"], before["mesh"]) > SAME
+    assert agreement(shown["later"], after["mesh"]) > SAME
+    assert agreement(shown["splats"], after["splats"]) > SAME
+    # What stands still fails: the picture of one time is none of the other.
+    assert agreement(shown["mesh"], after["mesh"]) < SAME
+    assert agreement(before["splats"], after["splats"]) < SAME
+    lines = np.abs(shown["wire"][..., :3] - 1).max(-1) > 0.2
+    inside = after["mesh"][..., 3] > 0.5
+    assert lines[inside].mean() > 5 * lines[~inside].mean()  # the other layers move along
+
+
+def test_the_time_slider_of_the_served_viewer_moves_the_mesh_and_the_splats(moving, tmp_path):
+    early, late = 0.35, 1.15
+    files = {name: tmp_path / f"{name}.png" for name in ("mesh", "later", "splats", "earlier")}
+    with scene_server("127.0.0.1", 0) as server:
+        build(server, [Shown(moving)])
+        browse(
+            f"http://127.0.0.1:{server.get_port()}", tmp_path, {"size": [SIDE + 340, SIDE]}, {"tick": "Play the clip"},
+            {"moments": [str(tmp_path / "stopped.png")]},
+            {"number": ["Second", early]}, {"picture": str(files["mesh"])},
+            {"number": ["Second", late]}, {"picture": str(files["later"])},
+            {"choose": [0, "Splats"]}, {"picture": str(files["splats"])},
+            {"number": ["Second", early]}, {"picture": str(files["earlier"])},
+        )  # fmt: skip
+    before, after = at_times(moving, early, late)
+    shown = {name: read_picture(file) for name, file in files.items()}
+    assert best_agreement(shown["mesh"], before["mesh"]) > SAME
+    assert best_agreement(shown["later"], after["mesh"]) > SAME
+    assert best_agreement(shown["splats"], after["splats"]) > SAME
+    assert best_agreement(shown["earlier"], before["splats"]) > SAME
+    assert best_agreement(shown["mesh"], after["mesh"]) < SAME
+    assert best_agreement(shown["splats"], before["splats"]) < SAME
+
+
+def test_splats_in_a_page_hide_what_is_behind_them(tmp_path):
+    """The near ones come first in the file: drawn in its order, the far ones would lie over them."""
+    across = torch.linspace(-0.3, 0.3, 25)
+    sheet = torch.cartesian_prod(across, across)
+    scenes = []
+    for depth, color in ((0.25, (0.9, 0.1, 0.1)), (-0.25, (0.1, 0.2, 0.9))):
+        points = torch.cat((sheet, torch.full((len(sheet), 1), depth)), dim=1)
+        scenes.append(from_points(points, torch.tensor(color).expand(len(points), 3), 0.02, opacity=0.95))
+    both = [Gaussians(*(torch.cat(pair) for pair in zip(*pairs)))
+            for pairs in ([scene.tensors() for scene in scenes], [scene.tensors() for scene in scenes[::-1]])]  # fmt: skip
+    write_ply(both[0], tmp_path / "sheets.ply")
+    file, picture = tmp_path / "page.html", tmp_path / "p.png"
+    file.write_text(page([Shown(tmp_path / "sheets.ply")]), encoding="utf-8")
+    browse(file.as_uri(), tmp_path, {"bare": True}, {"picture": str(picture)})
+    shown = Shown(tmp_path / "sheets.ply").splats
+    assert shown is not None
+    drawn = splats_look(shown)(start_camera(size=SIDE)).rgba.numpy()
+    assert agreement(read_picture(picture), drawn) > SAME
+    wrong = drawn.copy()
+    red = (drawn[..., 0] > 0.6) & (drawn[..., 3] > 0.5)
+    wrong[red, :3] = (0.1, 0.2, 0.9)
+    assert agreement(wrong, drawn) < SAME
+
+
+def test_the_served_panel_is_reached_by_keyboard_and_dark_where_the_reader_is(chair_run, tmp_path):
+    picture = tmp_path / "dark.png"
+    with scene_server("127.0.0.1", 0) as server:
+        build(server, [Shown(chair_run)])
+        found = browse(
+            f"http://127.0.0.1:{server.get_port()}", tmp_path, {"size": [390, 800]}, {"dark": True},
+            {"picture": str(picture)}, {"tab": 12},
+        )  # fmt: skip
+    stops = {name: seen for _, name, seen in found["stops"]}
+    for control in ("Show", "Show them", "With", "Look through it", "Play", "Screenshot", "Turntable (.mp4)"):
+        assert stops[control], found["stops"]
+    shown = read_picture(picture)
+    assert shown.shape[1] == 390
+    assert shown[5, 5, :3].max() < 0.3
+    assert np.median(shown[-200:, :, :3]) < 0.3

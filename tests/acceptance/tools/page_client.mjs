@@ -1,6 +1,8 @@
 // Opens a page in Chromium without a network, does what it is told, and prints what it found as JSON.
 // usage: node page_client.mjs URL STEPS.json   (packages are looked for in TURNABOUT_NODE_MODULES)
-// A step: {"size": [w, h]} | {"press": key} | {"click": button's name} | {"choose": [label, option]}
+// A step: {"size": [w, h]} | {"bare": true} (our bar does not show) | {"slide": [slider's label, value]} | {"tick": checkbox's label}
+//         | {"number": [label in viser's panel, value]} | {"tab": times, tells what each stop is}
+//         | {"press": key} | {"click": button's name} | {"choose": [label, option]}
 //         | {"picture": file.png} | {"download": button's or link's name, "to": file} | {"drag": [dx, dy]} | {"dark": true}
 //         | {"moments": [file.png, ...]} (without waiting until nothing moves) | {"upload": file} | {"drop": file} | {"until": selector} | {"text": selector}
 import { existsSync } from 'node:fs';
@@ -23,7 +25,7 @@ try {
   const context = await browser.newContext({ viewport: { width, height }, colorScheme: dark ? 'dark' : 'light' });
   if (url.startsWith('file:')) await context.setOffline(true);
   const page = await context.newPage();
-  const problems = [], requests = [], texts = [];
+  const problems = [], requests = [], texts = [], stops = [];
   page.on('console', (message) => { if (message.type() === 'error') problems.push(message.text()); });
   page.on('pageerror', (error) => problems.push(String(error)));
   page.on('request', (request) => requests.push(request.url().slice(0, 200)));
@@ -32,6 +34,7 @@ try {
     await page.waitForFunction(() => document.documentElement.dataset.turnabout === 'ready', null, { timeout: 120000 });
     // The client's warning that this machine draws in software lies over the picture.
     await page.addStyleTag({ content: '.mantine-Notifications-root { display: none !important; }' });
+    if (steps.some((step) => step.bare)) await page.addStyleTag({ content: '#turnabout-bar { opacity: 0; }' });
   }
   for (const step of steps) {
     if (step.press) await page.keyboard.press(step.press);
@@ -66,6 +69,7 @@ try {
     }
     if (step.until) await page.locator(step.until).first().waitFor({ state: 'attached', timeout: 540000 });
     if (step.slide) await page.getByRole('slider', { name: step.slide[0] }).first().fill(String(step.slide[1]));
+    if (step.tab) stops.push(...await tabbed(page, step.tab));
     if (step.tick) await page.getByLabel(step.tick).click();
     if (step.number) await panelNumber(page, ...step.number);
     if (step.text) texts.push(await page.locator(step.text).first().innerText());
@@ -86,9 +90,31 @@ try {
       figures: figures && !figures.hidden ? figures.innerText : '', focus: document.activeElement?.textContent,
     };
   });
-  process.stdout.write(JSON.stringify({ problems, requests, texts, bar }));
+  process.stdout.write(JSON.stringify({ problems, requests, texts, stops, bar }));
 } finally {
   await browser.close();
+}
+
+// Goes on with Tab; each stop's kind, its name, and whether it looks otherwise than without the focus.
+async function tabbed(page, times) {
+  const stops = [];
+  for (let i = 0; i <= times; i++) {
+    await page.keyboard.press('Tab');
+    await page.waitForTimeout(200); // looks change gently
+    const [left, reached] = await page.evaluate(() => {
+      const looks = (element) => {
+        const style = getComputedStyle(element);
+        return [style.outlineStyle, style.outlineWidth, style.borderColor, style.boxShadow].join();
+      };
+      const left = window.turnaboutStop ? looks(window.turnaboutStop) : '';
+      const on = window.turnaboutStop = document.activeElement;
+      const name = on.getAttribute('aria-label') ?? on.labels?.[0]?.innerText ?? on.textContent ?? '';
+      return [left, [on.tagName, name.trim().slice(0, 40), looks(on)]];
+    });
+    if (i > 0) stops[i - 1][2] = stops[i - 1][2] !== left;
+    stops.push(reached);
+  }
+  return stops.slice(0, times);
 }
 
 // Types into the number beside a slider of viser's panel.
