@@ -10,16 +10,17 @@ import sys
 class _Declared(importlib.abc.MetaPathFinder):
     """Declares them when torchvision is first looked for, so that nothing is imported before."""
 
-    library = None
-
     def find_spec(self, name, path=None, target=None):
         if name == "torchvision":
             sys.meta_path.remove(self)
             import torch
 
-            _Declared.library = torch.library.Library("torchvision", "DEF")
+            library = torch.library.Library("torchvision", "DEF")
             for operator in ("nms", "qnms"):
-                _Declared.library.define(f"{operator}(Tensor dets, Tensor scores, float iou_threshold) -> Tensor")
+                library.define(f"{operator}(Tensor dets, Tensor scores, float iou_threshold) -> Tensor")
+            _kept.append(library)
 
 
+_kept: list = []
+"""What is declared vanishes with its library."""
 sys.meta_path.insert(0, _Declared())
