@@ -10,6 +10,7 @@ import math
 import os
 import re
 import shlex
+import socket
 import subprocess
 import sys
 import time
@@ -28,7 +29,7 @@ from recon.capture.reading import read_capture
 from recon.metrics.topology import is_watertight
 from recon.splat.ply import read_ply
 from recon.splat.rasterize import rasterize
-from tests.acceptance.test_glb_clients import TOOLS, installed
+from tests.acceptance.test_glb_clients import TOOLS, installed, read_picture, run
 from tests.recon.splat.balls import CENTRE, RADIUS, ball_frame
 from tests.shared_data import ROOT
 
@@ -42,16 +43,19 @@ BETTER = 5.0
 """Decibels by which ours is better than nerfacto after fifty steps, in less time; about 15 are found."""
 
 
+def environment() -> dict[str, str]:
+    """In which its commands are found first, then ours; on the processor."""
+    commands = installed("nerfstudio/bin/ns-train").parent
+    found = {**os.environ, "PATH": f"{commands}:{Path(sys.executable).parent}:{os.environ['PATH']}"}
+    return found | {"CUDA_VISIBLE_DEVICES": "", "TERM": "dumb", "PYTHONPATH": ""}
+
+
 def nerfstudio(*command: str | Path, cwd: Path, seconds: float = SECONDS) -> str:
-    """Runs one of the commands of its environment, or a Python file there; on the processor, and two threads."""
-    environment = installed("nerfstudio/bin/ns-train").parent
-    name, *rest = (str(part) for part in command)
-    known = {**os.environ, "PATH": f"{environment}:{Path(sys.executable).parent}:{os.environ['PATH']}"}
-    known |= {"CUDA_VISIBLE_DEVICES": "", "TERM": "dumb", "PYTHONPATH": ""}
+    """Runs one of the commands of its environment or of ours, or a Python file in its."""
     result = subprocess.run(
-        [name, *rest],
+        [str(part) for part in command],
         cwd=cwd,
-        env=known,
+        env=environment(),
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
@@ -170,6 +174,34 @@ def test_its_cameras_come_back_beside_the_capture_they_are_of(fitted):
     for frame in exported:
         torch.testing.assert_close(frame.camera.c2w, given[frame.name].camera.c2w, atol=1e-5, rtol=0)
         torch.testing.assert_close(frame.camera.intrinsics, given[frame.name].camera.intrinsics)
+
+
+def test_a_training_shows_in_its_viewer(fitted, tmp_path):
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    options = ["--max-num-iterations", "50", "--machine.device-type", "cpu", "--viewer.websocket-port", str(port)]
+    command = ["ns-train", "turnabout", "--data", str(fitted / "capture"), "--output-dir", str(tmp_path), *options]
+    picture, script, log = (tmp_path / name for name in ("viewer.png", "steps.json", "log.txt"))
+    script.write_text(json.dumps([{"size": [1100, 800]}, {"until": "canvas"}, {"picture": str(picture)}]))
+    with (
+        log.open("w") as said,
+        subprocess.Popen(command, env=environment(), cwd=tmp_path, stdout=said, stderr=said) as training,
+    ):
+        try:
+            until = time.monotonic() + 300
+            while "Training Finished" not in log.read_text(errors="replace"):
+                assert training.poll() is None, log.read_text(errors="replace")[-4000:]
+                assert time.monotonic() < until
+                time.sleep(1)
+            run("node", TOOLS / "page_client.mjs", f"http://127.0.0.1:{port}", script)
+        finally:
+            training.kill()
+    scene = read_picture(picture)[60:, :770, :3]  # left of the panel, under the bar
+    coloured = scene.max(-1) - scene.min(-1) > 0.25
+    assert 0.1 < coloured.mean() < 0.98
+    # The ball's colours are its normals: all kinds of them, and bright.
+    assert scene[coloured].max(0).min() > 0.4
 
 
 def trained(method: str, folder: Path, *options: str) -> tuple[float, float]:

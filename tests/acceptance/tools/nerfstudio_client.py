@@ -44,7 +44,9 @@ def read(capture: Path, questions: Path) -> None:
 
 
 def run(name: str, arguments: list[str]) -> None:
-    """One of nerfstudio's commands, with LPIPS as NaN."""
+    """One of nerfstudio's commands, with LPIPS as NaN. Since 2.6 torch opens nerfacto's checkpoints no more unless it is
+    told that numbers of numpy are harmless."""
+    import numpy as np
     import torch
     from torchmetrics.image import lpip
 
@@ -55,6 +57,8 @@ def run(name: str, arguments: list[str]) -> None:
         def forward(self, *pictures):
             return torch.tensor(float("nan"))
 
+    number = np.float64(0)
+    torch.serialization.add_safe_globals([number.__reduce__()[0], np.dtype, type(number.dtype)])
     lpip.LearnedPerceptualImagePatchSimilarity = Unknown
     (command,) = entry_points(group="console_scripts", name=name)
     sys.argv = [name, *arguments]
