@@ -74,6 +74,8 @@ def _explain(error: Exception, again: str) -> str | None:
         if not package or package in _OURS:
             return None
         return f"the package {package!r} is missing or does not load ({error}); run `turnabout check`"
+    if isinstance(error, RuntimeError) and str(error).startswith("Symlink loop"):  # pathlib's, before Python 3.13
+        return f"{error}; name what it should lead to"
     if isinstance(error, BrokenExecutor):
         return f"a worker process was killed, mostly for want of memory; take fewer --workers and {again}"
     if _is_lack_of_memory(error):

@@ -28,6 +28,10 @@ class Source:
         """
         if not path.exists():
             raise OptionsError(f"{path}: no such file or folder")
+        if not (path.is_file() or path.is_dir()):
+            raise OptionsError(
+                f"{path}: expected a file or a folder, found a pipe or a device; save it as a file first"
+            )
         name = name or path.resolve().name
         _refuse_unprintable(path, path.name, name)
         return cls(path, name, content_hash(path))

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import signal
+import sys
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -16,6 +19,8 @@ def import_pycolmap(error: type[CaptureError], source: Path | str) -> Any:
     Raises:
         CaptureError: of the given kind, if it is not installed; `source` is what asked for it.
     """
+    first = "pycolmap" not in sys.modules and threading.current_thread() is threading.main_thread()
+    ours = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)} if first else {}
     try:
         import pycolmap
     except ImportError as cause:
@@ -25,6 +30,9 @@ def import_pycolmap(error: type[CaptureError], source: Path | str) -> Any:
             expected="the optional COLMAP package",
             remedy="Install it with: pip install 'turnabout[colmap]'",
         ) from cause
+    for number, handler in ours.items():  # its own print a stack trace of C++ to whom ends the program
+        if handler is not None:
+            signal.signal(number, handler)
     return pycolmap
 
 

@@ -14,6 +14,8 @@ from torch import Tensor
 
 FRAME_MARGIN = 1.1
 """Pictures frame the bounding sphere times this."""
+_LONGEST_FOCAL = 10_000
+"""Over the picture's longer side; a telescope's."""
 OBJECT_RADIUS = 0.5
 """Scenes are normalised to a bounding sphere of diameter 1 around the world's origin."""
 
@@ -31,8 +33,9 @@ class Camera:
             (Kannala and Brandt 2006), zeros included.
 
     Raises:
-        ValueError: if shapes are wrong, a value is not finite, a focal length or a size is not positive,
-            the rotation is not a rotation, or a fisheye lens has not four coefficients.
+        ValueError: if shapes are wrong, a value is not finite, a focal length or a size is not positive, a focal length
+            is more than 10,000 times the picture's side, the rotation is not a rotation, or a fisheye lens has not four
+            coefficients.
     """
 
     c2w: Tensor
@@ -54,6 +57,12 @@ class Camera:
             raise ValueError("camera matrices contain NaN or infinity")
         if self.width <= 0 or self.height <= 0 or self.intrinsics[0, 0] <= 0 or self.intrinsics[1, 1] <= 0:
             raise ValueError("camera needs a positive size and positive focal lengths")
+        longest = float(self.intrinsics[:2, :2].diagonal().max())
+        if longest > _LONGEST_FOCAL * max(self.width, self.height):
+            raise ValueError(
+                f"camera has a focal length of {longest:g} pixels, found in a picture of {self.width}x{self.height}; "
+                f"expected at most {_LONGEST_FOCAL:,} times its side"
+            )
         rotation = self.c2w[:3, :3].double()
         if (rotation @ rotation.T - torch.eye(3, dtype=torch.float64)).abs().max() > 1e-3 or torch.det(rotation) < 0:
             raise ValueError("the 3x3 part of c2w is not a rotation (scale, shear or mirror in the pose)")

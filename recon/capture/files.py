@@ -186,13 +186,15 @@ def _can_be_a_name(text: str) -> bool:
 def unique_names(names: list[str]) -> list[str]:
     """The names made fit for file stems and unique, in order; good ones stay as they are."""
     taken: set[str] = set()
+    counts: dict[str, int] = {}  # of each name: a listing may repeat one for ever
     out = []
     for name in names:
         clean = re.sub(r"[^A-Za-z0-9._-]", "_", name).lstrip(".")[:100] or "frame"
-        candidate, count = clean, 1
+        candidate, count = clean, counts.get(clean.lower(), 1)
         while candidate.lower() in taken:
             count += 1
             candidate = f"{clean}-{count}"
+        counts[clean.lower()] = count
         taken.add(candidate.lower())
         out.append(candidate)
     return out

@@ -51,8 +51,6 @@ _FISHEYE_DISTORTION = ("k1", "k2", "k3", "k4")
 _MODELS = ("OPENCV", "PINHOLE", "SIMPLE_PINHOLE", "SIMPLE_RADIAL", "RADIAL", "PERSPECTIVE", _FISHEYE)
 LAYOUT = "nerfstudio's transforms.json"
 _NERFSTUDIO_DEPTH_UNIT = 1e-3
-_LONGEST_FOCAL = 10_000
-"""Over the picture's longer side; a telescope's."""
 
 
 def read_transforms(path: Path) -> Capture:
@@ -181,9 +179,6 @@ def _read_intrinsics(listing: Path, value: Callable[[str], float | None], width:
         raise CaptureError(
             listing, found="neither fl_x nor camera_angle_x", expected="a focal length", remedy="Add fl_x in pixels."
         )
-    if focal > _LONGEST_FOCAL * max(width, height):
-        expected = f"at most {_LONGEST_FOCAL:,} times the picture's side"
-        raise CaptureError(listing, found=f"fl_x = {focal:g}", expected=expected, remedy="Give it in pixels.")
     return torch.tensor(
         [
             [focal if fl_x is None else fl_x, 0.0, width / 2 if cx is None else cx],

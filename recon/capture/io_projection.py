@@ -1,4 +1,5 @@
-"""Captures whose cameras are text files: Middlebury's `*_par.txt` (K, R, t) and one `*_P.txt` (3x4) per picture.
+"""Captures whose cameras are text files: Middlebury's `*_par.txt` (K, R, t), one `*_P.txt` (3x4) per picture, and lists
+of such matrices.
 
 Sources: https://vision.middlebury.edu/mview/data (Seitz et al. 2006); AliceVision's and openMVG's data sets.
 Neither format says which way is up, so the world is left as it is and `to_source` is the identity.
@@ -20,6 +21,7 @@ from recon.capture.files import inside, unique_names, within
 from recon.capture.images import picture_size, read_rgba
 from recon.capture.types import Capture, Frame
 
+_LIST_LINE = "picture name and the 12 numbers of a 3x4 camera on each line"
 _PAR_LINE = "picture name, 9 numbers of K, 9 of R, 3 of t on each line"
 _REMEDY = "Correct that line."
 _PICTURES = (".png", ".jpg", ".jpeg", ".webp", ".bmp", ".tif", ".tiff", ".ppm", ".avif")
@@ -67,18 +69,55 @@ def read_middlebury(path: Path) -> Capture:
     return _capture(files, cameras)
 
 
+def is_projection_list(path: Path) -> bool:
+    """Whether a text file's first line is a picture's name and 12 numbers."""
+    try:
+        with path.open(encoding="utf-8") as file:
+            words = file.readline(10_000).split()
+    except (OSError, UnicodeDecodeError):
+        return False
+    return len(words) == 13 and Path(words[0]).suffix.lower() in _PICTURES
+
+
+def read_projection_list(listing: Path) -> Capture:
+    """Read a list of 3x4 cameras, row by row, each behind the name of its picture, which lies in the list's folder;
+    pictures that are not there are skipped, with a `CaptureWarning`.
+
+    Raises:
+        CaptureError: if a line is malformed or its matrix made for another size, or none of the pictures exists.
+    """
+    files, cameras, missing = [], [], []
+    for number, line in enumerate(_text(listing).splitlines(), start=1):
+        words = line.split()
+        if not words:
+            continue
+        if not within(listing, words[0], listing.parent).is_file():
+            missing.append(words[0])
+            continue
+        files.append(inside(listing, words[0]))
+        values = _numbers(listing, words[1:], 12, _LIST_LINE, f" in line {number}")
+        cameras.append(_projection(listing, values, picture_size(files[-1]), None))
+    _warn_of(listing, missing, "pictures that it names are not there")
+    if not files:
+        raise CaptureError(
+            listing, found="no line with a picture that exists", expected=_LIST_LINE, remedy="Copy the pictures there."
+        )
+    return _capture(files, cameras)
+
+
 def read_projections(folder: Path, size: tuple[int, int] | None = None) -> Capture:
     """Read pictures `NAME.*` with cameras `NAME_P.txt`, three rows of four numbers each; others are skipped, with a
     `CaptureWarning`.
 
     Args:
+        folder: with both, or one of the `NAME_P.txt`.
         size: (width, height) that the matrices were made for; stored pictures may be scaled copies of it. None takes
             them to be of their pictures' own size, and refuses matrices whose principal point contradicts that.
 
     Raises:
         CaptureError: if a matrix is malformed or made for another size, or no picture has one.
     """
-    folder = Path(folder)
+    folder = Path(folder).parent if Path(folder).is_file() else Path(folder)
     files, cameras, missing = [], [], []
     for file in sorted(folder.glob("*.*")):
         matrix_file = folder / f"{file.stem}_P.txt"
@@ -88,21 +127,25 @@ def read_projections(folder: Path, size: tuple[int, int] | None = None) -> Captu
             missing.append(file.name)
             continue
         values = _numbers(matrix_file, _text(matrix_file).split(), 12, "three rows of four numbers")
-        stored = picture_size(file)
-        try:
-            camera = camera_from_projection(values.reshape(3, 4), *(size or stored))
-        except ValueError as cause:
-            raise CaptureError(matrix_file, found=str(cause), expected="a 3x4 camera", remedy="Correct it.") from cause
-        if size is None:
-            _check_centred(matrix_file, camera)
         files.append(file)
-        cameras.append(camera.resized(*stored))
+        cameras.append(_projection(matrix_file, values, picture_size(file), size))
     _warn_of(folder, missing, "pictures have no _P.txt beside them")
     if not files:
         raise CaptureError(
             folder, found="no picture with a _P.txt", expected="NAME.jpg beside NAME_P.txt", remedy="Check the folder."
         )
     return _capture(files, cameras)
+
+
+def _projection(matrix_file: Path, values: Tensor, stored: tuple[int, int], size: tuple[int, int] | None) -> Camera:
+    """The camera of 12 numbers, for a picture of the `stored` size; `size` as in `read_projections`."""
+    try:
+        camera = camera_from_projection(values.reshape(3, 4), *(size or stored))
+    except ValueError as cause:
+        raise CaptureError(matrix_file, found=str(cause), expected="a 3x4 camera", remedy="Correct it.") from cause
+    if size is None:
+        _check_centred(matrix_file, camera)
+    return camera.resized(*stored)
 
 
 def _check_centred(matrix_file: Path, camera: Camera) -> None:

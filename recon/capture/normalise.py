@@ -32,21 +32,26 @@ def normalise(capture: Capture, *, keep: bool = True) -> Capture:
         NormaliseError: if no frame has a silhouette, or the views do not agree on a place.
     """
     rays = [found for found in map(_silhouette_rays, capture) if found is not None]
+    if not rays and not any(bool((frame.weight() > 0).any()) for frame in capture):
+        raise NormaliseError(
+            "no pixel of the pictures can be used: their weights are 0, or the lenses' distortion coefficients "
+            "(k1, ...) bend all of them out of the pictures"
+        )
     if not rays:
         raise NormaliseError(
             "the capture's pictures have no silhouettes (alpha is full or empty everywhere), so the subject cannot be "
             "told from its surroundings; cut it out and save RGBA pictures"
         )
     origin = torch.zeros(3, dtype=torch.float64)
-    if keep and OBJECT_RADIUS / 2 <= _radius(rays, origin) <= OBJECT_RADIUS * 1.05:
+    if keep and _lies_ahead(rays, origin) and OBJECT_RADIUS / 2 <= _radius(rays, origin) <= OBJECT_RADIUS * 1.05:
         return capture
     centre = _meeting_point([(start, directions.mean(0)) for start, directions in rays])
     for _ in range(_ROUNDS):
         centre = _meeting_point([(start, _middle(start, directions, centre)) for start, directions in rays])
     radius = _radius(rays, centre)
-    if not 0 < radius < min(float((start - centre).norm()) for start, _ in rays):
+    if not _lies_ahead(rays, centre) or not 0 < radius < min(float((start - centre).norm()) for start, _ in rays):
         raise NormaliseError(
-            "the silhouettes do not surround one place outside of the cameras; are the poses in OpenGL's convention "
+            "the silhouettes do not surround one place before the cameras; are the poses in OpenGL's convention "
             "(transforms.json) and the masks of the same subject?"
         )
     scale = OBJECT_RADIUS / radius
@@ -68,6 +73,11 @@ def _silhouette_rays(frame: Frame) -> Rays | None:
     if len(chosen) == 0:
         return None
     return origin.double(), torch.nn.functional.normalize(chosen, dim=-1)
+
+
+def _lies_ahead(rays: Sequence[Rays], place: Tensor) -> bool:
+    """Whether all cameras look toward a place; lines through it lie behind as well as before them."""
+    return all(float((place - start) @ directions.mean(0)) > 0 for start, directions in rays)
 
 
 def _meeting_point(rays: Sequence[tuple[Tensor, Tensor]]) -> Tensor:

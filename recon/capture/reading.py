@@ -10,7 +10,7 @@ from recon.capture import io_nerfstudio, io_synthetic
 from recon.capture.errors import CaptureError
 from recon.capture.io_colmap import find_colmap, read_colmap
 from recon.capture.io_exported import is_exported, read_exported
-from recon.capture.io_projection import read_middlebury, read_projections
+from recon.capture.io_projection import is_projection_list, read_middlebury, read_projection_list, read_projections
 from recon.capture.types import Capture
 
 
@@ -39,6 +39,7 @@ _SYNTHETIC = Reader(_read_listing, states_up=True)
 COLMAP = Reader(read_colmap, states_up=False)
 _MIDDLEBURY = Reader(read_middlebury, states_up=False)
 _PROJECTIONS = Reader(read_projections, states_up=False)
+_PROJECTION_LIST = Reader(read_projection_list, states_up=False)
 
 
 def find_reader(path: Path) -> Reader | None:
@@ -62,13 +63,18 @@ def find_reader(path: Path) -> Reader | None:
         return COLMAP
     elif path.name.endswith("_par.txt"):
         return _MIDDLEBURY
+    elif path.name.endswith("_P.txt"):
+        return _PROJECTIONS
+    elif path.suffix == ".txt" and is_projection_list(path):
+        return _PROJECTION_LIST
     return None
 
 
 def read_capture(path: Path) -> Capture:
     """Read a capture: a folder with `transforms.json` (nerfstudio, ours), `transforms_train.json` (NeRF-synthetic),
     a COLMAP model (there or in `sparse/0`) or a Middlebury `*_par.txt`, or one of these files; a folder with a
-    `NAME_P.txt` to its pictures; or what `ns-export cameras` writes, beside the `transforms.json` that was trained on.
+    `NAME_P.txt` to its pictures, or a list of such matrices behind the pictures' names; or what `ns-export cameras`
+    writes, beside the `transforms.json` that was trained on.
 
     Raises:
         CaptureError: if it is none of these, or the format's reader refuses it.

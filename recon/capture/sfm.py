@@ -58,7 +58,8 @@ class SfmOptions:
     seed: int = 0
     """Of all random sampling. The same seed gives the same bytes on one thread."""
     shared_camera: bool = True
-    """One lens and focal length took all pictures of a size; otherwise each picture has its own."""
+    """One lens and focal length took all pictures of a size whose files tell of the same focal length; otherwise each
+    picture has its own."""
     ordered: bool = False
     """Pictures follow each other in space, as a video's do; spares pairs that cannot overlap where there are many."""
     camera_model: str = "SIMPLE_RADIAL"
@@ -150,7 +151,7 @@ def solve_cameras(
                 expected="pictures of one textured object that overlap",
                 remedy=_REMEDY,
             )
-        return _solved(best, pictures, sizes)
+        return _solved(best, pictures, sizes, source)
 
 
 class _Workshop:
@@ -158,7 +159,7 @@ class _Workshop:
 
     def __init__(self, pycolmap: Any, folder: Path, options: SfmOptions) -> None:
         self.pycolmap, self.folder, self.options = pycolmap, folder, options
-        self.lenses: dict[tuple[int, int], int] = {}
+        self.lenses: dict[tuple[int, int, float | None], int] = {}
         self.likeness: list[np.ndarray] = []
         self.database = folder / "database.db"
         for name in ("images", "masks", "models"):
@@ -177,8 +178,9 @@ class _Workshop:
         save_png(self.folder / "masks" / f"{_file_name(index)}.png", mask)
         reader = pycolmap.ImageReaderOptions(camera_model=options.camera_model, mask_path=self.folder / "masks")
         shape = (rgb.shape[1], rgb.shape[0])
-        if options.shared_camera and shape in self.lenses:
-            reader.existing_camera_id = self.lenses[shape]
+        lens = (*shape, None if picture.focal is None else round(picture.focal * scale, 1))
+        if options.shared_camera and lens in self.lenses:
+            reader.existing_camera_id = self.lenses[lens]
         elif picture.focal is not None:
             reader.camera_params = ", ".join(
                 map(repr, _first_guess(options.camera_model, picture.focal * scale, shape))
@@ -195,9 +197,9 @@ class _Workshop:
             extraction_options=extraction,
             device=pycolmap.Device.cpu,
         )
-        if shape not in self.lenses:
+        if lens not in self.lenses:
             with pycolmap.Database.open(self.database) as database:
-                self.lenses[shape] = database.read_image_with_name(_file_name(index)).camera_id
+                self.lenses[lens] = database.read_image_with_name(_file_name(index)).camera_id
         return width, height
 
     def match(self, count: int, progress: Progress) -> None:
@@ -313,7 +315,9 @@ def _strongest(model: Any) -> float:
     return moved
 
 
-def _solved(model: Any, pictures: Sequence[UnposedFrame], sizes: Sequence[tuple[int, int]]) -> Solved:
+def _solved(
+    model: Any, pictures: Sequence[UnposedFrame], sizes: Sequence[tuple[int, int]], source: Path | str
+) -> Solved:
     names = unique_names([picture.name for picture in pictures])
     found = {image.name: image for image in model.images.values() if image.has_pose}
     frames, registered = [], []
@@ -321,7 +325,12 @@ def _solved(model: Any, pictures: Sequence[UnposedFrame], sizes: Sequence[tuple[
         image = found.get(_file_name(index))
         registered.append(image is not None)
         if image is not None:
-            frames.append(_frame(picture, name, _camera(image).resized(*size)))
+            try:
+                camera = _camera(image).resized(*size)
+            except ValueError as cause:
+                found, expected = f"a solution that is none: {cause}", "pictures that tell how they were taken"
+                raise SolveError(source, found=found, expected=expected, remedy=_REMEDY) from cause
+            frames.append(_frame(picture, name, camera))
     ids = sorted(model.points3D)
     points = np.array([model.points3D[number].xyz for number in ids], np.float32).reshape(-1, 3)
     colours = np.array([model.points3D[number].color for number in ids], np.float32).reshape(-1, 3)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import math
+import os
 import shutil
 from pathlib import Path
 
@@ -172,6 +173,23 @@ def bad_transforms(folder: Path, orbit: Capture, change) -> Path:
     return folder
 
 
+def look_away(meta) -> None:
+    """Poses as OpenCV has them, where OpenGL's are expected: down for up, behind for before."""
+    for frame in meta["frames"]:
+        for row in frame["transform_matrix"]:
+            row[1], row[2] = -row[1], -row[2]
+
+
+def linked_to_itself(path: Path) -> Path:
+    path.symlink_to(path)
+    return path
+
+
+def piped(path: Path) -> Path:
+    os.mkfifo(path)
+    return path
+
+
 def truncated(path: Path) -> Path:
     write_video(path, [noise(i) for i in range(20)])
     path.write_bytes(path.read_bytes()[:3000])
@@ -238,12 +256,26 @@ BAD = {
     ),
     "a focal length of light years": (
         lambda p, o: bad_transforms(p / "c", o, lambda m: m.update(fl_x=1e29)),
-        "fl_x = 1e+29",
+        "focal length of 1e+29",
+    ),
+    "a focal length of light years downward": (
+        lambda p, o: bad_transforms(p / "c", o, lambda m: m.update(fl_y=1e29)),
+        "focal length of 1e+29",
+    ),
+    "poses in OpenCV's axes": (
+        lambda p, o: bad_transforms(p / "c", o, look_away),
+        "OpenGL's convention",
+    ),
+    "a lens that bends all light away": (
+        lambda p, o: bad_transforms(p / "c", o, lambda m: m.update(k1=1e20)),
+        "distortion coefficients",
     ),
     "a matrix that is no pose": (
         lambda p, o: bad_transforms(p / "c", o, lambda m: m["frames"][0]["transform_matrix"].__setitem__(3, [5] * 4)),
         "last row",
     ),
+    "a link to itself": (lambda p, o: linked_to_itself(p / "loop"), "Symlink loop"),
+    "a pipe": (lambda p, o: piped(p / "film.mp4"), "a pipe or a device"),
     "missing pictures": (lambda p, o: without_pictures(p / "c", o), "images"),
 }
 

@@ -136,6 +136,7 @@ NAN = float("nan")
         ({"cameras": camera(4, 8, 6, 10, 10, 4, 3, 1e300, 0, 0, 0)}, "distortion contains NaN or infinity"),
         ({"cameras": camera(1, 8, 6, 1e300, 10, 4, 3)}, "NaN or infinity"),
         ({"cameras": camera(1, 8, 6, -10, 10, 4, 3)}, "positive focal lengths"),
+        ({"cameras": camera(1, 8, 6, 1e12, 10, 4, 3)}, "focal length of 1e+12"),
         ({"cameras": camera(1, 80, 80)}, "a picture of 8x6 for a camera of 80x80"),
         ({"cameras": struct.pack("<Q", 2) + CAMERA + CAMERA}, "two cameras with the id 1"),
         ({"cameras": struct.pack("<Q", 0)}, "a picture of camera 1"),

@@ -15,9 +15,10 @@ from PIL import Image
 
 from recon.capture import Camera, Capture, Similarity, Source, frame_from_tensors, orbit_camera
 from recon.capture.errors import CaptureError, CaptureWarning
+from recon.capture.files import unique_names
 from recon.capture.images import read_array, write_rgba
 from recon.capture.io_nerfstudio import read_transforms, write_transforms
-from recon.capture.io_projection import read_middlebury, read_projections
+from recon.capture.io_projection import read_middlebury, read_projection_list, read_projections
 from recon.capture.io_synthetic import read_nerf_synthetic, write_nerf_synthetic
 from recon.capture.lenses import undistorted_weight
 from recon.capture.orbit import read_camera_path
@@ -343,6 +344,36 @@ def test_pictures_and_matrices_that_are_missing_are_counted(tmp_path: Path) -> N
     (tmp_path / "p" / "c_P.txt").write_text("50 0 8 0\n0 50 6 0\n0 0 1 4\n")
     with pytest.warns(CaptureWarning, match="2 pictures have no _P"):
         assert [frame.name for frame in read_projections(tmp_path / "p")] == ["c"]
+
+
+def test_a_list_of_projection_matrices_reads_as_their_files_do(tmp_path: Path) -> None:
+    matrices = {"a": "50 0 8 0\n0 50 6 0\n0 0 1 4\n", "b": "50 0 8 9\n0 50 6 0\n0 0 1 4\n"}
+    lines = []
+    for name, matrix in matrices.items():
+        write_rgba(tmp_path / f"{name}.png", torch.ones(12, 16, 4))
+        (tmp_path / f"{name}_P.txt").write_text(matrix)
+        lines.append(f"{name}.png {matrix.replace(chr(10), ' ')}\n")
+    listing = tmp_path / "list.txt"
+    listing.write_text("".join(lines))
+    apart = read_projections(tmp_path)
+    for capture in (read_capture(listing), read_capture(tmp_path / "a_P.txt")):
+        assert [frame.name for frame in capture] == ["a", "b"]
+        for camera, other in zip(capture.cameras, apart.cameras, strict=True):
+            assert torch.equal(camera.c2w, other.c2w)
+            assert torch.equal(camera.intrinsics, other.intrinsics)
+    listing.write_text(lines[0] + "b.png 1 2 3\n")
+    with pytest.raises(CaptureError, match="3 numbers in line 2"):
+        read_projection_list(listing)
+    listing.write_text(lines[0].replace("a.png", "../../a.png"))
+    with pytest.raises(CaptureError, match="outside"):
+        read_projection_list(listing)
+
+
+def test_names_that_repeat_for_ever_cost_no_more_than_others() -> None:
+    names = unique_names(["a"] * 50_000 + ["a-3"])  # seconds a thousand when each was looked for from the beginning
+    assert names[:3] == ["a", "a-2", "a-3"]
+    assert names[-1] == "a-3-2"
+    assert len(set(names)) == len(names)
 
 
 def test_cameras_to_draw_have_no_lens(tmp_path: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 import pytest
 import torch
@@ -52,3 +53,16 @@ def test_views_from_one_direction_are_refused():
     away = Similarity(translation=torch.tensor([5.0, 0.0, 0.0]))
     with pytest.raises(NormaliseError, match="one direction"):
         normalise(Capture(ball_capture().frames[:1]).moved(away))
+
+
+def test_cameras_that_look_away_are_refused():
+    turned = torch.diag(torch.tensor([1.0, -1.0, -1.0, 1.0]))  # OpenCV's axes, taken for OpenGL's
+    frames = [replace(frame, camera=replace(frame.camera, c2w=frame.camera.c2w @ turned)) for frame in ball_capture()]
+    with pytest.raises(NormaliseError, match="before the cameras"):
+        normalise(Capture(tuple(frames)))
+
+
+def test_pictures_of_which_no_pixel_counts_are_not_called_uncut():
+    frames = [replace(frame, load_weight=lambda: torch.zeros(96, 96)) for frame in ball_capture()]
+    with pytest.raises(NormaliseError, match="distortion coefficients"):
+        normalise(Capture(tuple(frames)))

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+import signal
+import subprocess
 import sys
 from collections.abc import Callable
 from dataclasses import replace
@@ -240,3 +242,29 @@ def test_many_pictures_in_no_order_are_compared_with_those_that_look_alike() -> 
     at = np.argsort(place)
     assert all((min(a, b), max(a, b)) in pairs for a, b in pairwise(at))
     assert len(pairs) < count * (count - 1) / 4
+
+
+def test_pictures_that_tell_of_several_focal_lengths_are_not_given_one() -> None:
+    wide, long = (
+        [orbit_camera(math.radians(15 * step), 0.2, math.radians(fov), SIZE, SIZE) for step in range(7)]
+        for fov in (45, 30)
+    )
+    mixed = [pair[step % 2] for step, pair in enumerate(zip(wide, long, strict=True))]
+    pictures = [
+        replace(unposed(f"view-{i}", partial(speckled_ball, camera)), focal=float(camera.intrinsics[0, 0]))
+        for i, camera in enumerate(mixed)
+    ]
+    found = solve_cameras(pictures)
+    assert all(found.registered)
+    for frame, camera in zip(found.capture, mixed, strict=True):
+        assert float(frame.camera.intrinsics[0, 0]) == pytest.approx(float(camera.intrinsics[0, 0]), rel=0.03)
+
+
+def test_signals_end_the_program_as_before_once_colmap_is_there() -> None:
+    code = (
+        "import signal; from recon.capture._pycolmap import import_pycolmap; from recon.capture.errors import *; "
+        "import_pycolmap(CaptureError, 'x'); import os; os.kill(os.getpid(), signal.SIGTERM)"
+    )
+    ended = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert ended.returncode == -signal.SIGTERM
+    assert ended.stderr == ""
