@@ -7,7 +7,7 @@ import functools
 import math
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from pipelines._capture_stages import cut_out_region, frame_counts, placed, upright
 from pipelines._run import Stage, StageLog
@@ -23,6 +23,14 @@ if TYPE_CHECKING:
 
 _ORBIT_SIDE = 256
 """Pixels that an orbit is solved on."""
+_ONE_LENS = 1.05
+"""Focal lengths that differ by more are not one."""
+_EXPLAINED = 0.01
+"""`recon.splat.misfit` below which cameras are right beyond doubt, so that nothing else is tried."""
+_CLEARLY_LESS = 0.8
+"""Share of structure from motion's misfit below which an orbit is preferred."""
+_UNEXPLAINED = 0.05
+"""Misfit above which a user is told."""
 _CONFIDENT = 0.5
 """Orbits of a lower confidence are told with a warning."""
 
@@ -71,20 +79,20 @@ def _refined(capture: Capture, settings: VideoSettings, log: StageLog) -> Captur
 def _solved(
     frames: Sequence[UnposedFrame], settings: VideoSettings, log: StageLog
 ) -> tuple[Capture, tuple[Tensor, Tensor] | None]:
-    """Cameras from structure from motion, with its points and their colours; or, where that registers too few, as an
-    orbit, without points."""
+    """Cameras from structure from motion, with its points and their colours; or, where that registers too few or an
+    orbit explains the pictures better, as an orbit, without points."""
     from recon.capture.sfm import SolveError
 
     ordered = any(frame.time > 0 for frame in frames)
     if settings.cameras == "orbit":
-        return _by_orbit(frames, settings, ordered, log), None
+        return _told(_by_orbit(frames, settings, ordered, log), log), None
     try:
         solved = _by_sfm(frames, settings, ordered, log)
     except SolveError as error:
         if settings.cameras == "sfm" or settings.crop is not None:
             raise
         log.warn(f"structure from motion: {error.found}; the pictures are taken for an orbit")
-        return _by_orbit(frames, settings, ordered, log), None
+        return _told(_by_orbit(frames, settings, ordered, log), log), None
     if solved.confidence == "poor" and settings.crop is not None:
         raise SolveError(
             "frames",
@@ -94,8 +102,15 @@ def _solved(
         )
     if solved.confidence == "poor" and settings.cameras == "auto":
         log.warn(f"structure from motion: {solved.describe()}; the pictures are taken for an orbit")
-        return _by_orbit(frames, settings, ordered, log), None
-    log.figures["solved"] = {
+        return _told(_by_orbit(frames, settings, ordered, log), log), None
+    return _better(solved, frames, settings, ordered, log)
+
+
+def _better(
+    solved: Solved, frames: Sequence[UnposedFrame], settings: VideoSettings, ordered: bool, log: StageLog
+) -> tuple[Capture, tuple[Tensor, Tensor] | None]:
+    """Structure from motion's cameras and points, or an orbit that explains the pictures better than they do."""
+    figures: dict[str, Any] = {
         "by": "sfm",
         "registered": sum(solved.registered),
         "of": len(frames),
@@ -104,9 +119,76 @@ def _solved(
         "track_length": round(solved.track_length, 2),
         "reprojection_error": round(solved.reprojection_error, 3),
     }
-    if solved.confidence != "good":
+    left = (
+        0.0 if settings.crop is not None else _misfit(solved.capture, settings, log)
+    )  # before a crop nothing is cut out
+    if left > _EXPLAINED and settings.cameras == "auto":
+        orbit = _rival(frames, settings, ordered, log)
+        as_orbit = math.inf if orbit is None else _misfit(orbit.capture, settings, log)
+        figures["misfit_as_orbit"] = _rounded(as_orbit)
+        if orbit is not None and as_orbit < _CLEARLY_LESS * left:
+            orbit.figures |= {"misfit": _rounded(as_orbit), "misfit_by_sfm": _rounded(left)}
+            log.warn(
+                f"structure from motion: {solved.describe()}; but an orbit explains the pictures better (what is left "
+                f"of them: {as_orbit:.3f} instead of {left:.3f}), so they are taken for one"
+            )
+            return _told(orbit, log), None
+    if settings.crop is None:
+        figures["misfit"] = _rounded(left)
+    if left > _UNEXPLAINED:
+        figures["confidence"] = "poor"
+        log.warn(
+            f"the cameras explain the pictures badly (what is left of them: {left:.3f}; more than {_UNEXPLAINED} is "
+            "much); they may be wrong: look at preview.png"
+        )
+    elif solved.confidence != "good":
         log.warn(f"structure from motion: {solved.describe()}")
+    log.figures["solved"] = figures
     return solved.capture, (solved.points, solved.colours)
+
+
+def _misfit(capture: Capture, settings: VideoSettings, log: StageLog) -> float:
+    from recon.splat.misfit import misfit
+
+    compile_kernels(log)
+    with log.step("judging cameras"):
+        return misfit(capture, seed=settings.seed, progress=lambda done, total, _: log.watcher.advanced(done, total))
+
+
+def _rounded(left: float) -> float | None:
+    """For JSON, which has no infinity."""
+    return round(left, 4) if math.isfinite(left) else None
+
+
+@dataclasses.dataclass
+class _SolvedOrbit:
+    """Attributes:
+    capture: the pictures with an orbit's cameras.
+    figures: for the report.
+    warning: what the user is told if they are taken; empty for nothing.
+    """
+
+    capture: Capture
+    figures: dict[str, Any]
+    warning: str
+
+
+def _told(orbit: _SolvedOrbit, log: StageLog) -> Capture:
+    """What was solved, noted in the report."""
+    log.figures["solved"] = orbit.figures
+    if orbit.warning:
+        log.warn(orbit.warning)
+    return orbit.capture
+
+
+def _rival(
+    frames: Sequence[UnposedFrame], settings: VideoSettings, ordered: bool, log: StageLog
+) -> _SolvedOrbit | None:
+    """The pictures as an orbit, if they can be one."""
+    try:
+        return _by_orbit(frames, settings, ordered, log)
+    except ValueError:  # of several sizes, by several lenses, too few or too many, or around nothing
+        return None
 
 
 def _by_sfm(frames: Sequence[UnposedFrame], settings: VideoSettings, ordered: bool, log: StageLog) -> Solved:
@@ -122,13 +204,21 @@ def _by_sfm(frames: Sequence[UnposedFrame], settings: VideoSettings, ordered: bo
         )
 
 
-def _by_orbit(frames: Sequence[UnposedFrame], settings: VideoSettings, ordered: bool, log: StageLog) -> Capture:
+def _by_orbit(frames: Sequence[UnposedFrame], settings: VideoSettings, ordered: bool, log: StageLog) -> _SolvedOrbit:
     from recon.capture import Capture, Frame
     from recon.capture.sfm import SolveError
     from recon.capture.unposed import shrunk_picture
     from recon.splat.solve_poses import solve_orbit
 
     sizes = sorted({(frame.width, frame.height) for frame in frames})
+    focals = [frame.focal for frame in frames if frame.focal is not None]
+    if settings.fov is None and focals and max(focals) > _ONE_LENS * min(focals):
+        raise SolveError(
+            "frames",
+            found=f"pictures by focal lengths of {min(focals):.0f} to {max(focals):.0f} pixels, as their files say",
+            expected="one lens that does not zoom, to be solved as an orbit",
+            remedy="Structure from motion takes any, but needs more overlap: take more pictures.",
+        )
     if len(sizes) > 1 or len(frames) < FEWEST_OF_ORBIT:
         raise SolveError(
             "frames",
@@ -145,7 +235,7 @@ def _by_orbit(frames: Sequence[UnposedFrame], settings: VideoSettings, ordered: 
             seed=settings.seed,
             progress=lambda what, share: log.watcher.advanced(round(100 * share), 100),
         )
-    log.figures["solved"] = {
+    figures = {
         "by": "orbit",
         "confidence": round(solved.confidence, 3),
         "reasons": {name: round(value, 3) for name, value in solved.reasons.items()},
@@ -154,13 +244,15 @@ def _by_orbit(frames: Sequence[UnposedFrame], settings: VideoSettings, ordered: 
         "fov_is": "solved" if settings.fov is None else "given",
         "azimuths_degrees": [round(math.degrees(float(a)), 2) for a in solved.azimuths],
     }
+    warning = ""
     if solved.confidence < _CONFIDENT:
         doubts = ", ".join(f"{name} {value:.2f}" for name, value in solved.reasons.items())
-        log.warn(f"the orbit is found with a confidence of {solved.confidence:.2f} of 1 ({doubts}); it may be wrong")
+        warning = f"the orbit is found with a confidence of {solved.confidence:.2f} of 1 ({doubts}); it may be wrong"
     pairs = zip(frames, solved.cameras, strict=True)
-    return Capture(
+    capture = Capture(
         tuple(Frame(camera.resized(f.width, f.height), f.load_rgba, time=f.time, name=f.name) for f, camera in pairs)
     )
+    return _SolvedOrbit(capture, figures, warning)
 
 
 def _focal(frame: UnposedFrame, fov: float | None) -> float | None:
