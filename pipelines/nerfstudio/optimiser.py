@@ -87,7 +87,7 @@ class SplatStepsConfig(OptimizerConfig):
     rates: LearningRates = field(default_factory=lambda: FIT_PRESETS["views"].rates)
     """Step sizes for a scene of diameter 1."""
 
-    def setup(self, params: Iterable[Parameter]) -> torch.optim.Optimizer:
+    def setup(self, params: Iterable[Parameter]) -> SplatSteps:
         """The optimiser of a model's five tensors."""
         rates = {name: value * self.lr for name, value in vars(self.rates).items()}
         return SplatSteps(params, LearningRates(**rates))

@@ -66,7 +66,7 @@ def started(
     """
     if kind != "points":
         try:
-            placed = normalise(capture)
+            placed = normalise(Capture(capture.frames))  # what leads back then leads to the capture's own world
         except NormaliseError:
             if kind == "hull":
                 raise

@@ -8,6 +8,7 @@ import json
 import sys
 from importlib.metadata import entry_points
 from pathlib import Path
+from typing import Any
 
 
 def read(capture: Path, questions: Path) -> None:
@@ -44,8 +45,8 @@ def read(capture: Path, questions: Path) -> None:
 
 
 def run(name: str, arguments: list[str]) -> None:
-    """One of nerfstudio's commands, with LPIPS as NaN. Since 2.6 torch opens nerfacto's checkpoints no more unless it is
-    told that numbers of numpy are harmless."""
+    """One of nerfstudio's commands, with LPIPS as NaN. From 2.6 on torch refuses nerfacto's checkpoints, which hold
+    numbers of numpy, unless it is told that these are harmless."""
     import numpy as np
     import torch
     from torchmetrics.image import lpip
@@ -58,7 +59,8 @@ def run(name: str, arguments: list[str]) -> None:
             return torch.tensor(float("nan"))
 
     number = np.float64(0)
-    torch.serialization.add_safe_globals([number.__reduce__()[0], np.dtype, type(number.dtype)])
+    made_by: Any = number.__reduce__()[0]
+    torch.serialization.add_safe_globals([made_by, np.dtype, type(number.dtype)])
     lpip.LearnedPerceptualImagePatchSimilarity = Unknown
     (command,) = entry_points(group="console_scripts", name=name)
     sys.argv = [name, *arguments]
