@@ -3,7 +3,7 @@
 // splats and so on, and a slider of time.
 (() => {
   'use strict';
-  const PATIENCE = 60_000; // milliseconds that the client may take to start
+  const PATIENCE = 60_000, SETTLED = 500; // milliseconds that the client may take to start, and to place its camera
   const EXTRAS = 'turnabout', NODE = '/turnabout-time'; // as in _viewer_glb.py and _viewer_time.py
 
   // The client sorts splats in a worker, from a blob, which browsers do not start in a page that is a file. Where it gets
@@ -247,9 +247,9 @@
     let time = 0;
     viewer.scene.onBeforeRender = (renderer) => {
       renderer.toneMapping = 0;
-      if (!fitted && Object.keys(viewer.nodeRefFromName).length > 1) { // with the nodes came where the camera begins
+      if (!fitted && viewer.camera.fov < 74) { // it is 75 until the scene has said where the camera begins
         fitted = true;
-        fitNarrow(viewer);
+        setTimeout(fitNarrow, SETTLED, viewer); // fov and place come one after the other
       }
       const now = page ? time : viewer.nodePoseData[NODE]?.position[0] ?? 0;
       if (poseAll(now)) viewer.requestRender(); // three.js has placed the bones of this picture already

@@ -185,7 +185,11 @@ def test_on_a_narrow_dark_screen_the_bar_is_whole_dark_and_reached_by_keyboard(c
     assert bottom - top < 200
     shade = [float(x) for x in found["bar"]["background"].split("(")[1].rstrip(")").split(",")[:3]]
     assert max(shade) < 90
-    assert read_picture(picture)[5, 5, :3].max() < 0.3
+    shown = read_picture(picture)
+    assert shown[5, 5, :3].max() < 0.3
+    chair = np.nonzero(np.ptp(shown[: int(top), :, :3], axis=-1) > 0.3)[1]
+    assert len(chair) > 1000
+    assert 10 < chair.min() < chair.max() < 380  # all of it
     stops = {name: seen for _, name, seen in found["stops"]}
     for control in (*LAYERS.values(), "Cameras", "Figures"):
         assert stops[control], found["stops"]
@@ -290,10 +294,11 @@ def test_the_page_of_a_run_that_moves_plays(chair_page, moving_page, tmp_path):
 def test_the_time_slider_of_a_page_moves_the_mesh_and_the_splats(moving, moving_page, tmp_path):
     early, late = 0.35, 1.15
     files = {name: tmp_path / f"{name}.png" for name in ("mesh", "later", "splats", "wire")}
-    slide = [{"slide": ["Time in seconds", time]} for time in (early, late)]
+    to_early, to_late = ({"slide": ["Time in seconds", time]} for time in (early, late - 0.02))
     found = browse(
         moving_page.as_uri(), tmp_path, {"bare": True}, {"press": "p"},
-        slide[0], {"picture": str(files["mesh"])}, slide[1], {"picture": str(files["later"])},
+        to_early, {"picture": str(files["mesh"])},
+        to_late, *[{"press": "ArrowRight"}] * 10, {"picture": str(files["later"])},
         {"click": "Splats"}, {"picture": str(files["splats"])},
         {"click": "Wireframe"}, {"picture": str(files["wire"])},
     )  # fmt: skip
@@ -342,9 +347,8 @@ def test_splats_in_a_page_hide_what_is_behind_them(tmp_path):
     for depth, color in ((0.25, (0.9, 0.1, 0.1)), (-0.25, (0.1, 0.2, 0.9))):
         points = torch.cat((sheet, torch.full((len(sheet), 1), depth)), dim=1)
         scenes.append(from_points(points, torch.tensor(color).expand(len(points), 3), 0.02, opacity=0.95))
-    both = [Gaussians(*(torch.cat(pair) for pair in zip(*pairs)))
-            for pairs in ([scene.tensors() for scene in scenes], [scene.tensors() for scene in scenes[::-1]])]  # fmt: skip
-    write_ply(both[0], tmp_path / "sheets.ply")
+    near, far = (scene.tensors() for scene in scenes)
+    write_ply(Gaussians(*(torch.cat(pair) for pair in zip(near, far))), tmp_path / "sheets.ply")
     file, picture = tmp_path / "page.html", tmp_path / "p.png"
     file.write_text(page([Shown(tmp_path / "sheets.ply")]), encoding="utf-8")
     browse(file.as_uri(), tmp_path, {"bare": True}, {"picture": str(picture)})
