@@ -66,8 +66,9 @@ class SplatsModelConfig(ModelConfig):
     """Behind what is transparent. random: another one each step; the viewer's when it is drawn."""
 
     def fit_options(self) -> FitOptions:
-        """The same as our fits have it."""
+        """The same as our fits have it; a smaller limit is one for the start, too."""
         shared = {name: value for name, value in vars(self).items() if name in FitOptions.__dataclass_fields__}
+        shared["initial_gaussians"] = min(self.initial_gaussians, self.max_gaussians)
         return replace(_VIEWS, **shared)
 
 
