@@ -78,7 +78,7 @@ class _Carried:
     @property
     def times(self) -> list[float]:
         times = self.moving.motion.times
-        return (times - times[0]).tolist()  # type: ignore[no-any-return]
+        return (times - times[0]).tolist()
 
     def at(self, time: float) -> Gaussians:
         return self.moving.at(float(self.moving.motion.times[0]) + time)

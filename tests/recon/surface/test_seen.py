@@ -3,11 +3,12 @@ import math
 import pytest
 import torch
 
-from recon.capture import orbit_camera
+from recon.capture import frame_from_tensors, orbit_camera
 from recon.metrics.topology import component_count
 from recon.surface.close import is_watertight
 from recon.surface.manifold import twin_edges
-from recon.surface.seen import seen_faces, seen_part
+from recon.surface.mesh import vertex_normals
+from recon.surface.seen import seen_by, seen_faces, seen_part
 from tests.recon.surface.test_decimate import torus
 
 
@@ -50,3 +51,19 @@ def test_a_surface_that_no_camera_sees_is_refused():
     moved = away.moved(torch.eye(3), torch.tensor([10.0, 0, 0]))
     with pytest.raises(ValueError, match="same world"):
         seen_part(mesh, [moved], 0.01)
+
+
+def test_how_well_a_vertex_is_seen_is_its_slant_times_the_pixel_s_trust():
+    mesh = torus()
+    view = camera(elevation=0.0)
+    whole = frame_from_tensors(view, torch.ones(128, 128, 4), name="a")
+    half = frame_from_tensors(view, torch.ones(128, 128, 4), name="b", weight=torch.full((128, 128), 0.5))
+    seen = seen_by(mesh, [whole], 0.01)
+    torch.testing.assert_close(seen_by(mesh, [half], 0.01), seen / 2)
+    torch.testing.assert_close(seen_by(mesh, [half, whole, half], 0.01), seen)  # the best counts
+    assert (seen_by(mesh, [], 0.01) == 0).all()
+    facing = torch.nn.functional.normalize(view.centre, dim=0)
+    towards = vertex_normals(mesh.vertices, mesh.faces) @ facing
+    assert seen[(towards > 0.9) & (mesh.vertices[:, 2] > 0.3)].min() > 0.7
+    assert (seen[towards < -0.3] == 0).all()
+    assert (seen[(mesh.vertices[:, 2] < -0.3) & (mesh.vertices[:, 1].abs() < 0.03)] == 0).all()  # behind the near side
