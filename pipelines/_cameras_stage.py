@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import functools
 import math
@@ -23,6 +24,8 @@ if TYPE_CHECKING:
 
 _ORBIT_SIDE = 256
 """Pixels that an orbit is solved on."""
+_IN_ORDER = 0.5
+"""How well an orbit explains photos in the order of their names before they are taken to be in no order."""
 _ONE_LENS = 1.05
 """Focal lengths that differ by more are not one."""
 _EXPLAINED = 0.01
@@ -206,6 +209,7 @@ def _by_sfm(frames: Sequence[UnposedFrame], settings: VideoSettings, ordered: bo
 
 def _by_orbit(frames: Sequence[UnposedFrame], settings: VideoSettings, ordered: bool, log: StageLog) -> _SolvedOrbit:
     from recon.capture import Capture, Frame
+    from recon.capture.normalise import NormaliseError
     from recon.capture.sfm import SolveError
     from recon.capture.unposed import shrunk_picture
     from recon.splat.solve_poses import solve_orbit
@@ -227,14 +231,21 @@ def _by_orbit(frames: Sequence[UnposedFrame], settings: VideoSettings, ordered: 
             remedy="Structure from motion takes any sizes, but needs more overlap: take more pictures.",
         )
     compile_kernels(log)
-    with log.step("solving an orbit"):
-        solved = solve_orbit(
-            [shrunk_picture(frame.rgba(), _ORBIT_SIDE) for frame in frames],
-            ordered=ordered,
-            fov=None if settings.fov is None else math.radians(settings.fov),
-            seed=settings.seed,
-            progress=lambda what, share: log.watcher.advanced(round(100 * share), 100),
-        )
+    pictures = [shrunk_picture(frame.rgba(), _ORBIT_SIDE) for frame in frames]
+    solve = functools.partial(
+        solve_orbit,
+        pictures,
+        fov=None if settings.fov is None else math.radians(settings.fov),
+        seed=settings.seed,
+        progress=lambda what, share: log.watcher.advanced(round(100 * share), 100),
+    )
+    answers = []
+    with log.step("solving an orbit"), contextlib.suppress(*(() if ordered else (NormaliseError,))):
+        answers.append(solve(ordered=True))
+    if not ordered and all(answer.reasons["explained"] < _IN_ORDER for answer in answers):
+        with log.step("solving an orbit in any order"):
+            answers.append(solve(ordered=False))
+    solved = max(answers, key=lambda answer: answer.reasons["explained"])
     figures = {
         "by": "orbit",
         "confidence": round(solved.confidence, 3),

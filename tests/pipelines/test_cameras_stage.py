@@ -3,6 +3,7 @@
 import dataclasses
 import json
 import math
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -82,3 +83,28 @@ def test_cameras_that_explain_their_pictures_badly_are_called_poor(tmp_path, mon
     assert log.figures["solved"]["confidence"] == "poor"
     assert any("badly" in warning for warning in log.warnings)
     json.dumps(log.figures, allow_nan=False)
+
+
+@pytest.mark.parametrize(("in_order", "asked"), [(0.9, [True]), (0.2, [True, False])])
+def test_photos_are_first_taken_for_an_orbit_in_the_order_of_their_names(in_order, asked, tmp_path, monkeypatch):
+    orders = []
+
+    def solve(pictures, *, ordered, **_):
+        orders.append(ordered)
+        cameras = tuple(orbit_camera(float(a), 0.3, 0.6, 24, 24) for a in range(6))
+        explained = in_order if ordered else 0.7
+        shared = {
+            "cameras": cameras,
+            "azimuths": torch.arange(6.0),
+            "elevation": 0.3,
+            "fov": 0.6,
+            "confidence": explained,
+        }
+        return SimpleNamespace(**shared, reasons={"explained": explained})
+
+    monkeypatch.setattr(solve_poses, "solve_orbit", solve)
+    frames = [UnposedFrame(str(i), lambda: torch.ones(24, 24, 4), 24, 24) for i in range(6)]
+    settings = resolve_video(VideoOptions(tmp_path / "photos", tmp_path / "run"), is_video=False, has_cameras=False)
+    solved = _by_orbit(frames, settings, False, StageLog(Quiet()))
+    assert orders == asked
+    assert solved.figures["confidence"] == max(in_order, 0.7 if len(asked) > 1 else 0)
