@@ -115,6 +115,26 @@ def painted_house() -> Mesh:
     return load_mesh(ROOT / "assets" / "eval" / "house.glb")
 
 
+def test_the_fourth_example_models_the_objects_that_are_shipped(tmp_path, monkeypatch):
+    fourth = example("04_model_evaluation_objects")
+    names = sorted(fourth.MODELLED)[:2]
+    monkeypatch.setattr(fourth, "MODELLED", names)
+    monkeypatch.setattr(fourth, "CELL", 32)
+    fourth.main(tmp_path)
+    wanted = {*(f"{name}.glb" for name in names), "manifest.jsonl", "preview.png"}
+    assert {path.name for path in tmp_path.iterdir()} == wanted
+    for name in names:
+        made, shipped = (load_mesh(folder / f"{name}.glb") for folder in (tmp_path, fourth.FOLDER))
+        np.testing.assert_allclose(made.vertices, shipped.vertices, atol=1e-5)
+        np.testing.assert_array_equal(made.faces, shipped.faces)
+    with Image.open(tmp_path / "preview.png") as sheet:
+        assert sheet.size == (256, 32)
+        assert len(sheet.convert("RGB").getcolors(1 << 16)) > 50  # not a bare ground
+    lines = [json.loads(line) for line in (tmp_path / "manifest.jsonl").read_text().splitlines()]
+    shipped_lines = [json.loads(line) for line in (fourth.FOLDER / "manifest.jsonl").read_text().splitlines()]
+    assert all(line in shipped_lines for line in lines)
+
+
 def test_the_fifth_example_turns_a_turntables_video_into_a_mesh(tmp_path, monkeypatch, in_small, capsys):
     fifth = in_small(example("05_video_to_glb"))
     monkeypatch.setattr(fifth, "FRAMES", 10)
