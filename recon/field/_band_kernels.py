@@ -50,23 +50,30 @@ def regularise(
     end: int,
     around: Ints,
     distance: Floats,
+    laid: Floats,
     weights: Floats,
     in_distance: Floats,
 ) -> float:
-    """Adds the gradients of two penalties on the points [begin, end), and returns the penalties' sum.
+    """Adds the gradients of three penalties on the points [begin, end), and returns the penalties' sum.
 
-    (|grad f| - 1)^2 holds f to a distance (Gropp et al. 2020), and (laplace f)^2 keeps its level sets smooth. Both are
-    central differences, in grid spacings.
+    (|grad f| - 1)^2 holds f to a distance (Gropp et al. 2020), and (laplace f)^2 keeps its level sets smooth; both are
+    central differences, in grid spacings. m^2 / (1 + m^2), m = f - f0, keeps f where the band was laid, but does not
+    hold back what leaves it by much.
 
     Args:
         around: (N, 6) rows of the neighbours at -x, +x, -y, +y, -z, +z, or -1. Those that lack one do not count.
         distance: (N,) values.
-        weights: of the two, each divided by how many points there are.
+        laid: (N,) what they were when the band was laid.
+        weights: of the three, each divided by how many points there are.
         in_distance: (N,) sum, of this slab alone.
     """
     total = 0.0
     half = np.float32(0.5)
     for row in range(begin, end):
+        moved = distance[row] - laid[row]
+        short = np.float32(1) / (np.float32(1) + moved * moved)
+        in_distance[row] += np.float32(2) * weights[2] * moved * short * short
+        total += weights[2] * moved * moved * short
         a, b, c = around[row, 0], around[row, 1], around[row, 2]
         d, e, f = around[row, 3], around[row, 4], around[row, 5]
         if a < 0 or b < 0 or c < 0 or d < 0 or e < 0 or f < 0:

@@ -54,7 +54,8 @@ def fit_field(
         ValueError: if the silhouettes do not meet anywhere, or the solid has no surface.
     """
     if any(frame.source is Source.GENERATED for frame in capture):
-        options = replace(options, smooth_weight=options.generated_smooth_weight)
+        smooth, rate = options.generated_smooth_weight, options.generated_distance_rate
+        options = replace(options, smooth_weight=smooth, distance_rate=rate)
     generator = torch.Generator().manual_seed(seed)
     frames = [decided(frame) for frame in capture]
     pixels, pool = pixels_of(frames, options)

@@ -36,6 +36,8 @@ class FieldOptions:
     """Steps between layings of the band around the surface as it is then."""
     distance_rate: float = 0.4
     """Adam's step size for distances, in spacings."""
+    generated_distance_rate: float = 0.15
+    """The same where frames were generated: they disagree, and a surface that suits each of them would be ragged."""
     color_rate: float = 0.02
     """Adam's step size for colours."""
     last_rate: float = 0.1
@@ -50,8 +52,11 @@ class FieldOptions:
     """Squared difference of the distances' slope and 1."""
     smooth_weight: float = 0.005
     """Squared Laplacian of the distances."""
-    generated_smooth_weight: float = 1.0
-    """The same where frames were generated: they disagree, and a surface that suits each of them would be ragged."""
+    generated_smooth_weight: float = 3.0
+    """The same where frames were generated."""
+    start_weight: float = 0.02
+    """Way of distances from where the band was laid, for small ways squared, in spacings; long ones cost no more. What the
+    pictures say little about stays where the first solid had it."""
     around: float = 0.08
     """Pixels outside of the masks are asked as far away as this share of the picture."""
 

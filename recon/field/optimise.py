@@ -85,7 +85,7 @@ class FieldOptimiser:
 
     def _begin(self, field: Field) -> None:
         self._band, self._inside, self._taken = field.band, field.inside, 0
-        self._distances = field.distances.clone().requires_grad_()
+        self._laid, self._distances = field.distances, field.distances.clone().requires_grad_()
         self._colors = field.colors.flatten(1).clone().requires_grad_()
         self._firsts = [torch.zeros_like(values.detach()) for values in (self._distances, self._colors)]
         self._seconds = [torch.zeros_like(values) for values in self._firsts]
@@ -95,9 +95,10 @@ class FieldOptimiser:
         from recon.field._band_kernels import regularise
 
         count = len(self._distances)
-        weights = torch.tensor([self._options.distance_weight, self._options.smooth_weight]) / count
+        options = self._options
+        weights = torch.tensor([options.distance_weight, options.smooth_weight, options.start_weight]) / count
         sums = torch.zeros(HALVES, count)
-        arrays = self._band.around, self._distances.detach().numpy(), weights.numpy()
+        arrays = self._band.around, self._distances.detach().numpy(), self._laid.numpy(), weights.numpy()
         in_halves(count, lambda begin, end, half: regularise(begin, end, *arrays, sums.numpy()[half]))
         return sums.sum(0)
 
