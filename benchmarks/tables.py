@@ -13,7 +13,7 @@ from typing import Annotated, Any
 
 import tyro
 
-from benchmarks import asset, fit, motion, rasterize, surface, train
+from benchmarks import asset, command_cameras, fit, motion, rasterize, surface, train
 from benchmarks._errors import BenchmarkError
 from pipelines._command import run_command
 
@@ -24,6 +24,7 @@ _TABLES = {
     "surface": surface.markdown,
     "asset": asset.markdown,
     "motion": motion.markdown,
+    "command_cameras": command_cameras.markdown,
 }
 
 
@@ -32,7 +33,7 @@ class TableOptions:
     """Show saved results of benchmarks."""
 
     files: Annotated[tuple[Path, ...], tyro.conf.Positional]
-    """JSON files of benchmarks.rasterize, fit, train, surface, asset and motion."""
+    """JSON files of benchmarks.rasterize, fit, train, surface, asset, motion and command_cameras."""
     into: Path | None = None
     """Markdown page that holds the tables."""
 
