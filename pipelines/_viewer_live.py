@@ -121,7 +121,6 @@ def build(server: Any, things: Sequence[Shown]) -> None:
         ValueError, OSError: if a file cannot be read.
     """
     handles = add_things(server, things)
-    server.gui.configure_theme(control_layout="collapsible", show_logo=False, show_share_button=False)
     timeline = Timeline(server, things, group_names(things), handles)
     showing = _add_choice(server, things, handles, timeline)
     for thing, name, place in zip(things, group_names(things), places(things)):

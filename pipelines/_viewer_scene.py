@@ -176,7 +176,7 @@ def _by_source(thing: Shown) -> Mesh:
     observed ones leave, as they do for the texture. Grey is what neither saw."""
     import torch
 
-    from recon.surface.mesh import Material
+    from recon.surface.mesh import Mesh
     from recon.surface.seen import seen_by
 
     assert thing.mesh is not None
@@ -189,8 +189,9 @@ def _by_source(thing: Shown) -> Mesh:
     generated = (1 - observed) * generated
     both = observed + generated
     mixed = (observed * colors["observed"] + generated * colors["generated"]) / both.clamp_min(1e-9)
-    vertices = torch.where(both > _HARDLY, mixed, colors["rendered"])
-    return replace(thing.mesh, colors=vertices, uvs=None, materials=(Material(),), face_material=None)
+    faces = torch.where(both > _HARDLY, mixed, colors["rendered"])
+    corners = thing.mesh.vertices[thing.mesh.faces].reshape(-1, 3)  # not shared, so that each face has its colour
+    return Mesh(corners, torch.arange(len(corners)).reshape(-1, 3), colors=faces.repeat_interleave(3, dim=0))
 
 
 def _checkered(mesh: Mesh) -> Mesh:

@@ -49,6 +49,8 @@ def scene_server(host: str, port: int) -> Iterator[Any]:
         server = viser.ViserServer(host=host, port=port, label="Turnabout", verbose=False)
     try:
         server.scene.set_up_direction("+y")
+        # Its button to share would let the world in through somebody's relay.
+        server.gui.configure_theme(control_layout="collapsible", show_logo=False, show_share_button=False)
         yield server
     finally:
         with contextlib.redirect_stdout(io.StringIO()):

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from recon.capture import Camera, Frame
 from recon.surface.manifold import keep_faces, split_to_manifold, twin_edges
-from recon.surface.mesh import Mesh, face_normals, vertex_normals
+from recon.surface.mesh import Mesh, face_normals
 from recon.surface.render import prepare_mesh, render_prepared
 from recon.surface.silhouettes import pixels_of
 
@@ -59,27 +59,28 @@ def seen_faces(mesh: Mesh, cameras: Sequence[Camera], tolerance: float) -> Tenso
 
 
 def seen_by(mesh: Mesh, frames: Sequence[Frame], tolerance: float, size: int = 256) -> Tensor:
-    """(V,) in [0, 1]: how well the frame that sees it best sees each vertex: the cosine of the angle to it, times how
-    much the frame's pixel is trusted; 0 for what is in no picture.
+    """(F,) in [0, 1]: how well the frame that sees it best sees the middle of each face: the cosine of the angle to it,
+    times how much the frame's pixel is trusted; 0 for what is in no picture.
 
     Args:
         mesh: whose faces point outward.
-        tolerance: how far behind what a pixel shows a vertex may lie and still count as seen, in world units.
+        tolerance: how far behind what a pixel shows a face may lie and still count as seen, in world units.
         size: pixels of a picture's longer side in which is looked, at most.
     """
     prepared = prepare_mesh(mesh)
-    normals = vertex_normals(mesh.vertices, mesh.faces)
-    best = torch.zeros(len(mesh.vertices))
+    middles = mesh.vertices[mesh.faces].mean(dim=1)
+    normals = torch.nn.functional.normalize(face_normals(mesh.vertices, mesh.faces), dim=-1)
+    best = torch.zeros(len(mesh.faces))
     for frame in frames:
         camera, weight = frame.camera, frame.weight()
         share = min(1.0, size / max(camera.width, camera.height))
         small = camera.resized(round(camera.width * share), round(camera.height * share))
         depth = render_prepared(prepared, small, supersample=1).depth
-        column, row, forward, on_picture = pixels_of(small, mesh.vertices)
+        column, row, forward, on_picture = pixels_of(small, middles)
         shown = depth[row, column]
         visible = on_picture & (shown > 0) & (forward < shown + tolerance)
-        across, down, _, _ = pixels_of(camera, mesh.vertices)
-        towards = torch.nn.functional.normalize(camera.centre - mesh.vertices, dim=-1)
+        across, down, _, _ = pixels_of(camera, middles)
+        towards = torch.nn.functional.normalize(camera.centre - middles, dim=-1)
         cosine = (towards * normals).sum(-1).clamp_min(0)
         best = torch.maximum(best, visible * cosine * weight[down, across])
     return best

@@ -157,11 +157,12 @@ def test_a_page_whose_object_is_taken_away_fails_what_the_other_passes(chair_run
 
 
 def test_keys_and_dragging_do_what_they_say(chair_run, chair_page, tmp_path):
-    still, turned, cameras = (tmp_path / f"{name}.png" for name in ("still", "turned", "cameras"))
+    still, turned, cameras, seen = (tmp_path / f"{name}.png" for name in ("still", "turned", "cameras", "seen"))
     found = browse(
         chair_page.as_uri(), tmp_path, {"bare": True},
         {"press": "3"}, {"press": "1"}, {"picture": str(still)},
         {"press": "c"}, {"picture": str(cameras)}, {"press": "c"},
+        {"press": "7"}, {"picture": str(seen)}, {"press": "1"},
         {"drag": [120, 0]}, {"picture": str(turned)}, {"press": "f"},
     )  # fmt: skip
     assert found["bar"]["pressed"] == ["Mesh", "Figures"]
@@ -171,6 +172,9 @@ def test_keys_and_dragging_do_what_they_say(chair_run, chair_page, tmp_path):
     assert agreement(read_picture(turned), drawn) < agreement(read_picture(still), drawn) - 3
     difference = np.abs(read_picture(cameras) - read_picture(still))[..., :3].max(-1)
     assert difference[drawn[..., 3] == 0].max() > 0.3  # frames of pictures around the chair
+    red, _, blue, _ = np.moveaxis(read_picture(seen), -1, 0)
+    assert 0.1 < (blue - red > 0.4)[drawn[..., 3] == 1].mean() < 0.9  # what the photo from the front saw
+    assert (red - blue > 0.4)[drawn[..., 3] == 1].mean() > 0.05  # and what only generated frames did
 
 
 def test_on_a_narrow_dark_screen_the_bar_is_whole_dark_and_reached_by_keyboard(chair_page, tmp_path):
