@@ -328,8 +328,8 @@ def _solved(
             try:
                 camera = _camera(image).resized(*size)
             except ValueError as cause:
-                found, expected = f"a solution that is none: {cause}", "pictures that tell how they were taken"
-                raise SolveError(source, found=found, expected=expected, remedy=_REMEDY) from cause
+                what, expected = f"a solution that is none: {cause}", "pictures that tell how they were taken"
+                raise SolveError(source, found=what, expected=expected, remedy=_REMEDY) from cause
             frames.append(_frame(picture, name, camera))
     ids = sorted(model.points3D)
     points = np.array([model.points3D[number].xyz for number in ids], np.float32).reshape(-1, 3)
