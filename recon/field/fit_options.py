@@ -55,8 +55,8 @@ class FieldOptions:
     generated_smooth_weight: float = 3.0
     """The same where frames were generated."""
     start_weight: float = 0.02
-    """Way of distances from where the band was laid, for small ways squared, in spacings; long ones cost no more. What the
-    pictures say little about stays where the first solid had it."""
+    """Squared way, in spacings, of distances from what they were when the band was laid; long ways cost no more. What
+    the pictures say little about stays where the first solid had it."""
     around: float = 0.08
     """Pixels outside of the masks are asked as far away as this share of the picture."""
 
