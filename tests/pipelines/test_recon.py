@@ -95,5 +95,7 @@ def test_a_damaged_field_is_fitted_again_when_the_run_is_resumed(whole, orbit):
     path.write_bytes(path.read_bytes()[:1000])
     arguments = ["--capture", str(orbit), "-o", str(whole), "--recon", "nerf", *SMALL, "--resume"]
     assert img2mesh.main(arguments) == 0
-    assert torch.isfinite(read_fitted(whole, "nerf").distances).all()
+    field = read_fitted(whole, "nerf")
+    assert isinstance(field, Field)
+    assert torch.isfinite(field.distances).all()
     assert (whole / "mesh.glb").exists()

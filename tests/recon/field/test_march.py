@@ -36,8 +36,8 @@ def test_pictures_and_gradients_match_the_oracle_in_double_precision(degree, sha
     distances, colors = bumpy(field)
     single = [values.clone().requires_grad_() for values in (distances, colors)]
     double = [values.double().requires_grad_() for values in (distances, colors)]
-    drawn = march(field.band, *single, rays, step=STEP, sharpness=sharpness)
-    wanted = plain_march(field.band, *double, rays, step=STEP, sharpness=sharpness)
+    drawn = march(field.band, single[0], single[1], rays, step=STEP, sharpness=sharpness)
+    wanted = plain_march(field.band, double[0], double[1], rays, step=STEP, sharpness=sharpness)
     # The kernels leave out what comes behind the last thousandth of the light.
     assert (drawn[:, :4] - wanted[:, :4]).abs().max() < 3e-3
     assert (drawn[:, 4] - wanted[:, 4]).abs().max() < 3e-3 * field.resolution
@@ -57,7 +57,7 @@ def test_both_halves_of_the_rays_are_drawn_and_give_the_same_bytes_again():
     gradients = []
     for _ in range(2):
         leaves = [values.clone().requires_grad_() for values in (distances, colors)]
-        drawn = march(field.band, *leaves, rays_at(field, 501), step=STEP, sharpness=2.0)
+        drawn = march(field.band, leaves[0], leaves[1], rays_at(field, 501), step=STEP, sharpness=2.0)
         gradients.append(torch.autograd.grad(drawn.square().sum(), leaves))
     assert all(torch.equal(a, b) for a, b in zip(*gradients, strict=True))
     alone = march(field.band, distances, colors, rays_at(field, 501), step=STEP, sharpness=2.0)

@@ -4,14 +4,17 @@ import numpy as np
 import pytest
 import torch
 
-from recon.capture import orbit_camera
+from recon.capture import Source, orbit_camera
+from recon.capture.orbit import orbit_cameras
+from recon.field.rendering import render_field_frames
 from recon.splat.gaussians import Gaussians
 from recon.splat.initialise import initial_gaussians, initial_volume
 from recon.splat.volume import DepthView, fuse_depth_views, visual_hull
 from recon.surface.close import is_watertight
 from recon.surface.density import draw_density
 from recon.surface.extract import extract_surface
-from recon.surface.fusion import FusionOptions, fuse_density, fuse_depth, viewpoints
+from recon.surface.fusion import FusionOptions, fuse_density, fuse_depth, surface_of, unseen_frames, viewpoints
+from tests.recon.field.spheres import ball_field
 from tests.recon.splat.balls import ball_capture, distance_to_ball
 from tests.recon.surface.test_decimate import distance_to_torus
 
@@ -124,3 +127,26 @@ def test_left_open_the_surface_ends_where_no_camera_sees_it():
     assert not is_watertight(open_ball)
     assert len(open_ball.faces) < 0.9 * len(closed.faces)
     assert distance_to_ball(open_ball.vertices).abs().max() < 0.05
+
+
+def test_a_fields_surface_is_its_own_closed_and_beside_generated_frames_within_what_was_observed():
+    field = ball_field(48, radius=0.4)
+    cameras = orbit_cameras(6, 0.3, size=48)
+    # Silhouettes of a smaller ball.
+    frames = render_field_frames(ball_field(48, radius=0.35), cameras)
+    mesh = surface_of(field, frames, QUICK)
+    assert is_watertight(mesh)
+    assert (mesh.vertices.norm(dim=1) - 0.4).abs().mean() < 0.1 * field.spacing
+    sources = (Source.OBSERVED, *[Source.GENERATED] * 5)
+    mixed = [dataclasses.replace(frame, source=source) for frame, source in zip(frames, sources, strict=True)]
+    cut = surface_of(field, mixed, QUICK)
+    assert is_watertight(cut)
+    across = cut.vertices @ cameras[0].c2w[:3, 0]
+    assert across.abs().max() < 0.38 < mesh.vertices.norm(dim=1).max()
+
+
+def test_a_field_is_drawn_from_where_no_frame_was_taken():
+    field, cameras = ball_field(32), orbit_cameras(3, 0.3, size=32)
+    frames = unseen_frames(field, render_field_frames(field, cameras), QUICK)
+    assert len(frames) > 0
+    assert all(frame.source is Source.RENDERED and frame.rgba()[..., 3].max() > 0.9 for frame in frames)
