@@ -30,7 +30,7 @@ from pipelines._viewer_scene import (
     point_camera,
     thumbnail,
 )
-from pipelines._viewer_server import scene_server
+from pipelines._viewer_server import address_of, scene_server
 from pipelines._viewer_splats import splat_arrays
 from pipelines._viewer_time import Timeline
 
@@ -61,7 +61,7 @@ def serve(things: Sequence[Shown], host: str, port: int) -> None:
     """
     with scene_server(host, port) as server:
         build(server, things)
-        print(f"http://{server.get_host()}:{server.get_port()}  (Ctrl-C ends it)", file=sys.stderr)
+        print(f"{address_of(server)}  (Ctrl-C ends it)", file=sys.stderr)
         _until_interrupted()
 
 
@@ -71,14 +71,13 @@ def on_view(display: Display, results: Sequence[Path], *, wanted: bool) -> Itera
     the folders `results` hold.
 
     Raises:
-        OptionsError: if viser is not installed.
-        OSError: if no port can be had.
+        OptionsError: if viser is not installed, or no port can be had.
     """
     if not wanted:
         yield
         return
     with scene_server("127.0.0.1", PORT) as server:
-        display.said(f"http://{server.get_host()}:{server.get_port()}")
+        display.said(address_of(server))
         display.onlooker = FitOnView(server)
         try:
             yield
@@ -98,7 +97,9 @@ class FitOnView:
         self._server = server
         self._next = 0.0
         point_camera(server)
-        server.gui.add_markdown("Splats appear while they are fitted, then the result with all controls.")
+        server.gui.add_markdown(
+            "Splats appear while they are fitted; a field, with all controls, when it is done, as does the result."
+        )
 
     def __call__(self, gaussians: Gaussians) -> None:
         begin = time.monotonic()

@@ -7,9 +7,12 @@ shown, so each request is looked at before viser has it.
 from __future__ import annotations
 
 import contextlib
+import errno
 import functools
 import io
 import ipaddress
+import os
+import socket
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -21,6 +24,7 @@ from urllib.parse import urlsplit
 from pipelines._options import OptionsError
 
 _OUR_NAMES = ("127.0.0.1", "localhost", "::1")
+_MOST_PORT = 65535
 _starting = threading.Lock()
 
 
@@ -42,9 +46,10 @@ def scene_server(host: str, port: int) -> Iterator[Any]:
     """A viser server with our axes, colours and page, stopped at the end.
 
     Raises:
-        OSError: if the port cannot be had.
+        OptionsError: if the address cannot be had.
     """
     viser = import_viser()
+    port = _free_port(host, port)
     with _guarded(host), contextlib.redirect_stdout(io.StringIO()):  # it prints addresses whatever it is told
         server = viser.ViserServer(host=host, port=port, label="Turnabout", verbose=False)
     try:
@@ -55,6 +60,12 @@ def scene_server(host: str, port: int) -> Iterator[Any]:
     finally:
         with contextlib.redirect_stdout(io.StringIO()):
             server.stop()
+
+
+def address_of(server: Any) -> str:
+    """Where a browser finds a viser server."""
+    host = server.get_host()
+    return f"http://{f'[{host}]' if ':' in host else host}:{server.get_port()}"
 
 
 def head(more: str = "") -> str:
@@ -76,6 +87,28 @@ def refusal(host: str, headers: Any) -> str:
     if _is_local(host) and name not in _OUR_NAMES and name != host:
         return f"this is 127.0.0.1, not {asked}\n"
     return ""
+
+
+def _free_port(host: str, port: int) -> int:
+    """The first port from `port` on that is not in use, or 0, which stands for any. viser, in a thread of its own,
+    leaves whoever started it waiting for ever if it cannot listen."""
+    if not 0 <= port <= _MOST_PORT:
+        raise OptionsError(f"expected a port from 0 to {_MOST_PORT}, found {port}")
+    try:
+        addresses = socket.getaddrinfo(host, None, type=socket.SOCK_STREAM)
+    except (socket.gaierror, UnicodeError) as cause:
+        raise OptionsError(f"the host {host!r} has no address; 127.0.0.1 is this machine alone") from cause
+    for candidate in range(port, _MOST_PORT + 1):
+        try:
+            for family, _, _, _, address in addresses:
+                socket.create_server((address[0], candidate, *address[2:]), family=family).close()
+            return candidate
+        except OSError as cause:
+            if cause.errno != errno.EADDRINUSE:
+                reason = os.strerror(cause.errno or errno.EADDRNOTAVAIL)
+                message = f"cannot listen at {host!r}, port {candidate}: {reason}; choose another host or port"
+                raise OptionsError(message) from cause
+    raise OptionsError(f"all ports of {host!r} from {port} on are in use; choose a lower one")
 
 
 def _is_local(host: str) -> bool:
@@ -110,7 +143,8 @@ def _answer(host: str, viser_answer: Callable[..., Any], connection: Any, reques
         return connection.respond(HTTPStatus.FORBIDDEN, refused)
     if request.headers.get("Upgrade") == "websocket" or urlsplit(request.path).path not in ("/", "/index.html"):
         return viser_answer(connection, request)
-    del request.headers["Accept-Encoding"]  # so that the page comes as text
+    if "Accept-Encoding" in request.headers:
+        del request.headers["Accept-Encoding"]  # so that the page comes as text
     response = viser_answer(connection, request)
     page = response.body.replace(b"</head>", head().encode() + b"</head>", 1)
     del response.headers["Content-Length"]

@@ -9,6 +9,7 @@ import base64
 import json
 import math
 import re
+import socket
 import sys
 import threading
 from types import SimpleNamespace
@@ -27,7 +28,7 @@ from pipelines._viewer_figures import figures_of
 from pipelines._viewer_live import DEPTH, WEIGHTS, FitOnView, build, on_view
 from pipelines._viewer_page import page
 from pipelines._viewer_scene import _SOURCES, LAYERS, _by_source, group_names, layers_of, start_camera
-from pipelines._viewer_server import refusal, scene_server
+from pipelines._viewer_server import address_of, refusal, scene_server
 from recon.asset import write_glb
 from recon.capture import Capture, Source, frame_from_tensors
 from recon.capture.io_nerfstudio import write_transforms
@@ -297,6 +298,44 @@ def test_a_page_is_written_whole_or_not_at_all_and_never_over_another(run, tmp_p
     assert [path.name for path in tmp_path.iterdir()] == ["page.html"]
 
 
+def test_a_page_that_cannot_be_written_is_named_as_it_was_asked_for(run, tmp_path, capsys, monkeypatch):
+    def refused(_path, *_arguments, **_more):
+        raise FileNotFoundError(2, "No such file or directory", str(_path))
+
+    monkeypatch.setattr("pathlib.Path.write_text", refused)
+    assert view.main([str(run), "--export", str(tmp_path / "page.html")]) == 2
+    assert capsys.readouterr().err == f"error: {tmp_path / 'page.html'}: No such file or directory\n"
+
+
+@pytest.mark.parametrize(
+    ("where", "words"),
+    [
+        (["--host", "nonsense.invalid"], "the host 'nonsense.invalid' has no address"),
+        (["--host", "192.0.2.1"], "cannot listen at '192.0.2.1', port 8080"),  # reserved for documentation
+        (["--port", "65536"], "from 0 to 65535, found 65536"),
+        (["--port", "-1"], "from 0 to 65535, found -1"),
+    ],
+)
+def test_an_address_that_cannot_be_had_is_named(run, capsys, where, words):
+    assert view.main([str(run), *where]) == 2
+    assert words in capsys.readouterr().err
+
+
+def test_a_port_that_is_in_use_gives_way_to_another():
+    with socket.create_server(("127.0.0.1", 0)) as other:
+        taken = other.getsockname()[1]
+        with scene_server("127.0.0.1", taken) as server:
+            assert server.get_port() > taken
+    with socket.create_server(("127.0.0.1", 65535)), pytest.raises(ValueError, match="65535 on are in use"):
+        scene_server("127.0.0.1", 65535).__enter__()
+
+
+def test_addresses_can_be_typed_into_a_browser():
+    for host, expected in (("127.0.0.1", "http://127.0.0.1:80"), ("::1", "http://[::1]:80")):
+        server = SimpleNamespace(get_host=lambda host=host: host, get_port=lambda: 80)
+        assert address_of(server) == expected
+
+
 def test_what_cannot_be_shown_is_named(run, tmp_path, capsys):
     broken = tmp_path / "broken"
     broken.mkdir()
@@ -352,6 +391,7 @@ def test_pages_of_others_are_refused(host, headers, answered):
 
 
 def test_a_served_scene_goes_to_its_own_page_alone(run):
+    from http.client import HTTPConnection
     from urllib.request import urlopen
 
     import viser
@@ -365,6 +405,13 @@ def test_a_served_scene_goes_to_its_own_page_alone(run):
             served = answer.read().decode()
         assert "findViewer" in served
         assert "turnabout-bar" in served
+        plain = HTTPConnection("127.0.0.1", port, timeout=20)  # says nothing about encodings, as curl does
+        plain.putrequest("GET", "/", skip_accept_encoding=True)
+        plain.endheaders()
+        with plain.getresponse() as answer:
+            assert answer.status == 200
+            assert answer.read().decode() == served
+        plain.close()
         speaks: Any = [f"viser-v{viser.__version__}"]
         with connect(f"ws://127.0.0.1:{port}", origin=f"http://127.0.0.1:{port}", subprotocols=speaks) as own:  # type: ignore[arg-type]
             assert len(own.recv(timeout=20)) > 100
