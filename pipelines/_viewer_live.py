@@ -98,7 +98,7 @@ class FitOnView:
         self._next = 0.0
         point_camera(server)
         server.gui.add_markdown(
-            "Splats appear while they are fitted; a field, with all controls, when it is done, as does the result."
+            "Splats appear while they are fitted, a field does not. The result follows with all controls."
         )
 
     def __call__(self, gaussians: Gaussians) -> None:

@@ -79,12 +79,22 @@
     }
   }
 
+  // Splats' corners have two coordinates, of which three.js cannot tell a sphere around them: they end nowhere.
+  function bound({ geometry }) {
+    if (geometry.boundingSphere !== null || geometry.attributes.position?.itemSize !== 2) return;
+    const empty = new geometry.constructor();
+    empty.computeBoundingSphere();
+    geometry.boundingSphere = empty.boundingSphere;
+    geometry.boundingSphere.radius = Infinity;
+  }
+
   // Poses the meshes of the scene at a time; also those that arrive later.
   function poser(viewer) {
     const posed = new WeakMap(), dressed = new WeakSet();
     return (time) => {
       let changed = false;
       viewer.scene.traverse((node) => {
+        if (node.isMesh) bound(node);
         if (node.isMesh && node.material?.userData && !dressed.has(node)) {
           dressed.add(node);
           if (node.isSkinnedMesh || node.material.userData[EXTRAS]) dress(node);
@@ -240,7 +250,7 @@
 
   async function begin(viewer) {
     const page = window.TURNABOUT;
-    const clips = await Promise.all((page?.clips ?? []).map(async ({ name, ...clip }) => [name, await unpackedClip(clip)]));
+    let clips = [];
     const poseAll = poser(viewer);
     let fitted = false;
     const sent = new Map(); // clip's name -> time
@@ -259,6 +269,7 @@
         send(viewer, { type: 'SceneNodeUpdateMessage', name, updates: { buffer: at(now) } });
       }
     };
+    clips = await Promise.all((page?.clips ?? []).map(async ({ name, ...clip }) => [name, await unpackedClip(clip)]));
     const tell = (now) => { time = now; viewer.requestRender(); };
     viewer.requestRender();
     if (page) addBar(viewer, page, page.seconds > 0 ? addTime(page.seconds, tell) : null);

@@ -95,7 +95,7 @@ try {
   await browser.close();
 }
 
-// Goes on with Tab; each stop's kind, its name, and whether it looks otherwise than without the focus.
+// Goes on with Tab; each stop's kind, its name, whether it looks otherwise than without the focus, and its outline's colour.
 async function tabbed(page, times) {
   const stops = [];
   for (let i = 0; i <= times; i++) {
@@ -109,7 +109,7 @@ async function tabbed(page, times) {
       const left = window.turnaboutStop ? looks(window.turnaboutStop) : '';
       const on = window.turnaboutStop = document.activeElement;
       const name = on.getAttribute('aria-label') ?? on.labels?.[0]?.innerText ?? on.textContent ?? '';
-      return [left, [on.tagName, name.trim().slice(0, 40), looks(on)]];
+      return [left, [on.tagName, name.trim().slice(0, 40), looks(on), getComputedStyle(on).outlineColor]];
     });
     if (i > 0) stops[i - 1][2] = stops[i - 1][2] !== left;
     stops.push(reached);
