@@ -47,16 +47,23 @@ def run_command(command: Callable[[], None], again: str = "add --resume") -> int
 
 @contextmanager
 def ended_as_interrupted() -> Iterator[None]:
-    """Within, the signal that ends programs (SIGTERM) stops as Ctrl-C does, so that nothing half-written is left."""
+    """Within, the signals that end programs stop as Ctrl-C does, so that nothing half-written is left: SIGTERM, and
+    that of a terminal that is closed (SIGHUP), unless it is to be ignored, as `nohup` asks."""
 
     def interrupt(*_: object) -> None:
         raise KeyboardInterrupt
 
-    before = signal.signal(signal.SIGTERM, interrupt)
+    names = ("SIGTERM", "SIGHUP")  # the latter not on Windows
+    there = [getattr(signal, name) for name in names if hasattr(signal, name)]
+    before = {number: signal.getsignal(number) for number in there}
+    heard = [number for number in there if before[number] is not signal.SIG_IGN]
+    for number in heard:
+        signal.signal(number, interrupt)
     try:
         yield
     finally:
-        signal.signal(signal.SIGTERM, before)
+        for number in heard:
+            signal.signal(number, before[number])
 
 
 def _is_untouched(error: BaseException) -> bool:

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import signal
+
 import pytest
 
 from pipelines import _preflight
 from pipelines.__main__ import COMMANDS, main
+from pipelines._command import ended_as_interrupted
 from tests.test_repository import IMPORT_NAMES, PROJECT, distribution
 
 
@@ -65,3 +68,21 @@ def test_an_extra_that_is_not_installed_is_a_note_that_says_what_it_is_for(monke
     found = {finding.subject: finding for finding in _preflight.inspect()}["a_package_that_is_not_there"]
     assert found.state == "note"
     assert "cameras need it: pip install 'turnabout[colmap]'" in found.detail
+
+
+@pytest.mark.parametrize("sent", [signal.SIGTERM, signal.SIGHUP])
+def test_signals_that_end_programs_interrupt_and_are_as_before_afterwards(sent: signal.Signals):
+    before = signal.getsignal(sent)
+    with pytest.raises(KeyboardInterrupt), ended_as_interrupted():
+        signal.raise_signal(sent)
+    assert signal.getsignal(sent) is before
+
+
+def test_a_command_under_nohup_outlives_its_terminal():
+    before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    try:
+        with ended_as_interrupted():
+            signal.raise_signal(signal.SIGHUP)
+        assert signal.getsignal(signal.SIGHUP) is signal.SIG_IGN
+    finally:
+        signal.signal(signal.SIGHUP, before)
