@@ -23,13 +23,15 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
+from pipelines._app_root import new_root, sweep
+
 State = Literal["waiting", "running", "done", "failed", "cancelled"]
 FINISHED: tuple[State, ...] = ("done", "failed", "cancelled")
 PRESETS = ("fast", "balanced", "quality")
 FILES = ("mesh.glb", "splat.ply", "orbit.mp4", "preview.png", "report.json", "view.html")
 """What can be fetched of a job."""
-PHOTO_STAGES = ("photo", "orbit", "video", "splat", "mesh", "preview")
-VIDEO_STAGES = ("frames", "cameras", "video", "splat", "mesh", "preview")
+PHOTO_STAGES = ("photo", "orbit", "video", "splat", "mesh", "preview", "page")
+VIDEO_STAGES = ("frames", "cameras", "video", "splat", "mesh", "preview", "page")
 _STAGE = re.compile(r"^(\w+) +([0-9.]+) s$")
 _SECONDS_TO_STOP = 5.0
 _SECONDS_TO_TIDY = 30.0
@@ -86,7 +88,7 @@ class Job:
         return path if name in FILES and path.is_file() else None
 
     def as_json(self) -> dict[str, Any]:
-        """What browsers and clients are told."""
+        """What is known of it without the queue."""
         stages = VIDEO_STAGES if self.is_video else PHOTO_STAGES
         return {
             "id": self.id,
@@ -108,15 +110,18 @@ class Jobs:
     """
 
     def __init__(self, most_waiting: int = 8, keep: float = 3600.0) -> None:
-        self.root = Path(tempfile.mkdtemp(prefix="turnabout-app-"))
+        sweep()
+        self.root, self._lock_file = new_root()
         self._keep = keep
         self._most_waiting = most_waiting
         self._jobs: dict[str, Job] = {}
         self._lock = threading.Lock()
         self._arriving = 0
         self._waiting: queue.Queue[Job | None] = queue.Queue()
+        self._closed = threading.Event()
         self._worker = threading.Thread(target=self._work, daemon=True)
         self._worker.start()
+        threading.Thread(target=self._tidy_by_the_clock, daemon=True).start()
 
     def folder_for(self, owner: str) -> Path:
         """A new, private folder for an upload of `owner`, who is a token, not a path. It goes to `submit` or `give_up`.
@@ -124,11 +129,11 @@ class Jobs:
         Raises:
             QueueFullError: if too many jobs wait or arrive.
         """
-        self.tidy()
         with self._lock:
             waiting = sum(job.state == "waiting" for job in self._jobs.values())
             if waiting + self._arriving >= self._most_waiting:
-                raise QueueFullError(f"{self._most_waiting} jobs wait already; try again later")
+                found = f"{waiting} jobs wait and {self._arriving} uploads arrive already"
+                raise QueueFullError(f"{found}, of at most {self._most_waiting} in all; try again later")
             self._arriving += 1
         (self.root / owner).mkdir(mode=0o700, exist_ok=True)
         return Path(tempfile.mkdtemp(dir=self.root / owner))
@@ -158,6 +163,16 @@ class Jobs:
         job = self._jobs.get(job_id)
         return job if job is not None and job.owner == owner else None
 
+    def place(self, job: Job) -> int | None:
+        """A waiting job's place in the queue, 1 for the next; None for others."""
+        with self._lock:
+            waiting = [other.id for other in self._jobs.values() if other.state == "waiting"]
+        return waiting.index(job.id) + 1 if job.id in waiting else None
+
+    def as_json(self, job: Job) -> dict[str, Any]:
+        """What browsers and clients are told of a job."""
+        return job.as_json() | {"place": self.place(job)}
+
     def remove(self, job: Job) -> None:
         """Ends a job wherever it is, and deletes its files."""
         with self._lock:
@@ -179,19 +194,21 @@ class Jobs:
 
     def close(self) -> None:
         """Ends everything and deletes all files."""
+        self._closed.set()
         for job in list(self._jobs.values()):
             self.remove(job)
         self._waiting.put(None)
         self._worker.join(timeout=2 * _SECONDS_TO_STOP)
         shutil.rmtree(self.root, ignore_errors=True)
+        self._lock_file.close()
+
+    def _tidy_by_the_clock(self) -> None:
+        while not self._closed.wait(min(self._keep, _SECONDS_TO_TIDY)):
+            self.tidy()
 
     def _work(self) -> None:
         while True:
-            try:
-                job = self._waiting.get(timeout=min(self._keep, _SECONDS_TO_TIDY))
-            except queue.Empty:
-                self.tidy()
-                continue
+            job = self._waiting.get()
             if job is None:
                 return
             with self._lock:
@@ -213,10 +230,11 @@ class Jobs:
         if self._call(job, command, *arguments) != 0:
             self._finish(job, "failed")
             return
-        page = job.out / "view.html"
+        page, start = job.out / "view.html", time.monotonic()
         if self._call(job, "pipelines.view", str(job.out), "--export", str(page)) != 0:
             self._finish(job, "failed")
             return
+        job.seconds["page"] = time.monotonic() - start
         self._finish(job, "done")
 
     def _call(self, job: Job, module: str, *arguments: str) -> int:
@@ -237,11 +255,16 @@ class Jobs:
         if match := _STAGE.match(line):
             job.seconds[match[1]] = float(match[2])
         elif line.startswith("note: "):
-            job.notes.append(line.removeprefix("note: ").replace(f"{job.folder}{os.sep}", ""))
+            job.notes.append(self._placeless(job, line.removeprefix("note: ")))
         elif line.startswith("error: "):
-            job.message = line.removeprefix("error: ").replace(f"{job.folder}{os.sep}", "")
+            job.message = self._placeless(job, line.removeprefix("error: "))
         elif line:
             _log.warning("%s: %s", job.id, line)
+
+    def _placeless(self, job: Job, text: str) -> str:
+        """Without the paths of this machine, also those that are cut."""
+        whole = text.replace(f"{job.folder}{os.sep}", "")
+        return re.sub(rf"'?{re.escape(str(self.root))}[^\s'\");]*'?", "the upload", whole)
 
     def _finish(self, job: Job, state: State) -> None:
         with self._lock:

@@ -2,7 +2,7 @@
 
     POST   /api/jobs?name=photo.jpg&preset=fast   the file as the body -> the job, 202
     GET    /api/jobs                              the caller's jobs
-    GET    /api/jobs/ID                           one job: state, stages, notes, message, files
+    GET    /api/jobs/ID                           one job: state, place in the queue, stages, notes, message, files
     DELETE /api/jobs/ID                           ends it and deletes its files
     GET    /api/jobs/ID/files/NAME                mesh.glb, splat.ply, orbit.mp4, preview.png, report.json, view.html
 
@@ -13,8 +13,11 @@ are checked, too.
 
 from __future__ import annotations
 
+import asyncio
+import functools
 import hmac
 import secrets
+import time
 from collections.abc import Awaitable, Callable, Sequence
 from pathlib import Path
 
@@ -29,6 +32,8 @@ from pipelines._app_jobs import PRESETS, Job, Jobs, QueueFullError
 COOKIE, HEADER = "turnabout", "X-Turnabout"
 MOST_PHOTO, MOST_VIDEO = 64 * 2**20, 512 * 2**20
 """Bytes of an upload."""
+PATIENCE, SLOWEST = 30.0, 2**14
+"""Seconds without a byte after which an upload is given up, and bytes a second that it has to keep after as many."""
 _PAGES = {"/": ("app.html", "text/html"), "/app.js": ("app.js", "text/javascript"), "/app.css": ("app.css", "text/css")}
 _POLICY = "default-src 'self'; img-src 'self' data: blob:; frame-ancestors 'self'"
 _TYPES = {".glb": "model/gltf-binary", ".mp4": "video/mp4", ".png": "image/png", ".json": "application/json"}
@@ -66,19 +71,21 @@ def make_app(jobs: Jobs, hosts: Sequence[str]) -> FastAPI:
         response.headers["X-Content-Type-Options"] = "nosniff"
         return response
 
+    read = functools.partial(app.api_route, methods=["GET", "HEAD"])
+
     def add_page(url: str, name: str, kind: str) -> None:
         text = (Path(__file__).parent / name).read_text(encoding="utf-8")
 
-        @app.get(url)
+        @read(url)
         def page() -> Response:
             return Response(text, media_type=kind, headers={"Content-Security-Policy": _POLICY})
 
     for url, (name, kind) in _PAGES.items():
         add_page(url, name, kind)
 
-    @app.get("/api/jobs")
+    @read("/api/jobs")
     def listed(request: Request) -> Response:
-        return JSONResponse([job.as_json() for job in jobs.of(owner_of(request))])
+        return JSONResponse([jobs.as_json(job) for job in jobs.of(owner_of(request))])
 
     @app.post("/api/jobs")
     async def submit(request: Request, name: str, preset: str = "fast") -> Response:
@@ -94,14 +101,9 @@ def make_app(jobs: Jobs, hosts: Sequence[str]) -> FastAPI:
             folder = jobs.folder_for(owner_of(request))
         except QueueFullError as error:
             return refused(429, str(error))
-        source, size = folder / safe, 0
+        source = folder / safe
         try:
-            with source.open("wb") as file:
-                async for chunk in request.stream():
-                    size += len(chunk)
-                    if size > most:
-                        raise _UnusableError(413, f"expected at most {most >> 20} MiB")
-                    file.write(chunk)
+            await _store(request, source, most)
             await run_in_threadpool(_look_at, source, is_video)
         except BaseException as error:
             jobs.give_up(folder)
@@ -111,15 +113,15 @@ def make_app(jobs: Jobs, hosts: Sequence[str]) -> FastAPI:
                 return refused(400, "the upload broke off")
             raise
         job = jobs.submit(owner_of(request), source, name, preset, is_video=is_video)
-        return JSONResponse(job.as_json(), 202)
+        return JSONResponse(jobs.as_json(job), 202)
 
     def found(request: Request, job_id: str) -> Job | None:
         return jobs.get(owner_of(request), job_id)
 
-    @app.get("/api/jobs/{job_id}")
+    @read("/api/jobs/{job_id}")
     def told(request: Request, job_id: str) -> Response:
         job = found(request, job_id)
-        return refused(404, "there is no such job") if job is None else JSONResponse(job.as_json())
+        return refused(404, "there is no such job") if job is None else JSONResponse(jobs.as_json(job))
 
     @app.delete("/api/jobs/{job_id}")
     def removed(request: Request, job_id: str) -> Response:
@@ -129,7 +131,7 @@ def make_app(jobs: Jobs, hosts: Sequence[str]) -> FastAPI:
         jobs.remove(job)
         return Response(status_code=204)
 
-    @app.get("/api/jobs/{job_id}/files/{name}")
+    @read("/api/jobs/{job_id}/files/{name}")
     def fetched(request: Request, job_id: str, name: str, download: bool = False) -> Response:
         job = found(request, job_id)
         path = None if job is None else job.file(name)
@@ -181,6 +183,28 @@ def _kind(name: str) -> tuple[bool | None, str]:
     if suffix in VIDEOS:
         return True, safe
     return (False, safe) if suffix in (*PICTURES, *HEIC) else (None, safe)
+
+
+async def _store(request: Request, path: Path, most: int) -> None:
+    """Writes what is uploaded to a file.
+
+    Raises:
+        _UnusableError: if it is more than `most` bytes, or comes so slowly that it would keep others waiting.
+    """
+    size, start, chunks = 0, time.monotonic(), aiter(request.stream())
+    with path.open("wb") as file:
+        while True:
+            left = PATIENCE + size / SLOWEST - (time.monotonic() - start)
+            try:
+                chunk = await asyncio.wait_for(anext(chunks), min(left, PATIENCE))
+            except StopAsyncIteration:
+                return
+            except TimeoutError as error:
+                raise _UnusableError(408, "the upload came too slowly") from error
+            size += len(chunk)
+            if size > most:
+                raise _UnusableError(413, f"expected at most {most >> 20} MiB")
+            file.write(chunk)
 
 
 def _look_at(source: Path, is_video: bool) -> None:

@@ -39,7 +39,7 @@ function show(job) {
   const running = job.state === 'running';
   const over = ['done', 'failed', 'cancelled'].includes(job.state);
   article.dataset.state = job.state;
-  find('state').textContent = job.state;
+  find('state').textContent = job.place === null ? job.state : `waiting, number ${job.place} in the queue`;
   find('remove').textContent = over ? 'Delete' : 'Cancel';
   find('message').textContent = job.message;
   const next = job.stages.findIndex((stage) => stage.seconds === null);
@@ -52,6 +52,7 @@ function show(job) {
   find('notes').replaceChildren(...job.notes.map((note) => Object.assign(document.createElement('li'), { textContent: note })));
   const at = (name) => `/api/jobs/${job.id}/files/${name}`;
   if (job.files.includes('orbit.mp4') && find('orbit').hidden) {
+    find('orbit').autoplay = !matchMedia('(prefers-reduced-motion: reduce)').matches;
     find('orbit').src = at('orbit.mp4');
     find('orbit').hidden = false;
   }

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ipaddress
+import signal
 import sys
 from dataclasses import dataclass
 
@@ -46,6 +47,8 @@ def run(options: AppOptions) -> None:
     import_viser()
     if not 1 <= options.waiting <= 1000 or not 0 < options.keep_minutes < 1e6:
         raise OptionsError("expected --waiting of 1 to 1000 and positive --keep-minutes")
+    if not 0 <= options.port <= 65_535:
+        raise OptionsError(f"expected --port of 0 to 65535, found {options.port}")
     jobs = Jobs(options.waiting, 60 * options.keep_minutes)
     try:
         app = make_app(jobs, _names(options.host))
@@ -56,7 +59,11 @@ def run(options: AppOptions) -> None:
         socket.listen()  # so that who reads the address can ask at once
         host = f"[{options.host}]" if ":" in options.host else options.host
         print(f"http://{host}:{socket.getsockname()[1]}  (Ctrl-C ends it)", file=sys.stderr, flush=True)
-        uvicorn.Server(config).run(sockets=[socket])
+        server = uvicorn.Server(config)
+        hangup = getattr(signal, "SIGHUP", None)  # not on Windows
+        if hangup is not None and signal.getsignal(hangup) is not signal.SIG_IGN:
+            signal.signal(hangup, server.handle_exit)  # as it treats SIGINT and SIGTERM; `main` puts the old one back
+        server.run(sockets=[socket])
     except KeyboardInterrupt:
         pass
     except SystemExit as stop:  # uvicorn has said why

@@ -9,23 +9,66 @@ client.fetch(job, "mesh.glb", Path("photo.glb"))
 
 from __future__ import annotations
 
+import ipaddress
 import json
 import os
+import select
 import shutil
+import ssl
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Mapping
+from http.client import HTTPConnection, HTTPResponse, HTTPSConnection
 from http.cookiejar import CookieJar
 from pathlib import Path
-from typing import Any
-from urllib.parse import quote, urlencode
+from typing import IO, Any
+from urllib.parse import quote, urlencode, urlsplit
 
 _HEADER = {"X-Turnabout": "1"}
+_BLOCK = 2**16
 
 
 class AppError(ValueError):
     """What the app refused, and why; or why a job failed."""
+
+
+class _Connection(HTTPConnection):
+    """Reads an answer that comes before the end of an upload.
+
+    urllib asks the server to close the connection after its answer. What it has not read of the upload by then resets
+    the connection, and the reason for a refusal is gone.
+    """
+
+    def request(
+        self, method: str, url: str, body: Any = None, headers: Mapping[str, Any] | None = None, **more: Any
+    ) -> None:
+        headers = dict(headers or {})
+        if body is not None:
+            body = self._until_answered(body)
+            del headers["Connection"]
+        super().request(method, url, body, headers, **more)
+
+    def _until_answered(self, file: IO[bytes]) -> Iterator[bytes]:
+        while block := file.read(_BLOCK):
+            yield block
+            # What can be read of an encrypted connection need not be an answer.
+            if not isinstance(self.sock, ssl.SSLSocket) and select.select([self.sock], [], [], 0)[0]:
+                return
+
+
+class _SafeConnection(_Connection, HTTPSConnection):
+    pass
+
+
+class _Handler(urllib.request.HTTPHandler):
+    def http_open(self, request: urllib.request.Request) -> HTTPResponse:
+        return self.do_open(_Connection, request)
+
+
+class _SafeHandler(urllib.request.HTTPSHandler):
+    def https_open(self, request: urllib.request.Request) -> HTTPResponse:
+        return self.do_open(_SafeConnection, request)
 
 
 class AppClient:
@@ -39,7 +82,10 @@ class AppClient:
     def __init__(self, url: str, timeout: float = 60.0) -> None:
         self._url = url.rstrip("/")
         self._timeout = timeout
-        self._opener = urllib.request.build_opener(urllib.request.HTTPCookieProcessor(CookieJar()))
+        handlers = [urllib.request.HTTPCookieProcessor(CookieJar()), _Handler(), _SafeHandler()]
+        if _is_this_machine(urlsplit(url).hostname or ""):  # which no proxy can reach
+            handlers.append(urllib.request.ProxyHandler({}))
+        self._opener = urllib.request.build_opener(*handlers)
 
     def submit(self, file: Path, preset: str = "fast") -> dict[str, Any]:
         """Uploads a photo or a video.
@@ -122,3 +168,10 @@ class AppClient:
             except (ValueError, KeyError, TypeError):
                 message = error.reason
             raise AppError(f"{request.full_url}: {error.code}: {message}") from error
+
+
+def _is_this_machine(host: str) -> bool:
+    try:
+        return host == "localhost" or ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False

@@ -9,6 +9,7 @@ import functools
 import json
 import os
 import signal
+import socket
 import subprocess
 import sys
 import threading
@@ -27,6 +28,7 @@ from PIL import Image
 
 from pipelines import _app_server, app
 from pipelines._app_jobs import Jobs
+from pipelines._app_root import LOCK
 from pipelines.app_client import AppClient, AppError
 
 PROGRAM = """#!{python}
@@ -38,7 +40,7 @@ if module == "pipelines.view":
 out = pathlib.Path(rest[1])
 say = lambda line: print(line, file=sys.stderr, flush=True)
 if "bad" in pathlib.Path(source).name:
-    say(f"error: {{source}}: found nothing in it")
+    say(f"error: {{source}}: found nothing in it: '{{source[:-12]}}; expected more")  # some cut what they quote
     sys.exit(2)
 out.mkdir()
 say("note: something is assumed")
@@ -117,8 +119,10 @@ def test_a_photo_becomes_files_and_every_stage_is_told(served, photo, tmp_path):
     assert job["state"] in ("waiting", "running")
     done = client.wait(job, every=0.05)
     assert {stage["name"]: stage["seconds"] for stage in done["stages"]} == {
-        "photo": 0.5, "orbit": None, "video": None, "splat": None, "mesh": 2.0, "preview": None
+        "photo": 0.5, "orbit": None, "video": None, "splat": None, "mesh": 2.0, "preview": None,
+        "page": done["stages"][-1]["seconds"],
     }  # fmt: skip
+    assert 0 < done["stages"][-1]["seconds"] < 20
     assert done["notes"] == ["something is assumed"]
     assert done["files"] == ["mesh.glb", "splat.ply", "orbit.mp4", "preview.png", "report.json", "view.html"]
     client.fetch(done, "mesh.glb", tmp_path / "got.glb")
@@ -136,7 +140,7 @@ def test_a_video_goes_to_the_other_command(served, photo, tmp_path):
 
 def test_a_run_that_fails_says_why_and_not_where(served, photo):
     client = served.client()
-    with pytest.raises(AppError, match=r"failed: bad\.png: found nothing in it$"):
+    with pytest.raises(AppError, match=r"failed: bad\.png: found nothing in it: the upload; expected more$"):
         client.wait(client.submit(renamed(photo, "bad.png")), every=0.05)
 
 
@@ -156,7 +160,7 @@ def test_a_running_job_is_ended_with_all_that_it_started_and_leaves_nothing(serv
 
 def files_below(folder: Path) -> list[str]:
     """Also while they are being deleted."""
-    return [name for _, _, names in os.walk(folder) for name in names]
+    return [name for _, _, names in os.walk(folder) for name in names if name != LOCK]
 
 
 def ended(pid: int) -> bool:
@@ -171,9 +175,11 @@ def test_those_that_wait_can_be_taken_back_and_are_limited(served, photo, tmp_pa
     slow = client.submit(renamed(photo, "slow.png"))
     settled((tmp_path / "told").exists)
     waiting = [client.submit(photo), client.submit(photo)]
-    with pytest.raises(AppError, match=r"429.*2 jobs wait"):
+    assert [client.job(job)["place"] for job in (slow, *waiting)] == [None, 1, 2]
+    with pytest.raises(AppError, match=r"429.*2 jobs wait and 0 uploads arrive"):
         client.submit(photo)
     client.remove(waiting[0])
+    assert client.job(waiting[1])["place"] == 1
     client.submit(photo)
     client.remove(slow)
     assert client.wait(waiting[1], every=0.05)["state"] == "done"
@@ -187,13 +193,54 @@ def test_what_is_too_large_is_refused_before_it_is_stored(served, photo, monkeyp
     headers = {"X-Turnabout": "1"} | (
         {"Content-Length": str(100 * 2**16)} if told else {"Transfer-Encoding": "chunked"}
     )
-    try:
-        connection.request("POST", "/api/jobs?name=a.png", chunks, headers, encode_chunked=not told)
-        status = connection.getresponse().status
-    except (BrokenPipeError, ConnectionResetError):  # it answers and hangs up while we still send
-        status = 413
-    assert status == 413
+    connection.request("POST", "/api/jobs?name=a.png", chunks, headers, encode_chunked=not told)
+    assert connection.getresponse().status == 413
     assert not files_below(served.jobs.root)
+
+
+@pytest.mark.parametrize(("name", "words"), [("large.png", "413: expected at most 64 MiB"), ("setup.exe", "415: ")])
+def test_the_client_hears_why_an_upload_is_refused_that_no_buffer_holds(served, tmp_path, name, words):
+    with (tmp_path / name).open("wb") as file:
+        file.truncate(200 * 2**20)  # takes no room
+    for _ in range(5):
+        with pytest.raises(AppError, match=words):
+            served.client().submit(tmp_path / name)
+
+
+def test_who_stops_uploading_gives_up_the_place(served, photo, monkeypatch):
+    monkeypatch.setattr(_app_server, "PATIENCE", 1.5)
+    head = b"POST /api/jobs?name=a.png HTTP/1.1\r\nHost: 127.0.0.1\r\nX-Turnabout: 1\r\nContent-Length: 1000000\r\n\r\n"
+    stopped = [socket.create_connection(("127.0.0.1", served.port), timeout=20) for _ in range(2)]
+    for connection in stopped:
+        connection.sendall(head + b"abc")
+    settled(lambda: len(files_below(served.jobs.root)) == 2)
+    with pytest.raises(AppError, match=r"429.*0 jobs wait and 2 uploads arrive"):
+        served.client().submit(photo)
+    for connection in stopped:
+        assert connection.recv(2**12).startswith(b"HTTP/1.1 408 ")
+        connection.close()
+    assert served.client().submit(photo)["name"] == "photo.png"
+
+
+def test_who_trickles_an_upload_is_refused_while_who_sends_on_is_not(served, photo, monkeypatch):
+    monkeypatch.setattr(_app_server, "PATIENCE", 0.5)
+    data = photo.read_bytes()
+    headers = {"X-Turnabout": "1", "Content-Length": str(len(data))}
+
+    def slowly() -> Iterator[bytes]:
+        for i in range(0, len(data), 8):
+            time.sleep(0.1)
+            yield data[i : i + 8]
+
+    def answer() -> int:
+        connection = HTTPConnection("127.0.0.1", served.port, timeout=20)
+        connection.request("POST", "/api/jobs?name=a.png", slowly(), headers)
+        return connection.getresponse().status
+
+    assert len(data) > 60  # a second at least
+    assert answer() == 408
+    monkeypatch.setattr(_app_server, "SLOWEST", 40)
+    assert answer() == 202
 
 
 @pytest.mark.parametrize(
@@ -265,6 +312,21 @@ def test_the_page_and_what_it_asks_for_are_there(served):
         urllib.request.urlopen(served.url + "/app.py", timeout=20)
 
 
+def test_what_can_be_fetched_can_be_asked_about(served):
+    for url in ("/", "/app.js", "/api/jobs"):
+        with urllib.request.urlopen(urllib.request.Request(served.url + url, method="HEAD"), timeout=20) as answer:
+            assert answer.status == 200
+            assert int(answer.headers["Content-Length"]) > 0
+            assert answer.read() == b""
+
+
+def test_the_client_asks_no_proxy_for_this_machine(served, photo, monkeypatch):
+    monkeypatch.setenv("http_proxy", "http://127.0.0.1:9")  # where nobody listens
+    assert served.client().submit(photo)["name"] == "photo.png"
+    with pytest.raises(OSError, match="refused"):
+        AppClient("http://app.example").submit(photo)
+
+
 def test_a_wrong_preset_is_named(served, photo):
     with pytest.raises(AppError, match=r"400.*preset.*found 'best'"):
         served.client().submit(photo, preset="best")
@@ -278,12 +340,26 @@ def test_finished_jobs_go_after_a_while_and_all_with_the_app(program, photo):
     settled(lambda: job.state == "done")
     settled(lambda: not folder.exists())
     assert jobs.of("a" * 32) == []
-    assert not list(jobs.root.iterdir())
+    settled(lambda: [path.name for path in jobs.root.iterdir()] == [LOCK])
     jobs.close()
     assert not jobs.root.exists()
 
 
-@pytest.mark.parametrize("sent", [signal.SIGINT, signal.SIGTERM])
+def test_finished_jobs_go_while_another_one_runs(program, photo, tmp_path):
+    jobs = Jobs(keep=0.5)
+    folders = []
+    for name in ("photo.png", "slow.png"):
+        folders.append(jobs.folder_for("a" * 32))
+        (folders[-1] / name).write_bytes(photo.read_bytes())
+        job = jobs.submit("a" * 32, folders[-1] / name, name, "fast", is_video=False)
+    settled((tmp_path / "told").exists)
+    settled(lambda: not folders[0].exists())
+    assert job.state == "running"
+    assert jobs.of("a" * 32) == [job]
+    jobs.close()
+
+
+@pytest.mark.parametrize("sent", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
 def test_the_command_serves_until_it_is_told_to_stop_and_cleans_up(tmp_path, sent):
     environment = os.environ | {"TMPDIR": str(tmp_path)}
     command = [sys.executable, "-m", "pipelines.app", "--port", "0"]
@@ -305,6 +381,8 @@ def test_a_port_that_is_taken_and_a_missing_extra_are_named(served, capsys, monk
     assert "--port" in capsys.readouterr().err
     assert app.main(["--waiting", "0"]) == 2
     assert "--waiting" in capsys.readouterr().err
+    assert app.main(["--port", "99999"]) == 2
+    assert "--port" in capsys.readouterr().err
     monkeypatch.setitem(sys.modules, "uvicorn", None)
     assert app.main([]) == 2
     assert "turnabout[app]" in capsys.readouterr().err
@@ -318,7 +396,7 @@ def test_the_client_tells_how_far_a_job_is(served, photo):
     heard: list[list[str]] = []
     client = served.client()
     client.wait(client.submit(photo), every=0.01, progress=lambda job: heard.append(progress_of(job)))
-    assert heard[-1] == ["photo", "mesh"]
+    assert heard[-1] == ["photo", "mesh", "page"]
 
 
 def test_a_cookie_that_the_server_did_not_make_is_nobody_s(served):
