@@ -320,6 +320,12 @@ def test_the_time_slider_of_a_page_moves_the_mesh_and_the_splats(moving, moving_
     assert lines[inside].mean() > 5 * lines[~inside].mean()  # the other layers move along
 
 
+def test_the_focus_on_the_time_slider_shows_in_the_dark(moving_page, tmp_path):
+    found = browse(moving_page.as_uri(), tmp_path, {"dark": True}, {"press": "p"}, {"tab": 4})
+    (slider,) = [stop[2:] for stop in found["stops"] if stop[1] == "Time in seconds"]
+    assert slider == [True, "rgb(138, 180, 248)"]
+
+
 def test_the_time_slider_of_the_served_viewer_moves_the_mesh_and_the_splats(moving, tmp_path):
     early, late = 0.35, 1.15
     files = {name: tmp_path / f"{name}.png" for name in ("mesh", "later", "splats", "earlier")}
