@@ -72,10 +72,16 @@ def test_an_extra_that_is_not_installed_is_a_note_that_says_what_it_is_for(monke
 
 @pytest.mark.parametrize("sent", [signal.SIGTERM, signal.SIGHUP])
 def test_signals_that_end_programs_interrupt_and_are_as_before_afterwards(sent: signal.Signals):
-    before = signal.getsignal(sent)
-    with pytest.raises(KeyboardInterrupt), ended_as_interrupted():
-        signal.raise_signal(sent)
-    assert signal.getsignal(sent) is before
+    def heard(*_: object) -> None:
+        """Else a signal that is not caught would end the tests."""
+
+    before = signal.signal(sent, heard)
+    try:
+        with pytest.raises(KeyboardInterrupt), ended_as_interrupted():
+            signal.raise_signal(sent)
+        assert signal.getsignal(sent) is heard
+    finally:
+        signal.signal(sent, before)
 
 
 def test_a_command_under_nohup_outlives_its_terminal():
