@@ -246,7 +246,7 @@ def test_a_photo_that_is_dropped_into_the_app_ends_in_a_glb_that_validates(app_u
         app_url, tmp_path, {"size": [390, 900]}, {"upload": str(tmp_path / "notes.txt")},
         {"until": "#said:has-text('expected a photo or a video')"}, {"picture": str(narrow)},
         {"drop": str(photo)}, {"until": "article[data-state=done], article[data-state=failed]"}, {"text": "article"},
-        {"download": "Mesh (.glb)", "to": str(glb)}, {"picture": str(picture)},
+        {"download": "Mesh (.glb)", "to": str(glb)}, {"picture": str(picture), "of": ".view"},
         {"click": "Delete"}, {"until": "#jobs:not(:has(article))"}, {"text": "#jobs"}, known="415",
     )  # fmt: skip
     assert "done" in found["texts"][0]
@@ -257,10 +257,24 @@ def test_a_photo_that_is_dropped_into_the_app_ends_in_a_glb_that_validates(app_u
     asset = read_glb(glb)
     assert asset.name == "toadstool"
     assert is_watertight(asset.mesh)
-    shown = read_picture(picture)[..., :3]
-    red = (shown[..., 0] > 0.5) & (shown[..., 1] < 0.3)
-    assert red.mean() > 0.01  # the toadstool's cap, in the video or the frame
+    shown, drawn = read_picture(picture), mesh_look(asset.mesh, "unlit")(start_camera(size=SIDE)).rgba.numpy()
+    assert cap(shown).sum() > 0.04 * shown[..., 0].size  # in the 3-D frame alone
+    shapes = [in_its_box(cap(image)) for image in (shown, drawn)]
+    assert (shapes[0] & shapes[1]).sum() > 0.8 * (shapes[0] | shapes[1]).sum()
     assert read_picture(narrow).shape[1] == 390
+
+
+def cap(picture: np.ndarray) -> np.ndarray:
+    """Where a picture of the toadstool is red."""
+    red: np.ndarray = (picture[..., 0] > 0.5) & (picture[..., 1] < 0.3) & (picture[..., 3] > 0.5)
+    return red
+
+
+def in_its_box(mask: np.ndarray) -> np.ndarray:
+    """A mask's shape, wherever and however large it is: what it encloses, 64 pixels square."""
+    rows, columns = np.nonzero(mask)
+    box = Image.fromarray(mask[rows.min() : rows.max() + 1, columns.min() : columns.max() + 1])
+    return np.asarray(box.resize((64, 64), Image.Resampling.NEAREST))
 
 
 @pytest.fixture(scope="module")

@@ -3,7 +3,7 @@
 // A step: {"size": [w, h]} | {"bare": true} (our bar does not show) | {"slide": [slider's label, value]} | {"tick": checkbox's label}
 //         | {"number": [label in viser's panel, value]} | {"tab": times, tells what each stop is}
 //         | {"press": key} | {"click": button's name} | {"choose": [label, option]}
-//         | {"picture": file.png} | {"download": button's or link's name, "to": file} | {"drag": [dx, dy]} | {"dark": true}
+//         | {"picture": file.png} (with "of": selector, of that element alone) | {"download": button's or link's name, "to": file} | {"drag": [dx, dy]} | {"dark": true}
 //         | {"moments": [file.png, ...]} (without waiting until nothing moves) | {"upload": file} | {"drop": file} | {"until": selector} | {"text": selector}
 import { existsSync } from 'node:fs';
 import { readFile } from 'node:fs/promises';
@@ -73,7 +73,7 @@ try {
     if (step.tick) await page.getByLabel(step.tick).click();
     if (step.number) await panelNumber(page, ...step.number);
     if (step.text) texts.push(await page.locator(step.text).first().innerText());
-    if (step.picture) await settled(page, step.picture);
+    if (step.picture) await settled(step.of ? page.locator(step.of).first() : page, step.picture);
     for (const file of step.moments ?? []) {
       await page.waitForTimeout(300);
       await page.screenshot({ path: file });
@@ -126,13 +126,13 @@ async function panelNumber(page, label, value) {
 }
 
 // A screenshot once two in a row are the same: splats are sorted, and textures arrive, a while after they are asked for.
-async function settled(page, file) {
+async function settled(shown, file) {
   let before = null;
   for (let i = 0; i < 40; i++) {
-    await page.waitForTimeout(700);
-    const now = await page.screenshot();
+    await new Promise((resolve) => { setTimeout(resolve, 700); });
+    const now = await shown.screenshot();
     if (before !== null && now.equals(before) && i > 3) break;
     before = now;
   }
-  await page.screenshot({ path: file });
+  await shown.screenshot({ path: file });
 }
