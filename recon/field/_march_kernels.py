@@ -17,8 +17,8 @@ Ints = NDArray[np.int32]
 
 BLOCK = 4
 """Cells a side of the blocks that rays pass in one stride where none is in the band."""
-MOST_RECORDS = 48
-"""Intervals of a ray that can stop light; of what comes behind them nothing is left in practice."""
+MOST_RECORDS = 320
+"""Intervals of a ray that can stop light. Rays that graze a surface need a hundred and more of them."""
 LEAST_LIGHT = 1e-3
 """Rays end where less than this passes."""
 LEAST_ALPHA = 1e-4

@@ -53,9 +53,7 @@ def fit_field(
     Raises:
         ValueError: if the silhouettes do not meet anywhere, or the solid has no surface.
     """
-    if any(frame.source is Source.GENERATED for frame in capture):
-        smooth, rate = options.generated_smooth_weight, options.generated_distance_rate
-        options = replace(options, smooth_weight=smooth, distance_rate=rate)
+    options = _between(options, capture)
     generator = torch.Generator().manual_seed(seed)
     frames = [decided(frame) for frame in capture]
     pixels, pool = pixels_of(frames, options)
@@ -77,6 +75,15 @@ def fit_field(
             if progress is not None:
                 progress(done, total, figures)
     return optimiser.field(high)
+
+
+def _between(options: FieldOptions, capture: Capture) -> FieldOptions:
+    """With smoothness and rate between those of true and of generated frames, by the square of the latter's share: a
+    generated frame among many true ones is no reason for a surface that suits none of these."""
+    share = sum(frame.source is Source.GENERATED for frame in capture) / len(capture)
+    smooth = options.smooth_weight + share**2 * (options.generated_smooth_weight - options.smooth_weight)
+    rate = options.distance_rate + share**2 * (options.generated_distance_rate - options.distance_rate)
+    return replace(options, smooth_weight=smooth, distance_rate=rate)
 
 
 def first_field(volume: SignedVolume, frames: Sequence[Frame], options: FieldOptions) -> Field:

@@ -37,7 +37,7 @@ class FieldOptions:
     distance_rate: float = 0.4
     """Adam's step size for distances, in spacings."""
     generated_distance_rate: float = 0.15
-    """The same where frames were generated: they disagree, and a surface that suits each of them would be ragged."""
+    """The same where all frames were generated: they disagree, and what suits each of them would be ragged."""
     color_rate: float = 0.02
     """Adam's step size for colours."""
     last_rate: float = 0.1
@@ -53,7 +53,7 @@ class FieldOptions:
     smooth_weight: float = 0.005
     """Squared Laplacian of the distances."""
     generated_smooth_weight: float = 3.0
-    """The same where frames were generated."""
+    """The same where all frames were generated."""
     start_weight: float = 0.02
     """Squared way, in spacings, of distances from what they were when the band was laid; long ways cost no more. What
     the pictures say little about stays where the first solid had it."""

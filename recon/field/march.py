@@ -22,6 +22,8 @@ from recon.field.band import Band
 from recon.splat.volume import HALF_EXTENT
 
 HALVES = 2
+_AT_ONCE = 8192
+"""Rays that are drawn together where all are kept: their records take 13 kB each."""
 Floats = NDArray[np.float32]
 
 
@@ -43,6 +45,11 @@ class Rays:
 
     def __len__(self) -> int:
         return len(self.origins)
+
+    def part(self, begin: int, end: int) -> Rays:
+        """Those from `begin` to before `end`."""
+        chosen = slice(begin, end)
+        return Rays(self.origins[chosen], self.directions[chosen], self.reach[chosen], self.basis[chosen])
 
 
 def grid_rays(origins: Tensor, directions: Tensor, basis: Tensor, resolution: int, offset: Tensor) -> Rays:
@@ -106,12 +113,17 @@ def surface_of_rays(
     (0 where less is), with the weighted sum of the distances' gradients. Without gradients."""
     from recon.field._march_kernels import geometry
 
-    drawn, records = _forward(band, distances, colors, rays, step, sharpness)
-    found = np.zeros((len(rays), 4), np.float32)
-    arrays = (rays.origins.numpy(), rays.directions.numpy(), band.cells[1], distances.detach().numpy())
-    notes = (records.counts, records.where, records.touched, records.alphas)
-    in_halves(len(rays), lambda begin, end, _: geometry(begin, end, *arrays, _settings(step, sharpness), *notes, found))
-    return drawn, torch.from_numpy(found)
+    pictures, surfaces = [], []
+    for begin in range(0, len(rays), _AT_ONCE):
+        some = rays.part(begin, begin + _AT_ONCE)
+        drawn, records = _forward(band, distances, colors, some, step, sharpness)
+        found = np.zeros((len(some), 4), np.float32)
+        arrays = (some.origins.numpy(), some.directions.numpy(), band.cells[1], distances.detach().numpy())
+        notes = (*arrays, _settings(step, sharpness), records.counts, records.where, records.touched, records.alphas)
+        in_halves(len(some), lambda a, b, _, notes=notes, found=found: geometry(a, b, *notes, found))  # type: ignore[misc]
+        pictures.append(drawn)
+        surfaces.append(torch.from_numpy(found))
+    return torch.cat(pictures), torch.cat(surfaces)
 
 
 def in_halves(count: int, work: Callable[[int, int, int], Any]) -> list[Any]:

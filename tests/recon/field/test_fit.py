@@ -188,6 +188,16 @@ def test_presets_are_named_like_those_of_splats():
     assert set(FIELD_PRESETS) == set(FIT_PRESETS) - {"views"}
 
 
+def test_a_generated_frame_among_true_ones_does_not_smooth_their_surface_away():
+    true = ball_capture(12, 48)
+    one = Capture((*true.frames[:-1], dataclasses.replace(true[11], source=Source.GENERATED)))
+    errors = [
+        float(distance_to_ball(extract_surface(fit_field(capture, QUICK).volume()).vertices).abs().mean())
+        for capture in (true, one)
+    ]
+    assert errors[1] < 1.2 * errors[0]
+
+
 def test_generated_frames_get_a_smoother_surface():
     # Every picture shows the ball shifted a little, each to another side.
     def shifted(source):

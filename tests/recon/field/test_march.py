@@ -1,10 +1,15 @@
+import math
+
 import pytest
 import torch
 
 from recon.capture import orbit_camera
+from recon.field.band import band_around, spacing_of
+from recon.field.field import Field
 from recon.field.march import grid_rays, march
 from recon.field.plain_march import plain_march
 from recon.splat.harmonics import evaluate_basis
+from recon.splat.volume import HALF_EXTENT
 from tests.recon.field.spheres import ball_field
 
 STEP = 0.6
@@ -75,3 +80,35 @@ def test_rays_that_miss_the_grid_or_begin_inside_it_do_no_harm():
     assert bool(drawn.isfinite().all())
     assert drawn[:256, 3].max() > 0.99
     assert drawn[256:, 3].max() == 0
+
+
+def slab_field(resolution: int = 96) -> Field:
+    """A flat box, half as wide as the grid and a tenth as high."""
+    axis = torch.linspace(-HALF_EXTENT, HALF_EXTENT, resolution)
+    outside = torch.stack(torch.meshgrid(axis, axis, axis, indexing="ij"), dim=-1).abs() - torch.tensor(
+        [0.4, 0.08, 0.4]
+    )
+    signed = outside.clamp_min(0).norm(dim=-1) + outside.amax(dim=-1).clamp_max(0)
+    distances = signed / spacing_of(resolution)
+    band = band_around(distances, 3.5)
+    colors = torch.zeros(len(band.points), 1, 3)
+    return Field(resolution, band.points, distances.flatten()[band.points], colors, distances < 0, 6.0)
+
+
+@pytest.mark.parametrize("degrees", [1, 2, 3, 5])
+@pytest.mark.parametrize(("step", "sharpness"), [(0.5, 6.0), (0.6, 2.0)])
+def test_a_flat_surface_stops_the_rays_that_graze_it(degrees, step, sharpness):
+    field, angle = slab_field(), math.radians(degrees)
+    aims = torch.stack((torch.zeros(15), torch.full((15,), 0.08), torch.linspace(-0.3, 0.3, 15)), dim=-1)
+    directions = torch.tensor([0.0, -math.sin(angle), -math.cos(angle)]).expand(15, 3)
+    rays = grid_rays(
+        aims - 1.5 * directions, directions, evaluate_basis(directions, 0), field.resolution, torch.zeros(15)
+    )
+    leaves = [field.distances.clone().requires_grad_(), field.distances.double().requires_grad_()]
+    drawn = march(field.band, leaves[0], field.colors.flatten(1), rays, step=step, sharpness=sharpness)
+    wanted = plain_march(field.band, leaves[1], field.colors.flatten(1).double(), rays, step=step, sharpness=sharpness)
+    assert wanted[:, 3].max() > 0.5
+    assert (drawn[:, :4] - wanted[:, :4]).abs().max() < 2e-2
+    found, expected = (torch.autograd.grad(out[:, 3].sum(), leaf)[0] for out, leaf in zip((drawn, wanted), leaves))
+    # Where hardly any light is left, what lies behind the last thousandth is a larger part of it.
+    assert (found - expected).norm() < 2e-2 * expected.norm() + 1e-2
