@@ -44,16 +44,17 @@ BETTER = 5.0
 
 
 def environment() -> dict[str, str]:
-    """In which its commands are found first, then ours; on the processor."""
+    """In which its commands are found first; on the processor."""
     commands = installed("nerfstudio/bin/ns-train").parent
-    found = {**os.environ, "PATH": f"{commands}:{Path(sys.executable).parent}:{os.environ['PATH']}"}
+    found = {**os.environ, "PATH": f"{commands}:{os.environ['PATH']}"}
     return found | {"CUDA_VISIBLE_DEVICES": "", "TERM": "dumb", "PYTHONPATH": ""}
 
 
 def nerfstudio(*command: str | Path, cwd: Path, seconds: float = SECONDS) -> str:
-    """Runs one of the commands of its environment or of ours, or a Python file in its."""
+    """Runs one of the commands of its environment, or `turnabout` of ours, which stands in both."""
+    first = Path(sys.executable).with_name("turnabout") if command[0] == "turnabout" else command[0]
     result = subprocess.run(
-        [str(part) for part in command],
+        [str(part) for part in (first, *command[1:])],
         cwd=cwd,
         env=environment(),
         stdin=subprocess.DEVNULL,
