@@ -47,7 +47,10 @@ class CaptureParser(DataParser):
         wanted = [not held or interval == 0 for held in held_out] if split == "train" else held_out
         chosen = [frame for frame, take in zip(frames, wanted) if take]
         if not chosen:
-            raise ValueError(f"{self.config.data}: one frame alone cannot be split; end the command with turnabout-data --eval-interval 0")
+            raise ValueError(
+                f"{self.config.data}: one frame alone cannot be split; end the command with turnabout-data "
+                "--eval-interval 0"
+            )
         masks = [frame.trusted for frame in chosen if frame.trusted is not None]
         if len(masks) not in (0, len(chosen)):
             raise ValueError(f"{self.config.data}: some frames have weights or masks, some have not; give all or none")
