@@ -312,6 +312,15 @@ def test_the_page_and_what_it_asks_for_are_there(served):
         urllib.request.urlopen(served.url + "/app.py", timeout=20)
 
 
+def test_the_orbit_can_be_stopped_and_starts_only_for_those_who_do_not_mind(served):
+    with urllib.request.urlopen(served.url, timeout=20) as answer:
+        video = answer.read().decode().split("<video", 1)[1].split(">")[0].split()
+    assert "controls" in video
+    assert "autoplay" not in video
+    with urllib.request.urlopen(f"{served.url}/app.js", timeout=20) as answer:
+        assert "autoplay = !matchMedia('(prefers-reduced-motion: reduce)').matches" in answer.read().decode()
+
+
 def test_what_can_be_fetched_can_be_asked_about(served):
     for url in ("/", "/app.js", "/api/jobs"):
         with urllib.request.urlopen(urllib.request.Request(served.url + url, method="HEAD"), timeout=20) as answer:

@@ -3,7 +3,8 @@
 // A step: {"size": [w, h]} | {"bare": true} (our bar does not show) | {"slide": [slider's label, value]} | {"tick": checkbox's label}
 //         | {"number": [label in viser's panel, value]} | {"tab": times, tells what each stop is}
 //         | {"press": key} | {"click": button's name} | {"choose": [label, option]}
-//         | {"picture": file.png} (with "of": selector, of that element alone) | {"download": button's or link's name, "to": file} | {"drag": [dx, dy]} | {"dark": true}
+//         | {"picture": file.png} (with "of": selector, of that element alone)
+//         | {"download": button's or link's name, "to": file} | {"drag": [dx, dy]} | {"dark": true}
 //         | {"moments": [file.png, ...]} (without waiting until nothing moves) | {"upload": file} | {"drop": file} | {"until": selector} | {"text": selector}
 import { existsSync } from 'node:fs';
 import { readFile } from 'node:fs/promises';
