@@ -42,30 +42,17 @@ def read_middlebury(path: Path) -> Capture:
     listing = sorted(path.glob("*_par.txt"))[0] if path.is_dir() and sorted(path.glob("*_par.txt")) else path
     if not listing.is_file():
         raise CaptureError(listing, found="no file", expected="a Middlebury *_par.txt", remedy="Check the path.")
-    files, cameras, missing = [], [], []
-    for number, line in enumerate(_text(listing).splitlines()[1:], start=2):
-        words = line.split()
-        if not words:
-            continue
-        if not within(listing, words[0], listing.parent).is_file():
-            missing.append(words[0])
-            continue
-        file = inside(listing, words[0])
-        values = _numbers(listing, words[1:], 21, _PAR_LINE, f" in line {number}")
+    files, cameras = [], []
+    for file, values, where in _listed(listing, 1, 21, _PAR_LINE):
         rotation, translation = values[9:18].reshape(3, 3), values[18:]
         c2w = torch.eye(4, dtype=torch.float64)
         c2w[:3, :3], c2w[:3, 3] = rotation.T, -rotation.T @ translation
         try:
             camera = Camera(c2w.float(), centres_at_halves(values[:9].reshape(3, 3)).float(), *picture_size(file))
         except ValueError as cause:
-            raise CaptureError(listing, found=f"{cause} ({words[0]})", expected=_PAR_LINE, remedy=_REMEDY) from cause
+            raise CaptureError(listing, found=f"{cause}{where}", expected=_PAR_LINE, remedy=_REMEDY) from cause
         files.append(file)
         cameras.append(camera)
-    _warn_of(listing, missing, "pictures that it names are not there")
-    if not files:
-        raise CaptureError(
-            listing, found="no line with a picture that exists", expected=_PAR_LINE, remedy="Copy the pictures there."
-        )
     return _capture(files, cameras)
 
 
@@ -86,23 +73,31 @@ def read_projection_list(listing: Path) -> Capture:
     Raises:
         CaptureError: if a line is malformed or its matrix made for another size, or none of the pictures exists.
     """
-    files, cameras, missing = [], [], []
-    for number, line in enumerate(_text(listing).splitlines(), start=1):
+    files, cameras = [], []
+    for file, values, _ in _listed(listing, 0, 12, _LIST_LINE):
+        files.append(file)
+        cameras.append(_projection(listing, values, picture_size(file), None))
+    return _capture(files, cameras)
+
+
+def _listed(listing: Path, header: int, count: int, expected: str) -> list[tuple[Path, Tensor, str]]:
+    """(picture, numbers, where that is) of the lines behind the header's, for pictures that are there."""
+    found, missing = [], []
+    for number, line in enumerate(_text(listing).splitlines()[header:], start=header + 1):
         words = line.split()
         if not words:
             continue
         if not within(listing, words[0], listing.parent).is_file():
             missing.append(words[0])
             continue
-        files.append(inside(listing, words[0]))
-        values = _numbers(listing, words[1:], 12, _LIST_LINE, f" in line {number}")
-        cameras.append(_projection(listing, values, picture_size(files[-1]), None))
-    _warn_of(listing, missing, "pictures that it names are not there")
-    if not files:
+        where = f" in line {number}"
+        found.append((inside(listing, words[0]), _numbers(listing, words[1:], count, expected, where), where))
+    _warn_of(listing, missing, "pictures that it names are not there", stacklevel=4)
+    if not found:
         raise CaptureError(
-            listing, found="no line with a picture that exists", expected=_LIST_LINE, remedy="Copy the pictures there."
+            listing, found="no line with a picture that exists", expected=expected, remedy="Copy the pictures there."
         )
-    return _capture(files, cameras)
+    return found
 
 
 def read_projections(folder: Path, size: tuple[int, int] | None = None) -> Capture:
@@ -161,10 +156,10 @@ def _check_centred(matrix_file: Path, camera: Camera) -> None:
         )
 
 
-def _warn_of(source: Path, names: list[str], what: str) -> None:
+def _warn_of(source: Path, names: list[str], what: str, stacklevel: int = 3) -> None:
     if names:
         some = ", ".join(names[:3]) + (", ..." if len(names) > 3 else "")
-        warnings.warn(CaptureWarning(f"{source}: {len(names)} {what} and are left out ({some})"), stacklevel=3)
+        warnings.warn(CaptureWarning(f"{source}: {len(names)} {what} and are left out ({some})"), stacklevel=stacklevel)
 
 
 def _capture(files: list[Path], cameras: list[Camera]) -> Capture:

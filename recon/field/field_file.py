@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from recon.field.field import Field
-from recon.splat.files import SplatsError, whole_file
+from recon.splat.files import SplatsError, read_tensors, whole_file
 from recon.splat.harmonics import MAX_DEGREE
 
 _FORMAT = "turnabout-field-1"
@@ -55,17 +55,10 @@ def read_field(path: Path) -> Field:
         FieldFileError: if the file is damaged or something else.
         OSError: if it cannot be opened.
     """
-    from safetensors import SafetensorError, safe_open
-
     path = Path(path)
-    if path.stat().st_size > _MAX_BYTES:
-        raise _damaged(path, f"more than {_MAX_BYTES >> 30} GiB")
     try:
-        with safe_open(path, "pt") as file:
-            if (file.metadata() or {}).get("format") != _FORMAT:
-                raise _damaged(path, "another file of tensors")
-            tensors = {name: file.get_tensor(name) for name in _TENSORS}
-    except SafetensorError as error:
+        tensors = read_tensors(path, _FORMAT, _TENSORS, _MAX_BYTES)
+    except ValueError as error:
         raise _damaged(path, str(error)) from error
     return _checked(tensors, path)
 

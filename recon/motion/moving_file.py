@@ -8,7 +8,7 @@ from torch import Tensor
 
 from recon.motion.moving import INFLUENCES, MovingGaussians
 from recon.motion.trajectories import Trajectories
-from recon.splat.files import SplatsError, whole_file
+from recon.splat.files import SplatsError, read_tensors, whole_file
 from recon.splat.gaussians import Gaussians
 
 _FORMAT = "turnabout-moving-1"
@@ -44,25 +44,16 @@ def read_moving(path: Path) -> MovingGaussians:
         SplatsError: if the file is damaged or something else.
         OSError: if it cannot be opened.
     """
-    from safetensors import SafetensorError, safe_open
-
     path = Path(path)
-    if path.stat().st_size > _MAX_BYTES:
-        raise _damaged(path, f"more than {_MAX_BYTES >> 30} GiB")
     try:
-        with safe_open(path, "pt") as file:
-            if (file.metadata() or {}).get("format") != _FORMAT:
-                raise _damaged(path, "another file of tensors")
-            tensors = {name: file.get_tensor(name) for name in (*_SCENE, *_MOTION, *_BLEND)}
+        tensors = read_tensors(path, _FORMAT, (*_SCENE, *_MOTION, *_BLEND), _MAX_BYTES)
         times, pivots, quats, shifts = (tensors[name] for name in _MOTION)
         moving = MovingGaussians(
             Gaussians(*(tensors[name] for name in _SCENE)),
             Trajectories(times, pivots, quats, shifts),
             *(tensors[name] for name in _BLEND),
         )
-    except SplatsError:
-        raise
-    except (SafetensorError, ValueError, IndexError) as error:
+    except (ValueError, IndexError) as error:
         raise _damaged(path, str(error)) from error
     _check(moving, tensors, path)
     return moving

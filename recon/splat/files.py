@@ -1,13 +1,14 @@
-"""What readers and writers of splat files share: the error, the check of what was read, files that appear whole."""
+"""What readers and writers of scenes share: the error, checks of what is read, tensors, files that appear whole."""
 
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
 import torch
+from torch import Tensor
 
 from recon.capture.errors import CaptureError
 from recon.splat.gaussians import Gaussians
@@ -49,6 +50,26 @@ def require_bytes(needed: int, available: int, path: Path) -> None:
             expected=f"{needed} bytes",
             remedy="The file is cut off or its header lies; fetch it again.",
         )
+
+
+def read_tensors(path: Path, kind: str, names: Sequence[str], most_bytes: int) -> dict[str, Tensor]:
+    """The named tensors of a safetensors file whose metadata say that it is of a kind.
+
+    Raises:
+        ValueError: if it is not, is larger than that, damaged, or has not all of them; without the file's name.
+        OSError: if it cannot be opened.
+    """
+    from safetensors import SafetensorError, safe_open
+
+    if path.stat().st_size > most_bytes:
+        raise ValueError(f"more than {most_bytes >> 30} GiB")
+    try:
+        with safe_open(path, "pt") as file:
+            if (file.metadata() or {}).get("format") != kind:
+                raise ValueError("another file of tensors")
+            return {name: file.get_tensor(name) for name in names}
+    except SafetensorError as error:
+        raise ValueError(str(error)) from error
 
 
 @contextmanager
