@@ -372,7 +372,9 @@ def test_finished_jobs_go_while_another_one_runs(program, photo, tmp_path):
 def test_the_command_serves_until_it_is_told_to_stop_and_cleans_up(tmp_path, sent):
     environment = os.environ | {"TMPDIR": str(tmp_path)}
     command = [sys.executable, "-m", "pipelines.app", "--port", "0"]
-    with subprocess.Popen(command, stderr=subprocess.PIPE, text=True, env=environment) as process:
+    # Under nohup, which these tests may run under, the app is right not to hear of a terminal that is gone.
+    heard = functools.partial(signal.signal, signal.SIGHUP, signal.SIG_DFL)
+    with subprocess.Popen(command, stderr=subprocess.PIPE, text=True, env=environment, preexec_fn=heard) as process:
         try:
             address = process.stderr.readline().split()[0]
             with urllib.request.urlopen(address, timeout=20) as answer:
