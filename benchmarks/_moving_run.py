@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import json
-import resource
 import shutil
-import subprocess
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -15,19 +13,15 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from benchmarks._clock import ROOT
-from benchmarks._errors import BenchmarkError
 from benchmarks._moving_truth import MovingTruth, capture_of, given_cameras
 from benchmarks._results import write_json
+from benchmarks._timed_command import timed
 from pipelines._options import PresetName
 from recon.capture import Capture, Frame, Similarity, Source
 from recon.capture.images import write_rgba
 from recon.capture.io_nerfstudio import read_transforms, write_transforms
 from recon.metrics.images import MASK_THRESHOLD
 from recon.surface.rigged import load_rigged
-
-_MENDABLE = 2
-"""Exit code of what a user can mend."""
 
 
 @dataclass(frozen=True)
@@ -76,7 +70,7 @@ def run_command(truth: MovingTruth, folder: Path, *, views: int, size: int, pres
         arguments += ["--times", str(times), "--seed", str(truth.seed)]
         if views == 1:
             arguments += ["--fps", repr((times - 1) / float(truth.times[-1]))]
-        spent = _timed([sys.executable, "-m", "pipelines.video2scene4d", *arguments])
+        spent = timed([sys.executable, "-m", "pipelines.video2scene4d", *arguments])
         known = {"asked": asked, "cpu_seconds": spent}
         write_json(note, known)
     capture = read_transforms(run / "capture")
@@ -129,15 +123,3 @@ def _outline(frames: Sequence[Frame]) -> tuple[Tensor, Tensor]:
     k = camera.intrinsics
     low, high = (corners - k[:2, 2]) / k[[0, 1], [0, 1]] * camera.centre.norm()
     return low, high
-
-
-def _timed(command: list[str]) -> float:
-    """Processor seconds of a command."""
-    before = resource.getrusage(resource.RUSAGE_CHILDREN)
-    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, stdin=subprocess.DEVNULL)
-    if done.returncode == _MENDABLE:
-        raise ValueError(done.stderr.strip().splitlines()[-1])
-    if done.returncode:
-        raise BenchmarkError(f"{' '.join(command)}: failed\n{done.stderr[-2000:]}")
-    after = resource.getrusage(resource.RUSAGE_CHILDREN)
-    return after.ru_utime - before.ru_utime + after.ru_stime - before.ru_stime

@@ -22,6 +22,7 @@ import numpy as np
 import torch
 import tyro
 
+from benchmarks._camera_errors import turns_and_focal
 from benchmarks._errors import BenchmarkError
 from benchmarks._held_out import (
     DINO,
@@ -47,7 +48,6 @@ from recon.capture.io_projection import read_middlebury, read_projections
 from recon.capture.io_synthetic import read_nerf_synthetic
 from recon.capture.normalise import normalise
 from recon.capture.photo import read_photo
-from recon.capture.ray_cameras import fit_rotation
 from recon.capture.sfm import SfmOptions, solve_cameras
 from recon.capture.unposed import UnposedFrame, photo_files
 from recon.splat.crop import scene_start
@@ -215,16 +215,8 @@ def _peer(split: Split, begin: Gaussians | None, options: CapturesOptions) -> di
 
 def camera_errors(found: list[Frame], true: list[Frame]) -> tuple[float, float]:
     """Median turn in degrees after the best common one, and median error of the focal length in percent."""
-    mine = torch.stack([frame.camera.c2w[:3, :3] for frame in found]).double()
-    own = torch.stack([frame.camera.c2w[:3, :3] for frame in true]).double()
-    common = fit_rotation(mine.transpose(1, 2).reshape(-1, 3), own.transpose(1, 2).reshape(-1, 3))
-    cosine = (torch.einsum("nij,nij->n", common.to(mine) @ mine, own) - 1) / 2
-    turn = float(cosine.clamp(-1, 1).acos().rad2deg().median())
-    ratios = [
-        float(f.camera.intrinsics[0, 0] / f.camera.width * t.camera.width / t.camera.intrinsics[0, 0])
-        for f, t in zip(found, true)
-    ]
-    return turn, 100 * abs(float(np.median(ratios)) - 1)
+    turns, focal = turns_and_focal([frame.camera for frame in found], [frame.camera for frame in true])
+    return float(turns.median()), focal
 
 
 def _opaque(rgb: torch.Tensor) -> torch.Tensor:

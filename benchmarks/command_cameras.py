@@ -8,8 +8,6 @@ from __future__ import annotations
 
 import json
 import math
-import resource
-import subprocess
 import sys
 import tempfile
 from collections.abc import Mapping
@@ -18,27 +16,24 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import numpy as np
-import torch
 import tyro
 
-from benchmarks._clock import ROOT
+from benchmarks._camera_errors import turns_and_focal
 from benchmarks._errors import BenchmarkError
 from benchmarks._results import environment, write_json
+from benchmarks._timed_command import timed
 from pipelines._command import run_command
 from pipelines.evaluation.markdown import table
 from pipelines.evaluation.protocol import draw_views
 from pipelines.evaluation.sets import open_set, shipped
-from recon.capture import Camera, Frame, orbit_camera
+from recon.capture import orbit_camera
 from recon.capture.images import write_rgba
 from recon.capture.io_nerfstudio import read_transforms
-from recon.capture.ray_cameras import fit_rotation
 from recon.surface.mesh import Mesh
 
 How = Literal["sfm", "auto"]
 TURN_TARGET, FOCAL_TARGET = 2.0, 3.0
 """Degrees, median over the pictures, and per cent."""
-_MENDABLE = 2
-"""Exit code of what a user can mend."""
 
 
 @dataclass(frozen=True)
@@ -94,43 +89,25 @@ def _measured(mesh: Mesh, how: How, options: CommandCamerasOptions) -> dict[str,
         for index, picture in enumerate(draw_views(mesh, true)):
             write_rgba(source / f"{index:03d}.png", picture)
         command = [sys.executable, "-m", "pipelines.video2mesh", str(source), "-o", str(out)]
-        before = resource.getrusage(resource.RUSAGE_CHILDREN)
-        done = subprocess.run(
-            [*command, "--cameras", how, "--stop-after", "capture"],
-            cwd=ROOT,
-            capture_output=True,
-            text=True,
-            stdin=subprocess.DEVNULL,
-        )
-        after = resource.getrusage(resource.RUSAGE_CHILDREN)
-        if done.returncode == _MENDABLE:
-            return {"refused": done.stderr.strip().splitlines()[-1]}
-        if done.returncode:
-            raise BenchmarkError(f"{' '.join(command)}: failed\n{done.stderr[-2000:]}")
+        try:
+            spent = timed([*command, "--cameras", how, "--stop-after", "capture"])
+        except ValueError as refused:
+            return {"refused": str(refused)}
         frames = read_transforms(out / "capture").frames
         report = json.loads((out / "report.json").read_text(encoding="utf-8"))
-    turned, focal = _errors(frames, true)
+    seen = [true[int(frame.name)] for frame in frames]
+    turned, focal = turns_and_focal([frame.camera for frame in frames], seen)
     solved = report["quality"]["cameras"]["solved"]
     return {
         "by": solved["by"],
         "confidence": solved["confidence"],
         "misfit": solved.get("misfit"),
         "with_cameras": len(frames),
-        "turned": float(np.median(turned)),
+        "turned": float(np.median(turned.numpy())),
         "turned_most": float(turned.max()),
         "focal_percent": focal,
-        "cpu_seconds": after.ru_utime - before.ru_utime + after.ru_stime - before.ru_stime,
+        "cpu_seconds": spent,
     }
-
-
-def _errors(frames: tuple[Frame, ...], cameras: list[Camera]) -> tuple[np.ndarray, float]:
-    """(N,) degrees by which the pictures are turned, after the best common turn, and per cent of the focal length."""
-    true = [cameras[int(frame.name)] for frame in frames]
-    mine, own = (torch.stack([c.c2w[:3, :3] for c in some]).double() for some in ([f.camera for f in frames], true))
-    common = fit_rotation(mine.mT.reshape(-1, 3), own.mT.reshape(-1, 3)).to(mine)
-    cosines = (torch.einsum("nij,nij->n", common @ mine, own) - 1) / 2
-    ratios = [float(f.camera.intrinsics[0, 0] / c.intrinsics[0, 0]) for f, c in zip(frames, true, strict=True)]
-    return cosines.clamp(-1, 1).acos().rad2deg().numpy(), 100 * abs(float(np.median(ratios)) - 1)
 
 
 def markdown(document: Mapping[str, Any]) -> str:

@@ -122,9 +122,8 @@ def _better(
         "track_length": round(solved.track_length, 2),
         "reprojection_error": round(solved.reprojection_error, 3),
     }
-    left = (
-        0.0 if settings.crop is not None else _misfit(solved.capture, settings, log)
-    )  # before a crop nothing is cut out
+    # Before a crop nothing is cut out that could be compared.
+    left = _misfit(solved.capture, settings, log) if settings.crop is None else 0.0
     if left > _EXPLAINED and settings.cameras == "auto":
         orbit = _rival(frames, settings, ordered, log)
         as_orbit = math.inf if orbit is None else _misfit(orbit.capture, settings, log)

@@ -7,7 +7,8 @@ import numpy as np
 from recon.capture import Capture
 from recon.capture.normalise import normalise
 from recon.splat.corrections import NO_CORRECTIONS
-from recon.splat.fit import fit_scene
+from recon.splat.fit import Fit, fit_scene
+from recon.splat.fit_options import FitOptions
 from recon.splat.loop import Progress
 from recon.splat.refine_cameras import coarse_fit
 
@@ -32,6 +33,21 @@ def misfit(capture: Capture, *, seed: int = 0, progress: Progress | None = None)
     Returns:
         At least 0, without a unit; infinity where the silhouettes do not even meet.
     """
+    options = coarse_fit(_PASSES * len(capture), _GAUSSIANS, _SIZE, NO_CORRECTIONS)
+    try:
+        return fit_and_misfit(normalise(capture), options, seed=seed, progress=progress)[1]
+    except ValueError:
+        return float("inf")
+
+
+def fit_and_misfit(
+    capture: Capture, options: FitOptions, *, seed: int, progress: Progress | None = None
+) -> tuple[Fit, float]:
+    """A fit, and the mean loss of colours and masks in its last two passes over the frames.
+
+    Raises:
+        ValueError: as `fit_scene`.
+    """
     losses: list[float] = []
 
     def note(done: int, total: int, figures: dict[str, float]) -> None:
@@ -39,9 +55,5 @@ def misfit(capture: Capture, *, seed: int = 0, progress: Progress | None = None)
         if progress is not None:
             progress(done, total, figures)
 
-    options = coarse_fit(_PASSES * len(capture), _GAUSSIANS, _SIZE, NO_CORRECTIONS)
-    try:
-        fit_scene(normalise(capture), options, seed=seed, progress=note)
-    except ValueError:
-        return float("inf")
-    return float(np.mean(losses[-_LAST * len(capture) :]))
+    fit = fit_scene(capture, options, seed=seed, progress=note)
+    return fit, float(np.mean(losses[-_LAST * len(capture) :]))

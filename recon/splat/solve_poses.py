@@ -20,7 +20,7 @@ from recon.capture.normalise import NormaliseError, normalise
 from recon.capture.turntable import Candidate, check_pictures, differs, find_orbits
 from recon.capture.unposed import shrunk_picture
 from recon.splat.corrections import CorrectionOptions
-from recon.splat.fit import fit_scene
+from recon.splat.misfit import fit_and_misfit
 from recon.splat.refine_cameras import coarse_fit
 
 Progress = Callable[[str, float], None]
@@ -183,15 +183,13 @@ def _refined(
         focal_prior=min(max(_FOCAL_DOUBT * expected, 0.02), 0.1),
     )
     fit_options = coarse_fit(options.passes * len(start.frames), options.gaussians, options.fit_size, corrections)
-    losses: list[float] = []
-
-    def note(done: int, total: int, figures: dict[str, float]) -> None:
-        losses.append(figures["color"] + figures["alpha"])
-        if progress is not None:
-            progress("fit", done / total)
-
-    fit = fit_scene(start, fit_options, seed=seed, progress=note)
-    return fit.capture, float(np.mean(losses[-2 * len(start.frames) :]))
+    fit, loss = fit_and_misfit(
+        start,
+        fit_options,
+        seed=seed,
+        progress=None if progress is None else lambda done, total, _: progress("fit", done / total),
+    )
+    return fit.capture, loss
 
 
 def _turned_to_first(cameras: Sequence[Camera]) -> tuple[Camera, ...]:
