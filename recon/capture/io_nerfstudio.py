@@ -9,7 +9,7 @@ stands; any other is taken to have Z up, and is rotated to ours on reading. `to_
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -53,6 +53,11 @@ LAYOUT = "nerfstudio's transforms.json"
 _NERFSTUDIO_DEPTH_UNIT = 1e-3
 
 
+def is_ours(meta: Mapping[str, Any]) -> bool:
+    """Whether a listing is in our world; nerfstudio's own have Z up."""
+    return meta.get("turnabout_world") == "y_up"
+
+
 def read_transforms(path: Path) -> Capture:
     """Read a folder with a `transforms.json`, or such a file.
 
@@ -68,7 +73,7 @@ def read_transforms(path: Path) -> Capture:
     listing = path / FILE_NAME if path.is_dir() else path
     meta = read_json(listing, LAYOUT)
     entries = list_of_frames(listing, meta)
-    ours = meta.get("turnabout_world") == "y_up"
+    ours = is_ours(meta)
     files = [inside(listing, entry.get("file_path"), pictures=True) for entry in entries]
     names = unique_names([str(entry.get("name") or file.stem) for entry, file in zip(entries, files, strict=True)])
     frames = []

@@ -10,7 +10,7 @@ from recon.capture.camera import Camera, orbit_camera
 from recon.capture.conversions import Z_UP_TO_Y_UP, without_distortion
 from recon.capture.errors import CaptureError
 from recon.capture.files import list_of_frames, number, read_json
-from recon.capture.io_nerfstudio import read_camera
+from recon.capture.io_nerfstudio import is_ours, read_camera
 
 DEFAULT_FOV = math.radians(33.8)
 """Field of view where nothing better is known; also the evaluation protocol's."""
@@ -78,7 +78,7 @@ def read_camera_path(file: Path, size: int, *, elevation: float = 0.0, fov: floa
         camera = without_distortion(camera)
         scale = size / max(camera.width, camera.height)
         camera = camera.resized(max(1, round(camera.width * scale)), max(1, round(camera.height * scale)))
-        cameras.append(camera if meta.get("turnabout_world") == "y_up" else camera.moved(*move))
+        cameras.append(camera if is_ours(meta) else camera.moved(*move))
     return tuple(cameras)
 
 

@@ -9,7 +9,7 @@ from recon.capture.camera import Camera
 from recon.capture.conversions import Z_UP_TO_Y_UP
 from recon.capture.files import inside, list_of_frames, read_json, times_of
 from recon.capture.images import picture_size
-from recon.capture.io_nerfstudio import FILE_NAME, LAYOUT, read_camera
+from recon.capture.io_nerfstudio import FILE_NAME, LAYOUT, is_ours, read_camera
 from recon.capture.types import Similarity
 
 
@@ -77,4 +77,4 @@ def _listing(path: Path) -> Path:
 
 
 def _to_our_world(meta: dict[str, object]) -> Similarity:
-    return Similarity() if meta.get("turnabout_world") == "y_up" else Z_UP_TO_Y_UP
+    return Similarity() if is_ours(meta) else Z_UP_TO_Y_UP
